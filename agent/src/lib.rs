@@ -1,1 +1,1 @@
-//! Placeholder root until the modules land.
+//! `ferryd`: performs the privileged steps, where the data is.

@@ -1,1 +1,3 @@
-//! Placeholder root until the modules land.
+//! `ferryctl`: plans, sequences, journals and reports; it performs no step itself.
+
+pub mod run;

@@ -1,0 +1,3 @@
+//! A run: one execution of a plan, with a journal.
+
+pub mod events;
