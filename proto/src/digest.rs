@@ -15,7 +15,9 @@ pub enum PlanError {
         found: u32,
     },
     /// Changed since it was made.
-    #[error("the plan was changed after it was made: its digest says {stated}, its content {actual}")]
+    #[error(
+        "the plan was changed after it was made: its digest says {stated}, its content {actual}"
+    )]
     Edited {
         /// What the file says, shortened.
         stated: String,
@@ -70,10 +72,16 @@ pub fn verify(plan: &Plan) -> Result<(), PlanError> {
 }
 
 fn digest(plan: &Plan) -> Result<String, PlanError> {
-    let bare = Plan { id: String::new(), digest: String::new(), ..plan.clone() };
+    let bare = Plan {
+        id: String::new(),
+        digest: String::new(),
+        ..plan.clone()
+    };
     // Through a `Value`, whose maps are sorted: the digest must not depend on field order.
     let value = bare.serialize(serde_json::value::Serializer)?;
-    Ok(blake3::hash(&serde_json::to_vec(&value)?).to_hex().to_string())
+    Ok(blake3::hash(&serde_json::to_vec(&value)?)
+        .to_hex()
+        .to_string())
 }
 
 #[cfg(test)]
@@ -82,8 +90,16 @@ mod tests {
     use crate::v1::Step;
 
     fn plan() -> Plan {
-        let steps = vec![Step { id: "pull-image".into(), ..Step::default() }];
-        seal(Plan { server: "docker:pmm-server".into(), steps, ..Plan::default() }).unwrap()
+        let steps = vec![Step {
+            id: "pull-image".into(),
+            ..Step::default()
+        }];
+        seal(Plan {
+            server: "docker:pmm-server".into(),
+            steps,
+            ..Plan::default()
+        })
+        .unwrap()
     }
 
     #[test]

@@ -3,7 +3,11 @@
 
 use std::fmt;
 
-use tonic::{Code, Status, metadata::MetadataValue};
+use prost::Message as _;
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use crate::v1::Failure;
 
@@ -12,34 +16,35 @@ pub const CODE_KEY: &str = "ferry-code";
 /// The metadata key of the hint, percent-free UTF-8 as bytes.
 pub const HINT_KEY: &str = "ferry-hint-bin";
 
-/// Puts a failure into a gRPC status.
+/// Puts a failure into a gRPC status. All of it is in the status's details; code and hint are in
+/// the metadata too, for clients that are not ours.
 #[must_use]
 pub fn failure_to_status(code: Code, failure: &Failure) -> Status {
-    let mut status = Status::new(code, failure.message.clone());
+    let mut metadata = MetadataMap::new();
     if let Ok(value) = failure.code.parse() {
-        status.metadata_mut().insert(CODE_KEY, value);
+        metadata.insert(CODE_KEY, value);
     }
     if !failure.hint.is_empty() {
-        let value = MetadataValue::from_bytes(failure.hint.as_bytes());
-        status.metadata_mut().insert_bin(HINT_KEY, value);
+        metadata.insert_bin(HINT_KEY, MetadataValue::from_bytes(failure.hint.as_bytes()));
     }
-    status
+    let details = failure.encode_to_vec().into();
+    Status::with_details_and_metadata(code, failure.message.clone(), details, metadata)
 }
 
 /// Reads a failure out of a gRPC status. A status without our code is one of the transport.
 #[must_use]
 pub fn failure_from_status(status: &Status) -> Failure {
-    let code = status.metadata().get(CODE_KEY).and_then(|value| value.to_str().ok());
-    let hint = status
+    let code = status
         .metadata()
-        .get_bin(HINT_KEY)
-        .and_then(|value| value.to_bytes().ok())
-        .and_then(|bytes| String::from_utf8(bytes.to_vec()).ok());
-    Failure {
-        code: code.unwrap_or("connection-lost").to_owned(),
-        message: status.message().to_owned(),
-        hint: hint.unwrap_or_default(),
-        details: Vec::new(),
+        .get(CODE_KEY)
+        .and_then(|value| value.to_str().ok());
+    match (code, Failure::decode(status.details())) {
+        (Some(code), Ok(failure)) if failure.code == code => failure,
+        (code, _) => Failure {
+            code: code.unwrap_or("connection-lost").to_owned(),
+            message: status.message().to_owned(),
+            ..Failure::default()
+        },
     }
 }
 
@@ -59,7 +64,7 @@ mod tests {
             code: "no-such-container".into(),
             message: "no container is called pmm".into(),
             hint: "did you mean `pmm-server`? — see `docker ps`".into(),
-            details: Vec::new(),
+            details: vec!["FATAL: /srv is not writable".into()],
         };
         let status = failure_to_status(Code::NotFound, &failure);
         assert_eq!(failure_from_status(&status), failure);

@@ -78,3 +78,16 @@ impl Action {
         }
     }
 }
+
+impl Action {
+    /// Whether the step can leave anything that would have to be taken back. The others only wait,
+    /// look, or change what an earlier step's undo restores as a whole; their undo asks no agent,
+    /// because the agent that performed them may be gone with the server that it stood beside.
+    #[must_use]
+    pub fn leaves_something(&self) -> bool {
+        !matches!(
+            &self.kind,
+            Some(Kind::WaitUntilReady(_) | Kind::MigrateApiKeys(_) | Kind::CompareBaseline(_))
+        )
+    }
+}

@@ -113,12 +113,18 @@ mod tests {
     ];
 
     fn walk(events: &[StatusEvent]) -> Result<StepStatus, IllegalTransition> {
-        events.iter().try_fold(S::Planned, |status, event| next_status(status, *event))
+        events
+            .iter()
+            .try_fold(S::Planned, |status, event| next_status(status, *event))
     }
 
     #[test]
     fn the_straight_way_ends_done() {
-        let end = walk(&[StatusEvent::Intend, StatusEvent::Begin, StatusEvent::End(S::Succeeded)]);
+        let end = walk(&[
+            StatusEvent::Intend,
+            StatusEvent::Begin,
+            StatusEvent::End(S::Succeeded),
+        ]);
         assert_eq!(end, Ok(S::Succeeded));
     }
 
@@ -136,9 +142,16 @@ mod tests {
 
     #[test]
     fn an_undo_that_failed_can_be_tried_again_but_not_run_forward() {
-        let stuck = walk(&[StatusEvent::Intend, StatusEvent::BeginUndo, StatusEvent::FailUndo]);
+        let stuck = walk(&[
+            StatusEvent::Intend,
+            StatusEvent::BeginUndo,
+            StatusEvent::FailUndo,
+        ]);
         assert_eq!(stuck, Ok(S::UndoFailed));
-        assert_eq!(next_status(S::UndoFailed, StatusEvent::BeginUndo), Ok(S::Undoing));
+        assert_eq!(
+            next_status(S::UndoFailed, StatusEvent::BeginUndo),
+            Ok(S::Undoing)
+        );
         assert!(next_status(S::UndoFailed, StatusEvent::Intend).is_err());
     }
 
