@@ -1,1 +1,3 @@
 //! `ferryd`: performs the privileged steps, where the data is.
+
+pub mod tree;

@@ -1,0 +1,199 @@
+//! What can go wrong with a tree, as sentences for the operator.
+
+use std::{fmt, io};
+
+/// How many names a list of problems keeps; the count goes on beyond it.
+const FIRST: usize = 20;
+
+/// A bounded list of entries that something is wrong with: all are counted, the first are named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// How many there are.
+    pub count: u64,
+    /// The first of them, each with its reason where there is one.
+    pub first: Vec<String>,
+}
+
+impl Problems {
+    /// Adds one; the sentence is only made while the list still takes names.
+    pub(super) fn add(&mut self, sentence: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.first.len() < FIRST {
+            self.first.push(sentence());
+        }
+    }
+
+    /// Adds all of another list.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        let room = FIRST - self.first.len().min(FIRST);
+        self.first.extend(other.first.into_iter().take(room));
+    }
+
+    /// No problem at all.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.first.join("; "))?;
+        let more = self
+            .count
+            .saturating_sub(u64::try_from(self.first.len()).unwrap_or(u64::MAX));
+        if more > 0 {
+            write!(f, "; and {more} more")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why work on a tree ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TreeError {
+    /// The root could not be opened without following a link.
+    #[error("the tree `{path}` cannot be opened: {source}")]
+    Open {
+        /// The root as it was asked for.
+        path: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The root lies on another file system than the plan was made for.
+    #[error(
+        "the tree `{path}` lies on device {found}, and the plan was made for device {expected}"
+    )]
+    WrongDevice {
+        /// The root as it was asked for.
+        path: String,
+        /// `st_dev` of the plan.
+        expected: u64,
+        /// `st_dev` found.
+        found: u64,
+    },
+    /// One call failed that nothing can go on without.
+    #[error("{action} failed for `{path}`: {source}")]
+    Io {
+        /// What was tried, as a noun.
+        action: &'static str,
+        /// Path below the root.
+        path: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The caller asked to stop.
+    #[error("the work on the tree was cancelled")]
+    Cancelled,
+    /// Some entries failed; all others were done, the root's own mark was not set.
+    #[error("{action} failed for {} entries: {problems}", problems.count)]
+    Entries {
+        /// What was tried, as a noun.
+        action: &'static str,
+        /// Which entries, and why.
+        problems: Problems,
+    },
+    /// Files of the tree have names outside it as well; those files were not touched.
+    #[error(
+        "{} files have hard links outside the tree and were left alone: {problems}", problems.count
+    )]
+    LinksOutside {
+        /// The files, each with how many of its names were met.
+        problems: Problems,
+    },
+    /// The record of former owners cannot be believed.
+    #[error("the record of former owners is damaged at byte {offset}: {reason}")]
+    RecordDamaged {
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// The record was written by a newer version.
+    #[error("the record of former owners has format {found}, and this version reads up to {known}")]
+    RecordVersion {
+        /// Format in the file.
+        found: u32,
+        /// Newest format that is understood.
+        known: u32,
+    },
+    /// The record belongs to another transfer.
+    #[error("the record of former owners was written for owner {recorded}, not for {wanted}")]
+    RecordOfOther {
+        /// `uid:gid` in the record.
+        recorded: String,
+        /// `uid:gid` asked for now.
+        wanted: String,
+    },
+}
+
+impl TreeError {
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "tree-open",
+            Self::WrongDevice { .. } => "tree-wrong-device",
+            Self::Io { .. } => "tree-io",
+            Self::Cancelled => "tree-cancelled",
+            Self::Entries { .. } => "tree-entries-failed",
+            Self::LinksOutside { .. } => "tree-links-outside",
+            Self::RecordDamaged { .. } => "tree-record-damaged",
+            Self::RecordVersion { .. } => "tree-record-version",
+            Self::RecordOfOther { .. } => "tree-record-of-other",
+        }
+    }
+
+    /// What the operator may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::WrongDevice { .. } => Some("the volume was replaced or remounted: plan again"),
+            Self::Entries { .. } => Some(
+                "look for the immutable attribute (`lsattr`), a read-only mount or a full disk, \
+                 then run the step again: what is right already is skipped",
+            ),
+            Self::LinksOutside { .. } => {
+                Some("find the other names with `find -inum`, remove or copy them, and run again")
+            }
+            Self::RecordDamaged { .. } => {
+                Some("nothing was changed from it; restore the owners from the backup instead")
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn io(action: &'static str, path: &[u8], source: impl Into<io::Error>) -> Self {
+        Self::Io {
+            action,
+            path: show(path),
+            source: source.into(),
+        }
+    }
+}
+
+/// A path for people: control characters and bytes that are not UTF-8 are escaped.
+pub(super) fn show(path: &[u8]) -> String {
+    if path.is_empty() {
+        return ".".into();
+    }
+    match std::str::from_utf8(path) {
+        Ok(text) if !text.chars().any(char::is_control) => text.to_owned(),
+        _ => path.escape_ascii().to_string(),
+    }
+}
+
+/// `dir` and `name` as one path for people.
+pub(super) fn show_in(dir: &[u8], name: &[u8]) -> String {
+    show(&join(dir, name))
+}
+
+/// `dir/name`, or the name alone at the root.
+pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut path = Vec::with_capacity(dir.len() + 1 + name.len());
+    path.extend_from_slice(dir);
+    if !dir.is_empty() && !name.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+    path
+}

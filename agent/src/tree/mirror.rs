@@ -1,0 +1,251 @@
+//! Makes one tree equal to another: the backup's copy, and its restore.
+//!
+//! There is no index: the copy itself is the memory of what was copied. A file of the copy has the
+//! source's size and mtime, and a ctime of when it was finished. A source whose ctime is older than
+//! that has not changed since, whatever was done to its mtime. So a pass that was killed goes on
+//! where it was, and the final pass costs two looks at each entry and a copy of what changed.
+//! A file that changed while the live pass read it is marked by an impossible mtime, and copied
+//! again by the next pass.
+//!
+//! Rejected: an index file (one more thing that can be lost, or disagree with the copy); hard links
+//! into an older copy (they share the inode, hence the owner).
+//!
+//! Not seen: stores through a shared mapping that was dirty before a pass began, until the kernel
+//! writes the page back. Services are stopped before the final pass, so theirs are.
+
+mod content;
+mod dir;
+mod entry;
+mod extra;
+mod links;
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use super::{
+    Problems, Root, Threads, TreeError, Watch, pool, pool::Queue, progress::Meter, root::RelPath,
+};
+pub(super) use content::{Stop, same_bytes};
+pub(super) use entry::open_source;
+
+use content::Limiter;
+use dir::Found;
+
+/// Which pass of a backup it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// The source is in use: what vanishes or changes meanwhile is normal.
+    Live,
+    /// Nobody writes to the source: a file that vanishes or changes makes the pass fail.
+    Final,
+}
+
+/// How a copy is made.
+#[derive(Debug, Clone, Copy)]
+pub struct CopyOptions {
+    /// Workers; the copy of many small files is bound by the file system's journal, and more than
+    /// two hinder one another (facts/building-blocks.md 9).
+    pub threads: Threads,
+    /// Whether the source is in use.
+    pub pass: Pass,
+    /// Upper bound of bytes of content a second, for a live pass beside a busy server.
+    pub bytes_per_second: Option<u64>,
+}
+
+impl CopyOptions {
+    /// Defaults for the given pass.
+    pub fn new(pass: Pass) -> Self {
+        Self {
+            threads: Threads { min: 2, max: 2 },
+            pass,
+            bytes_per_second: None,
+        }
+    }
+}
+
+/// When a file of the tree counts as equal to that of the backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// Same size and mtime.
+    #[default]
+    Times,
+    /// Same bytes.
+    Bytes,
+}
+
+/// How a restore is made.
+#[derive(Debug, Clone, Copy)]
+pub struct RestoreOptions<'a> {
+    /// Workers.
+    pub threads: Threads,
+    /// When a file is left as it is.
+    pub trust: Trust,
+    /// Takes what the backup does not have, and what it has otherwise (another kind of entry); an
+    /// empty folder on the same mount, best below the state folder.
+    pub aside: &'a Root,
+}
+
+impl<'a> RestoreOptions<'a> {
+    /// Defaults, with the folder for what is moved aside.
+    pub fn new(aside: &'a Root) -> Self {
+        Self {
+            threads: Threads { min: 2, max: 2 },
+            trust: Trust::default(),
+            aside,
+        }
+    }
+}
+
+/// What making a tree equal to another took.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CopyReport {
+    /// Entries of the source, the root included.
+    pub entries: u64,
+    /// Files whose content was written.
+    pub files_copied: u64,
+    /// Bytes of content written.
+    pub bytes_copied: u64,
+    /// Entries whose owner, mode, times or extended attributes were set without their content.
+    pub attributes_set: u64,
+    /// Entries of the source that vanished meanwhile.
+    pub vanished: u64,
+    /// Files of the source that changed while they were read; the next pass copies them again.
+    pub changed_meanwhile: u64,
+    /// Entries removed from the copy, or moved aside by a restore; a folder counts as one.
+    pub extras: u64,
+    /// Mounts met in the source, not entered.
+    pub mounts: u64,
+}
+
+/// What happens to an entry that the source does not have.
+#[derive(Clone, Copy)]
+enum Extra<'a> {
+    Remove,
+    Aside(&'a Root),
+}
+
+/// When a file counts as unchanged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Same {
+    /// Size and mtime agree, and the source's ctime is older than the copy's.
+    SinceCopied,
+    Times,
+    Bytes,
+}
+
+/// One run: source, destination, and how.
+struct Mirror<'a> {
+    src: &'a Root,
+    dst: &'a Root,
+    meter: Meter<'a>,
+    extra: Extra<'a>,
+    same: Same,
+    live: bool,
+    limiter: Option<Limiter>,
+    /// Cleared once the file systems have refused.
+    can_clone: AtomicBool,
+    can_copy_range: AtomicBool,
+    names: AtomicU64,
+    problems: Mutex<Problems>,
+}
+
+impl Mirror<'_> {
+    fn problem(&self, sentence: impl FnOnce() -> String) {
+        self.problems
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(sentence);
+    }
+
+    /// A name that no program uses, for an entry that is not complete.
+    fn temporary(&self) -> std::ffi::CString {
+        let name = format!(
+            ".ferry~{}~{}",
+            std::process::id(),
+            self.names.fetch_add(1, Relaxed)
+        );
+        std::ffi::CString::new(name).unwrap_or_default()
+    }
+
+    fn run(&self, threads: Threads, action: &'static str) -> Result<CopyReport, TreeError> {
+        let queue = Queue::new();
+        queue.push([RelPath::from([])]);
+        let mut found = Found::default();
+        for local in pool::run(self, &queue, threads)? {
+            found.merge(local);
+        }
+        self.sync_links(&mut found)?;
+        self.finish_dirs(&mut found)?;
+        rustix::fs::syncfs(self.dst).map_err(|e| TreeError::io("sync", b"", e))?;
+        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        if !problems.is_empty() {
+            return Err(TreeError::Entries {
+                action,
+                problems: problems.clone(),
+            });
+        }
+        Ok(CopyReport {
+            entries: found.report.entries + 1,
+            ..found.report
+        })
+    }
+}
+
+/// Makes `dst` a copy of `src`: content, owners, modes, times, extended attributes, hard links and
+/// holes. What `src` does not have (any more) is removed from `dst`. Synced when it returns.
+///
+/// # Errors
+/// [`TreeError::Entries`], [`TreeError::Io`], [`TreeError::Cancelled`].
+pub fn copy(
+    src: &Root,
+    dst: &Root,
+    options: &CopyOptions,
+    watch: &Watch<'_>,
+) -> Result<CopyReport, TreeError> {
+    let mirror = Mirror {
+        src,
+        dst,
+        meter: Meter::new(watch),
+        extra: Extra::Remove,
+        same: Same::SinceCopied,
+        live: options.pass == Pass::Live,
+        limiter: options.bytes_per_second.map(Limiter::new),
+        can_clone: AtomicBool::new(true),
+        can_copy_range: AtomicBool::new(true),
+        names: AtomicU64::new(0),
+        problems: Mutex::default(),
+    };
+    mirror.run(options.threads, "copy")
+}
+
+/// Makes `dst` equal to the backup `copy`, touching only what differs. Nothing that the backup does
+/// not have is deleted: it is moved aside. Can be repeated, and taken up again after a kill.
+///
+/// # Errors
+/// [`TreeError::Entries`], [`TreeError::Io`], [`TreeError::Cancelled`].
+pub fn restore(
+    copy: &Root,
+    dst: &Root,
+    options: &RestoreOptions<'_>,
+    watch: &Watch<'_>,
+) -> Result<CopyReport, TreeError> {
+    let mirror = Mirror {
+        src: copy,
+        dst,
+        meter: Meter::new(watch),
+        extra: Extra::Aside(options.aside),
+        same: match options.trust {
+            Trust::Times => Same::Times,
+            Trust::Bytes => Same::Bytes,
+        },
+        live: false,
+        limiter: None,
+        can_clone: AtomicBool::new(true),
+        can_copy_range: AtomicBool::new(true),
+        names: AtomicU64::new(0),
+        problems: Mutex::default(),
+    };
+    mirror.run(options.threads, "restore")
+}

@@ -1,0 +1,145 @@
+//! What the source does not have: removed from a copy, moved aside by a restore.
+
+use std::{
+    ffi::{CStr, CString},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{AtFlags, Mode, RenameFlags, mkdirat, openat, renameat_with, unlinkat},
+    io::Errno,
+};
+
+use super::{
+    super::{
+        Root, TreeError,
+        list::{Lister, Names},
+        meta::{Kind, Meta},
+        root::DIR,
+    },
+    Extra, Mirror,
+    dir::Found,
+};
+
+impl Mirror<'_> {
+    /// Takes `name` out of the directory `dst`, which is `dir` below the root.
+    pub(super) fn put_away(
+        &self,
+        dir: &[u8],
+        dst: BorrowedFd<'_>,
+        name: &CStr,
+        found: &mut Found,
+    ) -> Result<(), TreeError> {
+        let ours = name.to_bytes().starts_with(b".ferry~");
+        let result = match self.extra {
+            Extra::Aside(_) if ours => unlinkat(dst, name, AtFlags::empty()),
+            Extra::Aside(aside) => move_aside(dir, dst, name, aside),
+            Extra::Remove => self.remove(dst, name),
+        };
+        match result {
+            Ok(()) => {
+                found.report.extras += u64::from(!ours);
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(e) => self.entry_failed(dir, name, e),
+        }
+    }
+
+    /// Removes an entry with all below it, never across a mount.
+    fn remove(&self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+        let meta = Meta::at(parent, name)?;
+        if !meta.same_mount(self.dst.meta()) {
+            return Err(Errno::XDEV);
+        }
+        if meta.kind() != Kind::Dir {
+            return unlinkat(parent, name, AtFlags::empty());
+        }
+        // An own stack of open directories: a tree may be deeper than the thread's stack.
+        let mut open: Vec<(OwnedFd, CString)> =
+            vec![(openat(parent, name, DIR, Mode::empty())?, name.into())];
+        let mut lister = Lister::default();
+        let mut names = Names::default();
+        while let Some((fd, _)) = open.last() {
+            if self.meter.cancel().is_cancelled() {
+                return Err(Errno::CANCELED);
+            }
+            // Read again after each descent: from its start, since names were taken out.
+            let again = openat(fd, c".", DIR, Mode::empty())?;
+            lister.read(again.as_fd(), &mut names)?;
+            let mut child = None;
+            for name in names.iter() {
+                let meta = Meta::at(fd, name)?;
+                if !meta.same_mount(self.dst.meta()) {
+                    return Err(Errno::XDEV);
+                }
+                if meta.kind() == Kind::Dir {
+                    match unlinkat(fd, name, AtFlags::REMOVEDIR) {
+                        Ok(()) => {}
+                        Err(Errno::NOTEMPTY | Errno::EXIST) => child = Some(CString::from(name)),
+                        Err(e) => return Err(e),
+                    }
+                } else {
+                    unlinkat(fd, name, AtFlags::empty())?;
+                }
+            }
+            if let Some(child) = child {
+                let next = openat(fd, &child, DIR, Mode::empty())?;
+                open.push((next, child));
+            } else if let Some((_, name)) = open.pop() {
+                let above = open.last().map_or(parent, |(fd, _)| fd.as_fd());
+                unlinkat(above, &name, AtFlags::REMOVEDIR)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Moves an entry to the same path below `aside`; a name that is taken there gets a number.
+fn move_aside(dir: &[u8], dst: BorrowedFd<'_>, name: &CStr, aside: &Root) -> Result<(), Errno> {
+    let mut to = openat(aside, c".", DIR, Mode::empty())?;
+    for part in dir.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
+        let part = CString::new(part).map_err(|_| Errno::INVAL)?;
+        to = enter(&to, &part)?;
+    }
+    for number in 0_u32.. {
+        let target = match number {
+            0 => name.to_owned(),
+            n => numbered(name, n),
+        };
+        match renameat_with(dst, name, &to, &target, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::EXIST)
+}
+
+/// Opens a folder below the one for what is moved aside, making it; one that is taken by something
+/// that is no folder gets a number.
+fn enter(at: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    for number in 0_u32.. {
+        let name = match number {
+            0 => name.to_owned(),
+            n => numbered(name, n),
+        };
+        match mkdirat(at, &name, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(e),
+        }
+        match openat(at, &name, DIR, Mode::empty()) {
+            Err(Errno::NOTDIR | Errno::LOOP) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::EXIST)
+}
+
+/// `name~N`, the name cut where both together are longer than a name may be.
+fn numbered(name: &CStr, number: u32) -> CString {
+    let tail = format!("~{number}");
+    let keep = name.to_bytes().len().min(255 - tail.len());
+    let mut bytes = name.to_bytes()[..keep].to_vec();
+    bytes.extend_from_slice(tail.as_bytes());
+    CString::new(bytes).unwrap_or_default()
+}
