@@ -1,3 +1,4 @@
 //! `ferryd`: performs the privileged steps, where the data is.
 
+pub mod engine;
 pub mod tree;

@@ -1,0 +1,434 @@
+//! Agents in containers: beside a running server, or on its volumes alone.
+//!
+//! Why the agent's name is a lock: it is made from the server's name, and an engine has a name only once. Whoever finds it taken by
+//! another run stops, and that survives every crash of ours.
+//!
+//! Rejected: an anonymous volume for the socket. It could only be removed together with its container, and the engine would then
+//! also try the server's own anonymous volumes, which the agent takes over.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::{
+    client::Engine, containers::StopOutcome, error::EngineError, inspect::ContainerInspect,
+};
+
+/// Where an agent's socket lives, in a volume of its own.
+pub const SOCKET_FOLDER: &str = "/run/ferry";
+
+/// The agent's socket.
+pub const SOCKET: &str = "/run/ferry/agent.sock";
+
+/// Enough for the agent and the server's own dump program, which counts as the agent's.
+pub const DEFAULT_MEMORY: i64 = 512 << 20;
+
+/// How long the engine may take to remove proxies that have ended.
+const PROXY_REMOVAL: Duration = Duration::from_secs(10);
+
+/// What work on a tree needs, and no more.
+const TREE_CAPABILITIES: &[&str] = &[
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "SETFCAP",
+    "MKNOD",
+];
+
+/// Which agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AgentKind {
+    /// Beside the running server: its processes, its network, its volumes. It dies with the server.
+    Sidecar,
+    /// On the given mounts alone, for work while the server is down.
+    Volume {
+        /// The server's data at its own place, the backup's volume, and so on.
+        mounts: Vec<AgentMount>,
+    },
+}
+
+impl AgentKind {
+    fn role(&self) -> &'static str {
+        match self {
+            Self::Sidecar => "sidecar",
+            Self::Volume { .. } => "volume",
+        }
+    }
+}
+
+/// Something mounted into a volume agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentMount {
+    /// A volume's name, or a folder of the engine's host when it starts with a slash.
+    pub source: String,
+    /// Where, in the agent.
+    pub destination: String,
+    /// Whether the agent may only read.
+    pub read_only: bool,
+}
+
+/// An agent that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentSpec {
+    /// The server's name as the plan knows it. It stays the same when containers are renamed, and is what is locked.
+    pub server: String,
+    /// The container to work beside or for, by name or id.
+    pub container: String,
+    /// The run it works for.
+    pub run: String,
+    /// The agent's image, by id ([`Engine::load_agent_image`]).
+    pub image: String,
+    /// Which agent.
+    pub kind: AgentKind,
+    /// Arguments after the role. They are visible to everyone who can inspect: no secrets.
+    pub args: Vec<String>,
+    /// Limit in bytes; [`DEFAULT_MEMORY`] when absent.
+    pub memory: Option<i64>,
+}
+
+/// An agent that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launched {
+    /// The container's id.
+    pub id: String,
+    /// The container's name.
+    pub name: String,
+    /// Whether it ran before.
+    pub reused: bool,
+}
+
+/// What became of an agent that is no longer wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// It is gone, and its socket's volume.
+    Removed,
+    /// There was none.
+    Absent,
+    /// It still runs after the whole grace; nothing was removed.
+    StillRunning,
+}
+
+/// The name that locks `server` for one agent of `kind`.
+#[must_use]
+pub fn agent_name(server: &str, kind: &AgentKind) -> String {
+    format!("ferry-{}-{server}", kind.role())
+}
+
+impl Engine {
+    /// Makes sure that the agent runs. Doing it twice is fine: an agent of the same run and description is used as it is, an ended
+    /// one is started again, one of an older description is replaced.
+    ///
+    /// # Errors
+    /// [`EngineError::HeldByRun`] when another run holds the server, [`EngineError::NotOurs`] when the name is taken by something
+    /// else, or the engine's refusal.
+    pub async fn launch(&self, spec: &AgentSpec) -> Result<Launched, EngineError> {
+        let server = self.inspect_container(&spec.container).await?;
+        let name = agent_name(&spec.server, &spec.kind);
+        let body = body(spec, &server, &name);
+        let wanted = body["Labels"]["ferry.spec"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if let Some(existing) = self.find_container(&name).await? {
+            owned(&existing, spec.kind.role(), &spec.run)?;
+            if existing.label("ferry.spec") == Some(wanted.as_str()) {
+                let reused = existing.running();
+                if !reused {
+                    self.start(existing.id()).await?;
+                }
+                return Ok(Launched {
+                    id: existing.id().to_owned(),
+                    name,
+                    reused,
+                });
+            }
+            match self.stop(existing.id(), Duration::from_secs(30)).await? {
+                StopOutcome::Stopped { .. } => self.remove_container(existing.id()).await?,
+                StopOutcome::StillRunning => {
+                    return Err(EngineError::NotOurs {
+                        container: name,
+                        reason: "it is an agent of this run with other settings, and did not end within 30 s".to_owned(),
+                    });
+                }
+            }
+        }
+        let labels = labels(spec);
+        self.create_volume(&socket_volume(&name), &labels).await?;
+        let created = match self.create(&name, &body).await {
+            Err(EngineError::Refused {
+                status: 409,
+                action,
+                message,
+            }) => {
+                // Somebody was quicker: say who.
+                if let Some(existing) = self.find_container(&name).await? {
+                    owned(&existing, spec.kind.role(), &spec.run)?;
+                }
+                return Err(EngineError::Refused {
+                    status: 409,
+                    action,
+                    message,
+                });
+            }
+            other => other?,
+        };
+        self.start(&created.id).await?;
+        Ok(Launched {
+            id: created.id,
+            name,
+            reused: false,
+        })
+    }
+
+    /// Ends an agent of `run` and removes it and its socket. It is asked to end and gets `grace`.
+    ///
+    /// # Errors
+    /// It belongs to another run or is not an agent.
+    pub async fn retire(
+        &self,
+        server: &str,
+        kind: &AgentKind,
+        run: &str,
+        grace: Duration,
+    ) -> Result<Retired, EngineError> {
+        let name = agent_name(server, kind);
+        let Some(existing) = self.find_container(&name).await? else {
+            self.remove_socket(&name).await?;
+            return Ok(Retired::Absent);
+        };
+        owned(&existing, kind.role(), run)?;
+        if self.stop(existing.id(), grace).await? == StopOutcome::StillRunning {
+            return Ok(Retired::StillRunning);
+        }
+        self.remove_container(existing.id()).await?;
+        self.remove_socket(&name).await?;
+        Ok(Retired::Removed)
+    }
+
+    /// Proxies that were still connected end with the agent, but the engine takes a moment to remove them.
+    /// One whose owner was killed before it was started is removed by nobody else.
+    async fn remove_socket(&self, agent: &str) -> Result<(), EngineError> {
+        let deadline = Instant::now() + PROXY_REMOVAL;
+        let socket = socket_volume(agent);
+        let proxies = [("volume", socket.as_str()), ("label", "ferry.role=dial")];
+        for proxy in self.list_containers(&proxies).await? {
+            if proxy.state == "created" {
+                self.remove_container(&proxy.id).await?;
+            }
+        }
+        loop {
+            match self.remove_volume(&socket_volume(agent)).await {
+                Err(EngineError::Refused { status: 409, .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+fn owned(existing: &ContainerInspect, role: &str, run: &str) -> Result<(), EngineError> {
+    let container = existing.name().to_owned();
+    match (existing.label("ferry.role"), existing.label("ferry.run")) {
+        (Some(its_role), Some(its_run)) if its_role == role => {
+            if its_run == run {
+                Ok(())
+            } else {
+                Err(EngineError::HeldByRun {
+                    container,
+                    run: its_run.to_owned(),
+                })
+            }
+        }
+        _ => Err(EngineError::NotOurs {
+            container,
+            reason: "it does not carry the labels of an agent".to_owned(),
+        }),
+    }
+}
+
+fn socket_volume(agent: &str) -> String {
+    format!("{agent}-socket")
+}
+
+fn labels(spec: &AgentSpec) -> BTreeMap<String, String> {
+    [
+        ("ferry.role", spec.kind.role()),
+        ("ferry.run", &spec.run),
+        ("ferry.server", &spec.server),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// The body for "create", with a digest of itself as a label.
+fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
+    let old = &server.raw()["HostConfig"];
+    let mut mounts =
+        vec![json!({ "Type": "volume", "Source": socket_volume(name), "Target": SOCKET_FOLDER })];
+    let mut host = json!({
+        "RestartPolicy": { "Name": "no" },
+        "Memory": spec.memory.unwrap_or(DEFAULT_MEMORY),
+        "LogConfig": { "Type": "json-file", "Config": { "max-size": "10m" } },
+        // What the server's labels allow, the agent is allowed too; and ids mean the same in both.
+        "UsernsMode": old["UsernsMode"].as_str().unwrap_or_default(),
+        "SecurityOpt": security(old),
+    });
+    match &spec.kind {
+        AgentKind::Sidecar => {
+            let namespace = format!("container:{}", server.id());
+            host["PidMode"] = json!(namespace);
+            host["NetworkMode"] = json!(namespace);
+            host["VolumesFrom"] = json!([server.id()]);
+            // The server's first process may run as another user: its root is then readable with this alone.
+            host["CapAdd"] = json!(["SYS_PTRACE"]);
+        }
+        AgentKind::Volume { mounts: wanted } => {
+            host["NetworkMode"] = json!("none");
+            host["CapDrop"] = json!(["ALL"]);
+            host["CapAdd"] = json!(TREE_CAPABILITIES);
+            mounts.extend(wanted.iter().map(|mount| {
+                let kind = if mount.source.starts_with('/') { "bind" } else { "volume" };
+                json!({ "Type": kind, "Source": mount.source, "Target": mount.destination, "ReadOnly": mount.read_only })
+            }));
+        }
+    }
+    host["Mounts"] = Value::Array(mounts);
+    let mut cmd = vec![spec.kind.role().to_owned()];
+    cmd.extend(spec.args.iter().cloned());
+    let mut body = json!({
+        "Image": spec.image,
+        "Cmd": cmd,
+        "StopSignal": "SIGTERM",
+        "HostConfig": host,
+    });
+    let digest = blake3::hash(body.to_string().as_bytes())
+        .to_hex()
+        .to_string();
+    let mut all: Map<String, Value> = labels(spec)
+        .into_iter()
+        .map(|(key, value)| (key, json!(value)))
+        .collect();
+    all.insert("ferry.spec".into(), json!(digest));
+    body["Labels"] = Value::Object(all);
+    body
+}
+
+/// The server's security options; a privileged server is unconfined, and only an unconfined agent may look into it.
+fn security(server_host: &Value) -> Value {
+    if server_host["Privileged"].as_bool() == Some(true) {
+        return json!(["apparmor=unconfined", "label=disable"]);
+    }
+    match &server_host["SecurityOpt"] {
+        Value::Null => json!([]),
+        options => options.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(kind: AgentKind) -> AgentSpec {
+        AgentSpec {
+            server: "pmm".into(),
+            container: "abc".into(),
+            run: "r1".into(),
+            image: "sha256:i".into(),
+            kind,
+            args: vec!["--x".into()],
+            memory: None,
+        }
+    }
+
+    fn server(host: Value) -> ContainerInspect {
+        ContainerInspect::new(json!({ "Id": "abc", "Name": "/pmm", "HostConfig": host }))
+    }
+
+    #[test]
+    fn a_sidecar_shares_and_may_look() {
+        let spec = spec(AgentKind::Sidecar);
+        let body = body(
+            &spec,
+            &server(json!({"SecurityOpt": ["label=x"], "UsernsMode": "host"})),
+            "ferry-sidecar-pmm",
+        );
+        let host = &body["HostConfig"];
+        assert_eq!(host["PidMode"], "container:abc");
+        assert_eq!(host["NetworkMode"], "container:abc");
+        assert_eq!(host["VolumesFrom"], json!(["abc"]));
+        assert_eq!(host["CapAdd"], json!(["SYS_PTRACE"]));
+        assert_eq!(host["SecurityOpt"], json!(["label=x"]));
+        assert_eq!(host["UsernsMode"], "host");
+        assert_eq!(host["RestartPolicy"]["Name"], "no");
+        assert_eq!(body["Cmd"], json!(["sidecar", "--x"]));
+        assert_eq!(body["Labels"]["ferry.run"], "r1");
+    }
+
+    #[test]
+    fn a_volume_agent_sees_its_mounts_alone() {
+        let mounts = vec![
+            AgentMount {
+                source: "data".into(),
+                destination: "/srv".into(),
+                read_only: false,
+            },
+            AgentMount {
+                source: "/host".into(),
+                destination: "/backup".into(),
+                read_only: true,
+            },
+        ];
+        let body = body(&spec(AgentKind::Volume { mounts }), &server(json!({})), "n");
+        let host = &body["HostConfig"];
+        assert!(host.get("PidMode").is_none() && host.get("VolumesFrom").is_none());
+        assert_eq!(host["NetworkMode"], "none");
+        assert_eq!(host["CapDrop"], json!(["ALL"]));
+        assert!(!host["CapAdd"].to_string().contains("PTRACE"));
+        assert_eq!(host["Mounts"][1]["Type"], "volume");
+        assert_eq!(
+            host["Mounts"][2],
+            json!({"Type": "bind", "Source": "/host", "Target": "/backup", "ReadOnly": true})
+        );
+    }
+
+    #[test]
+    fn another_description_has_another_digest() {
+        let digest =
+            |spec: &AgentSpec, host| body(spec, &server(host), "n")["Labels"]["ferry.spec"].clone();
+        let one = spec(AgentKind::Sidecar);
+        assert_eq!(digest(&one, json!({})), digest(&one, json!({})));
+        let other = AgentSpec {
+            image: "sha256:j".into(),
+            ..one.clone()
+        };
+        assert_ne!(digest(&one, json!({})), digest(&other, json!({})));
+        assert_ne!(
+            digest(&one, json!({})),
+            digest(&one, json!({"Privileged": true}))
+        );
+    }
+
+    #[test]
+    fn only_agents_of_the_run_are_ours() {
+        let with = |labels: Value| {
+            ContainerInspect::new(json!({"Name": "/n", "Config": {"Labels": labels}}))
+        };
+        let ours = with(json!({"ferry.role": "sidecar", "ferry.run": "r1"}));
+        assert!(owned(&ours, "sidecar", "r1").is_ok());
+        assert!(
+            matches!(owned(&ours, "sidecar", "r2"), Err(EngineError::HeldByRun { run, .. }) if run == "r1")
+        );
+        assert!(matches!(
+            owned(&ours, "volume", "r1"),
+            Err(EngineError::NotOurs { .. })
+        ));
+        assert!(matches!(
+            owned(&with(Value::Null), "sidecar", "r1"),
+            Err(EngineError::NotOurs { .. })
+        ));
+    }
+}

@@ -1,0 +1,236 @@
+//! Images: look, pull.
+//!
+//! Why an image that is present is used as it is: a site without a registry loads its images by hand, and a pull would replace what
+//! the operator chose. Which image ran is recorded by digest, never by tag.
+
+use std::time::Duration;
+
+use bollard::{auth::DockerCredentials, query_parameters::CreateImageOptions};
+use futures_util::StreamExt as _;
+use hyper::Method;
+
+use super::{
+    client::{Ask, Engine, encode},
+    error::{EngineError, close_names},
+    inspect::ImageInspect,
+};
+
+/// A registry that says nothing for so long has stalled.
+const PULL_SILENCE: Duration = Duration::from_secs(300);
+
+/// Name and password for a registry; its `Debug` shows no password.
+#[derive(Clone)]
+pub struct RegistryAuth {
+    /// The user.
+    pub username: String,
+    /// The password or token.
+    pub password: String,
+    /// The registry's address.
+    pub server: String,
+}
+
+impl std::fmt::Debug for RegistryAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RegistryAuth")
+            .field("username", &self.username)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a pull is. The sums cover the layers seen so far, so `total` grows while layers are announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PullProgress {
+    /// What happens now: `Downloading`, `Extracting`, `Pull complete`, …
+    pub status: String,
+    /// The layer, when one is meant.
+    pub layer: Option<String>,
+    /// Bytes done of what `status` names.
+    pub current: Option<u64>,
+    /// Bytes to do of what `status` names.
+    pub total: Option<u64>,
+}
+
+/// An image's name in a path: the engine takes slashes, colons and `@` there.
+fn image_path(image: &str, rest: &str) -> String {
+    let encoded = encode(image)
+        .replace("%2F", "/")
+        .replace("%3A", ":")
+        .replace("%40", "@");
+    format!("/images/{encoded}{rest}")
+}
+
+/// Splits `repository[:tag][@digest]` into what the engine wants as image and tag; `latest` only when nothing is named.
+fn name_and_tag(image: &str) -> (&str, &str) {
+    if let Some((name, digest)) = image.split_once('@') {
+        return (name, digest);
+    }
+    match image.rsplit_once(':') {
+        // A colon before a slash belongs to the registry's port.
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (image, "latest"),
+    }
+}
+
+fn check(image: &str) -> Result<(), EngineError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    if image.is_empty() || !image.chars().all(plain) || image.split('/').any(|part| part == "..") {
+        return Err(EngineError::BadName {
+            kind: "image",
+            name: image.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+impl Engine {
+    /// What the engine knows of an image, by name, digest or id.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] with the names that look alike.
+    pub async fn inspect_image(&self, image: &str) -> Result<ImageInspect, EngineError> {
+        if let Some(found) = self.find_image(image).await? {
+            return Ok(found);
+        }
+        let ask = Ask::new(Method::GET, "/images/json".into(), "list images".into());
+        let list = self.ask_json(ask).await.unwrap_or_default();
+        let tags: Vec<&str> = list
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|entry| entry["RepoTags"].as_array().into_iter().flatten())
+            .filter_map(|tag| tag.as_str())
+            .collect();
+        Err(EngineError::NotFound {
+            kind: "image",
+            name: image.to_owned(),
+            endpoint: self.endpoint().to_owned(),
+            close: close_names(image, tags),
+        })
+    }
+
+    /// Like [`Engine::inspect_image`], with `None` for an image that is not there.
+    ///
+    /// # Errors
+    /// All but "not found".
+    pub async fn find_image(&self, image: &str) -> Result<Option<ImageInspect>, EngineError> {
+        check(image)?;
+        let ask = Ask::new(
+            Method::GET,
+            image_path(image, "/json"),
+            format!("inspect image {image}"),
+        );
+        match self.ask_json(ask).await {
+            Ok(raw) => Ok(Some(ImageInspect::new(raw))),
+            Err(EngineError::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the image is in the engine.
+    ///
+    /// # Errors
+    /// As [`Engine::find_image`].
+    pub async fn has_image(&self, image: &str) -> Result<bool, EngineError> {
+        Ok(self.find_image(image).await?.is_some())
+    }
+
+    /// Pulls `image` unless it is there already, and returns what is there afterwards.
+    ///
+    /// # Errors
+    /// The registry's refusal in the engine's words, or 300 s without a sign of life.
+    pub async fn pull(
+        &self,
+        image: &str,
+        auth: Option<&RegistryAuth>,
+        mut progress: impl FnMut(PullProgress),
+    ) -> Result<ImageInspect, EngineError> {
+        if let Some(present) = self.find_image(image).await? {
+            return Ok(present);
+        }
+        let action = format!("pull image {image}");
+        let (name, tag) = name_and_tag(image);
+        let options = CreateImageOptions {
+            from_image: Some(name.to_owned()),
+            tag: Some(tag.to_owned()),
+            ..Default::default()
+        };
+        let credentials = auth.map(|auth| DockerCredentials {
+            username: Some(auth.username.clone()),
+            password: Some(auth.password.clone()),
+            serveraddress: Some(auth.server.clone()),
+            ..Default::default()
+        });
+        let mut stream = self.docker().create_image(Some(options), None, credentials);
+        loop {
+            match tokio::time::timeout(PULL_SILENCE, stream.next()).await {
+                Err(_) => {
+                    return Err(EngineError::Timeout {
+                        endpoint: self.endpoint().to_owned(),
+                        action,
+                        after: PULL_SILENCE,
+                    });
+                }
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(self.explain(&action, error)),
+                Ok(Some(Ok(info))) => {
+                    let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
+                    let detail = info.progress_detail.unwrap_or_default();
+                    progress(PullProgress {
+                        status: info.status.unwrap_or_default(),
+                        layer: info.id,
+                        current: bytes(detail.current),
+                        total: bytes(detail.total),
+                    });
+                }
+            }
+        }
+        self.inspect_image(image).await
+    }
+
+    /// Removes an image that no container uses; gone already is fine. For images that Ferry itself loaded.
+    ///
+    /// # Errors
+    /// It is in use.
+    pub async fn remove_image(&self, image: &str) -> Result<(), EngineError> {
+        check(image)?;
+        let ask = Ask::new(
+            Method::DELETE,
+            image_path(image, ""),
+            format!("remove image {image}"),
+        );
+        match self.ask(ask).await {
+            Ok(_) | Err(EngineError::Refused { status: 404, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_ports_and_digests_are_told_apart() {
+        for (image, expected) in [
+            (
+                "percona/pmm-server:2.44.1",
+                ("percona/pmm-server", "2.44.1"),
+            ),
+            ("percona/pmm-server", ("percona/pmm-server", "latest")),
+            ("registry:5000/pmm", ("registry:5000/pmm", "latest")),
+            ("registry:5000/pmm:3", ("registry:5000/pmm", "3")),
+            ("pmm@sha256:ab", ("pmm", "sha256:ab")),
+        ] {
+            assert_eq!(name_and_tag(image), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_leave_the_path() {
+        for bad in ["", "a/../b", "a?x=1", "a b", "a#b", "a%2Fb"] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        assert!(check("registry:5000/a/b.c_d-e@sha256:00").is_ok());
+    }
+}

@@ -1,0 +1,70 @@
+//! What the engine says of itself.
+//!
+//! Why: plans name the engine they were made for by its id, and what its host enforces (user namespaces, SELinux) decides what an
+//! agent needs.
+
+use hyper::Method;
+use serde_json::Value;
+
+use super::{
+    client::{Ask, Engine},
+    error::EngineError,
+};
+
+/// The engine's description of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// Its host's name.
+    pub name: String,
+    /// Its version, such as `20.10.24`.
+    pub version: String,
+    /// Its id, which stays over restarts; empty for podman.
+    pub id: String,
+    /// The version of the interface that was agreed on, such as `1.41`.
+    pub api: String,
+    /// The folder of its images and volumes on its host.
+    pub root_dir: String,
+    /// `name=seccomp,profile=default`, `name=selinux`, `name=userns`, `name=rootless`, …
+    pub security_options: Vec<String>,
+    /// The architecture of its host, such as `x86_64`.
+    pub architecture: String,
+    /// The log driver that containers get unless they name one.
+    pub logging_driver: String,
+    /// Whether it is podman behind Docker's interface.
+    pub podman: bool,
+}
+
+impl Engine {
+    /// Asks the engine what it is.
+    ///
+    /// # Errors
+    /// A broken connection.
+    pub async fn info(&self) -> Result<EngineInfo, EngineError> {
+        let ask = Ask::new(Method::GET, "/info".into(), "describe itself".into());
+        let raw = self.ask_json(ask).await?;
+        let get = |key: &str| raw[key].as_str().unwrap_or_default().to_owned();
+        let version = Ask::new(Method::GET, "/version".into(), "tell its version".into());
+        let version = self.ask_json(version).await?;
+        let components = version["Components"].as_array().into_iter().flatten();
+        let podman = components
+            .filter_map(|part| part["Name"].as_str())
+            .any(|name| name.to_lowercase().contains("podman"));
+        Ok(EngineInfo {
+            name: get("Name"),
+            version: get("ServerVersion"),
+            id: get("ID"),
+            api: format!("{}.{}", self.inner.api.0, self.inner.api.1),
+            root_dir: get("DockerRootDir"),
+            security_options: raw["SecurityOptions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            architecture: get("Architecture"),
+            logging_driver: get("LoggingDriver"),
+            podman,
+        })
+    }
+}
