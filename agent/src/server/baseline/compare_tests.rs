@@ -1,0 +1,389 @@
+use super::*;
+use crate::server::baseline::Dashboards;
+use crate::server::keys::{ApiKey, ServiceAccount};
+use crate::server::pmm::{AgentCount, Major};
+use crate::server::qan::{QanRows, Window};
+use crate::server::victoria::{HistoryPoint, UpTargets};
+use proptest::prelude::*;
+
+fn node(name: &str) -> Node {
+    Node {
+        name: name.into(),
+        kind: "generic".into(),
+        address: "10.0.0.1".into(),
+        id: format!("id-{name}"),
+    }
+}
+
+fn service(name: &str) -> Service {
+    Service {
+        name: name.into(),
+        kind: "mysql".into(),
+        node_name: "n".into(),
+        port: 3306,
+        ..Service::default()
+    }
+}
+
+fn key(name: &str, migrated: bool) -> ApiKey {
+    ApiKey {
+        org: 1,
+        name: name.into(),
+        role: "Admin".into(),
+        expires: None,
+        migrated,
+    }
+}
+
+fn up(job: &str, node: &str, count: u64) -> UpTargets {
+    UpTargets {
+        job: job.into(),
+        node_name: node.into(),
+        count,
+    }
+}
+
+fn point(at: i64, samples: u64, oldest: bool) -> HistoryPoint {
+    HistoryPoint {
+        at,
+        series: 3,
+        samples,
+        oldest,
+    }
+}
+
+fn full() -> Baseline {
+    Baseline {
+        taken_at: 100_000,
+        version: Some("2.44.1".into()),
+        major: Some(Major::V2),
+        nodes: Some(vec![node("a"), node("b")]),
+        services: Some(vec![service("s"), service("t")]),
+        agents: Some(Agents {
+            by_kind: [
+                (
+                    "pmm_agent".to_owned(),
+                    AgentCount {
+                        total: 2,
+                        ..AgentCount::default()
+                    },
+                ),
+                (
+                    "old_agent".to_owned(),
+                    AgentCount {
+                        total: 1,
+                        ..AgentCount::default()
+                    },
+                ),
+            ]
+            .into(),
+            connected: vec!["x".into(), "y".into()],
+        }),
+        up: Some(vec![
+            up("alertmanager", "", 1),
+            up("node_exporter_hr-5s", "a", 2),
+        ]),
+        history: Some(vec![point(10_000, 7, true), point(90_000, 30, false)]),
+        qan: Some(QanRows {
+            window: Window { from: 0, to: 1 },
+            report: Some(5),
+            table: Some(50),
+        }),
+        api_keys: Some(vec![key("ci", false)]),
+        service_accounts: Some(vec![]),
+        dashboards: Some(Dashboards { total: 50, own: 2 }),
+        rows: Some([("grafana.user".to_owned(), 3)].into()),
+        schema: Some(88),
+        unobserved: vec![],
+    }
+}
+
+fn codes(after: &Baseline, mode: CompareMode) -> Vec<(Severity, String)> {
+    compare(&full(), after, mode)
+        .into_iter()
+        .map(|d| (d.severity, d.code))
+        .collect()
+}
+
+fn fails(change: impl FnOnce(&mut Baseline), code: &str) {
+    let mut after = full();
+    change(&mut after);
+    let found = codes(&after, CompareMode::SameMajor);
+    assert!(
+        found.contains(&(Severity::Failure, code.into())),
+        "{code}: {found:?}"
+    );
+}
+
+fn warns(change: impl FnOnce(&mut Baseline), code: &str) {
+    let mut after = full();
+    change(&mut after);
+    assert_eq!(
+        codes(&after, CompareMode::SameMajor),
+        [(Severity::Warning, code.to_owned())]
+    );
+}
+
+#[test]
+fn each_loss_is_a_failure() {
+    fails(|b| b.nodes.as_mut().unwrap().truncate(1), "node-missing");
+    fails(
+        |b| b.nodes.as_mut().unwrap()[0].address = "else".into(),
+        "node-changed",
+    );
+    fails(
+        |b| b.services.as_mut().unwrap()[1].cluster = "c".into(),
+        "service-changed",
+    );
+    fails(|b| b.services = Some(vec![]), "service-missing");
+    fails(|b| b.agents.as_mut().unwrap().by_kind.clear(), "agents");
+    fails(
+        |b| b.agents.as_mut().unwrap().connected.truncate(1),
+        "connected",
+    );
+    fails(|b| b.up.as_mut().unwrap()[1].count = 1, "up-node");
+    fails(|b| b.up.as_mut().unwrap()[1].count = 1, "up-job");
+    fails(|b| b.history.as_mut().unwrap()[1].samples = 29, "history");
+    fails(|b| b.qan.as_mut().unwrap().report = Some(4), "qan-queries");
+    // The other way still finds all.
+    warns(|b| b.qan.as_mut().unwrap().table = None, "unobserved-after");
+    fails(
+        |b| {
+            let qan = b.qan.as_mut().unwrap();
+            (qan.table, qan.report) = (None, qan.report.map(|rows| rows - 1));
+        },
+        "qan-queries",
+    );
+    fails(|b| b.api_keys = Some(vec![]), "key-missing");
+    fails(|b| b.dashboards.as_mut().unwrap().own = 1, "dashboards-own");
+    fails(|b| b.rows.as_mut().unwrap().clear(), "table-missing");
+    fails(|b| b.schema = Some(87), "schema-older");
+    fails(|b| b.up = None, "unobserved-after");
+    fails(|b| b.major = Some(Major::V3), "major");
+}
+
+#[test]
+fn more_than_before_is_a_warning() {
+    warns(|b| b.nodes.as_mut().unwrap().push(node("c")), "node-new");
+    warns(
+        |b| b.services.as_mut().unwrap().push(service("u")),
+        "service-new",
+    );
+    warns(
+        |b| b.nodes.as_mut().unwrap()[0].id = "other".into(),
+        "node-id",
+    );
+    warns(
+        |b| b.agents.as_mut().unwrap().connected[0] = "z".into(),
+        "connected",
+    );
+    warns(|b| b.history.as_mut().unwrap()[1].samples = 31, "history");
+    warns(|b| b.history.as_mut().unwrap()[0].samples = 0, "history");
+    warns(|b| b.qan.as_mut().unwrap().table = Some(51), "qan-rows");
+    warns(
+        |b| b.dashboards.as_mut().unwrap().total = 49,
+        "dashboards-total",
+    );
+}
+
+#[test]
+fn a_good_migration_across_majors_passes() {
+    let mut after = full();
+    after.major = Some(Major::V3);
+    after.schema = Some(118);
+    after.up = Some(vec![up("node_exporter_hr-5s", "a", 2)]);
+    after.agents.as_mut().unwrap().by_kind.remove("old_agent");
+    after.api_keys = Some(vec![key("ci", true)]);
+    after.service_accounts = Some(vec![ServiceAccount {
+        org: 1,
+        name: "sa-autogen-ci".into(),
+        login: "sa-autogen-1-ci".into(),
+        tokens: 1,
+    }]);
+    let found = codes(&after, CompareMode::AcrossMajors);
+    assert_eq!(
+        found,
+        [(Severity::Warning, "agents-removed-kind".to_owned())]
+    );
+    // The key's row may be gone too, as long as its account holds a token.
+    after.api_keys = Some(vec![]);
+    assert_eq!(codes(&after, CompareMode::AcrossMajors).len(), 1);
+    after.service_accounts.as_mut().unwrap()[0].tokens = 0;
+    assert!(
+        codes(&after, CompareMode::AcrossMajors)
+            .contains(&(Severity::Failure, "key-missing".into()))
+    );
+    after.api_keys = Some(vec![key("ci", false)]);
+    assert!(
+        codes(&after, CompareMode::AcrossMajors)
+            .contains(&(Severity::Warning, "key-unmigrated".into()))
+    );
+    after.up = Some(vec![up("renamed", "a", 2)]);
+    assert!(
+        codes(&after, CompareMode::AcrossMajors)
+            .contains(&(Severity::Warning, "up-job-renamed".into()))
+    );
+    after.up = Some(vec![up("renamed", "a", 1)]);
+    assert!(
+        codes(&after, CompareMode::AcrossMajors).contains(&(Severity::Failure, "up-job".into()))
+    );
+}
+
+#[test]
+fn what_the_server_watches_of_itself_may_change_with_the_major() {
+    let mut before = full();
+    before
+        .up
+        .as_mut()
+        .unwrap()
+        .push(up("postgres_exporter_hr-5s", "pmm-server", 2));
+    let kinds = &mut before.agents.as_mut().unwrap().by_kind;
+    kinds.insert(
+        "qan_agent".into(),
+        AgentCount {
+            total: 2,
+            disabled: 0,
+            of_server: 1,
+        },
+    );
+    let mut after = before.clone();
+    after.up.as_mut().unwrap()[2].count = 1;
+    let kinds = &mut after.agents.as_mut().unwrap().by_kind;
+    kinds.insert(
+        "qan_agent".into(),
+        AgentCount {
+            total: 1,
+            disabled: 0,
+            of_server: 0,
+        },
+    );
+    let of = |before: &Baseline, after: &Baseline, mode| -> Vec<(Severity, String)> {
+        compare(before, after, mode)
+            .into_iter()
+            .map(|d| (d.severity, d.code))
+            .collect()
+    };
+    let same = of(&before, &after, CompareMode::SameMajor);
+    assert!(
+        same.contains(&(Severity::Failure, "up-node".into())),
+        "{same:?}"
+    );
+    assert!(
+        same.contains(&(Severity::Failure, "agents-of-server".into())),
+        "{same:?}"
+    );
+    after.major = Some(Major::V3);
+    after.api_keys = Some(vec![key("ci", true)]);
+    let across = of(&before, &after, CompareMode::AcrossMajors);
+    assert!(
+        across
+            .iter()
+            .all(|(severity, _)| *severity == Severity::Warning),
+        "{across:?}"
+    );
+    assert!(
+        across.contains(&(Severity::Warning, "up-of-server".into())),
+        "{across:?}"
+    );
+    // An agent of the users' is never one of the server's.
+    let kinds = &mut after.agents.as_mut().unwrap().by_kind;
+    kinds.insert(
+        "qan_agent".into(),
+        AgentCount {
+            total: 1,
+            disabled: 0,
+            of_server: 1,
+        },
+    );
+    let across = of(&before, &after, CompareMode::AcrossMajors);
+    assert!(
+        across.contains(&(Severity::Failure, "agents".into())),
+        "{across:?}"
+    );
+}
+
+#[test]
+fn essentials_that_are_missing_are_named() {
+    assert!(full().missing_essentials().is_empty());
+    let mut partly = full();
+    partly.history = None;
+    partly.nodes = None;
+    assert_eq!(partly.missing_essentials(), ["nodes", "history of metrics"]);
+}
+
+#[test]
+fn a_fresh_empty_server_does_not_pass() {
+    let empty = Baseline {
+        version: Some("3.8.1".into()),
+        major: Some(Major::V3),
+        ..Baseline::default()
+    };
+    let found = compare(&full(), &empty, CompareMode::AcrossMajors);
+    assert!(
+        found
+            .iter()
+            .filter(|d| d.severity == Severity::Failure)
+            .count()
+            >= 10
+    );
+}
+
+fn inventories() -> impl Strategy<Value = Vec<Node>> {
+    let node = ("[a-c]{1,2}", "[xy]", "[12]", "[ij]").prop_map(|(name, kind, address, id)| Node {
+        name,
+        kind,
+        address,
+        id,
+    });
+    prop::collection::vec(node, 0..6).prop_map(|mut nodes| {
+        nodes.sort();
+        nodes
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_same_is_the_same(nodes in inventories(), across in any::<bool>()) {
+        let mut one = full();
+        one.nodes = Some(nodes);
+        let mut two = one.clone();
+        let mode = if across { CompareMode::AcrossMajors } else { CompareMode::SameMajor };
+        if across {
+            two.major = Some(Major::V3);
+        }
+        let found = compare(&one, &two, mode);
+        prop_assert!(found.iter().all(|d| d.code == "key-unmigrated"), "{:?}", found);
+    }
+
+    #[test]
+    fn what_is_lost_always_fails_and_what_is_new_never_does(nodes in inventories(), at in any::<prop::sample::Index>()) {
+        prop_assume!(!nodes.is_empty());
+        let mut with = full();
+        with.nodes = Some(nodes.clone());
+        let mut without = with.clone();
+        without.nodes.as_mut().unwrap().remove(at.index(nodes.len()));
+        let failures = |before: &Baseline, after: &Baseline| {
+            compare(before, after, CompareMode::SameMajor).iter().filter(|d| d.severity == Severity::Failure).count()
+        };
+        prop_assert_eq!(failures(&with, &without), 1);
+        prop_assert_eq!(failures(&without, &with), 0);
+    }
+
+    #[test]
+    fn fewer_targets_always_fail(counts in prop::collection::vec(1u64..5, 1..5), at in any::<prop::sample::Index>()) {
+        let mut before = full();
+        before.up = Some(counts.iter().enumerate().map(|(n, c)| up(&format!("job{n}"), "n", *c)).collect());
+        let mut after = before.clone();
+        after.up.as_mut().unwrap()[at.index(counts.len())].count -= 1;
+        let found = compare(&before, &after, CompareMode::SameMajor);
+        prop_assert!(found.iter().any(|d| d.severity == Severity::Failure && d.code == "up-job"));
+    }
+
+    #[test]
+    fn baselines_survive_being_written(nodes in inventories()) {
+        let mut baseline = full();
+        baseline.nodes = Some(nodes);
+        let text = serde_json::to_string(&baseline).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Baseline>(&text).unwrap(), baseline);
+    }
+}

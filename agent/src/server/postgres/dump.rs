@@ -1,0 +1,169 @@
+//! Dumping a database, and proving that the dump can be read.
+
+use std::num::NonZeroU8;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::super::programs::{Launch, Program};
+use super::super::{Result, ServerError};
+use super::Postgres;
+use super::manifest::{Manifest, hash_in_background};
+use super::query::connection_string;
+
+/// How long a dump may take: the databases of PMM are small, hours mean that something hangs.
+const DUMP_TIME: Duration = Duration::from_secs(6 * 3600);
+/// How often progress is told.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What to dump, and to where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DumpRequest {
+    /// The database.
+    pub database: String,
+    /// The folder, in the server's names. It must not exist; its parent must, and must be passable for the database's
+    /// user.
+    pub dir: PathBuf,
+    /// How many tables are dumped at once.
+    pub jobs: NonZeroU8,
+}
+
+/// How far a dump is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DumpProgress {
+    /// Bytes written so far, compressed.
+    pub written: u64,
+    /// The size of the database, uncompressed and with its indexes: an upper bound.
+    pub database_size: u64,
+}
+
+impl Postgres {
+    /// Dumps a database into a new folder, has `pg_restore` read the archive's contents, and hashes its files.
+    ///
+    /// The folder belongs to the database's user. After a failure the folder stays, with what was written: removing is
+    /// the caller's decision.
+    ///
+    /// # Errors
+    /// The folder exists, the database refuses, the archive cannot be read, or `cancel` fired.
+    pub async fn dump(
+        &self,
+        request: &DumpRequest,
+        progress: &mut (dyn FnMut(DumpProgress) + Send),
+        cancel: &CancellationToken,
+    ) -> Result<Manifest> {
+        let database_size = self.database_size(&request.database).await?;
+        let host_dir = self.make_dir(&request.dir)?;
+        let mut args = self.connect_args();
+        args.extend([
+            "-Fd".into(),
+            "-j".into(),
+            request.jobs.to_string().into(),
+            "-Z1".into(),
+        ]);
+        args.extend(["-f".into(), request.dir.clone().into()]);
+        args.extend(["-d".into(), connection_string(&request.database).into()]);
+        let launch = Launch {
+            program: Program::PgDump,
+            args,
+            stdin: None,
+            options: "-c lock_timeout=60s",
+            time: DUMP_TIME,
+            max_output: 1 << 20,
+        };
+        let surroundings = self.surroundings();
+        let mut run = std::pin::pin!(surroundings.run(launch, cancel));
+        loop {
+            tokio::select! {
+                done = &mut run => {
+                    done?;
+                    break;
+                }
+                () = tokio::time::sleep(LOOK) => {
+                    progress(DumpProgress { written: size_of(&host_dir), database_size });
+                }
+            }
+        }
+        progress(DumpProgress {
+            written: size_of(&host_dir),
+            database_size,
+        });
+        self.check_dump(&request.dir, cancel).await?;
+        hash_in_background(&host_dir).await
+    }
+
+    /// Has `pg_restore` read the contents of a dump, given in the server's names, and gives the number of its entries.
+    ///
+    /// # Errors
+    /// It cannot be read, or is empty.
+    pub async fn check_dump(&self, dir: &Path, cancel: &CancellationToken) -> Result<usize> {
+        let launch = Launch {
+            program: Program::PgRestore,
+            args: vec!["--list".into(), dir.into()],
+            stdin: None,
+            options: "",
+            time: Duration::from_secs(300),
+            max_output: 32 << 20,
+        };
+        let output = self.surroundings().run(launch, cancel).await?;
+        let text = String::from_utf8_lossy(&output);
+        let entries = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with(';'))
+            .count();
+        if entries == 0 {
+            let why = "`pg_restore` finds nothing in it".into();
+            return Err(ServerError::DumpDamaged {
+                dir: self.root.join(dir),
+                why,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// Makes the folder and gives it to the database's user, by descriptor.
+    pub(super) fn make_dir(&self, dir: &Path) -> Result<PathBuf> {
+        let (parent, name) =
+            dir.parent()
+                .zip(dir.file_name())
+                .ok_or_else(|| ServerError::Missing {
+                    what: "the dump's folder",
+                    why: format!("`{}` names none", dir.display()),
+                })?;
+        let path = self.root.resolve(parent)?.join(name);
+        let fail = |source: std::io::Error| ServerError::File {
+            doing: "create",
+            path: path.clone(),
+            source,
+        };
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(fail)?;
+        let flags = rustix::fs::OFlags::DIRECTORY
+            | rustix::fs::OFlags::NOFOLLOW
+            | rustix::fs::OFlags::RDONLY
+            | rustix::fs::OFlags::CLOEXEC;
+        let fd = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
+            .map_err(|error| fail(error.into()))?;
+        let owner = (
+            rustix::fs::Uid::from_raw(self.uid),
+            rustix::fs::Gid::from_raw(self.gid),
+        );
+        rustix::fs::fchown(fd.as_fd(), Some(owner.0), Some(owner.1))
+            .map_err(|error| fail(error.into()))?;
+        Ok(path)
+    }
+}
+
+fn size_of(dir: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| Some(entry.metadata().ok()?.len()))
+        .sum()
+}
