@@ -1,0 +1,49 @@
+//! The command line of `ferryd`. A sidecar is started with these words by the host agent; a person
+//! types them in a unit file or a supervisor's configuration.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Ferry's agent: performs the privileged steps of a migration, where the data is.
+#[derive(Debug, Parser)]
+#[command(name = "ferryd", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `ferryd` can be started as.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve beside a server's processes, sharing its PID and network namespaces and its volumes
+    Sidecar(Serve),
+    /// Serve with the server's volumes only, also while the server is down
+    Volume(Serve),
+    /// Serve inside the server's own container or machine, as a program of its supervisor
+    Inside(Serve),
+    /// Copy standard input and output to an agent's socket; what the host agent's tunnel starts
+    #[command(hide = true)]
+    Dial {
+        /// The socket
+        socket: PathBuf,
+    },
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The socket to listen on; its folder is made when it is missing
+    #[arg(long, default_value = "/run/ferry/agent.sock")]
+    pub socket: PathBuf,
+    /// The server's data
+    #[arg(long, default_value = "/srv")]
+    pub data: PathBuf,
+    /// Where the copy of the data is kept (`volume`)
+    #[arg(long, default_value = "/backup")]
+    pub backup: PathBuf,
+    /// The name this agent has in the server's own supervisor, so that it does not stop itself (`inside`)
+    #[arg(long, default_value = "ferryd")]
+    pub own_program: String,
+}

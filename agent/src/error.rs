@@ -1,0 +1,117 @@
+//! One error for everything that a step can meet. It is made for the operator who reads it in the
+//! morning: what failed, on what, why, what to do next.
+
+use std::fmt::Display;
+
+use ferry_proto::v1::Failure;
+
+use crate::{
+    engine::{EngineError, carry_over::CarryOverError},
+    server::ServerError,
+    tree::TreeError,
+};
+
+/// Why a step did not do what it should.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{message}")]
+pub struct StepError {
+    code: &'static str,
+    message: String,
+    hint: String,
+    details: Vec<String>,
+}
+
+impl StepError {
+    /// An error with a stable, kebab-case code and a sentence that says what failed, on what, why.
+    pub fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: String::new(),
+            details: Vec::new(),
+        }
+    }
+
+    /// The step was asked to stop, and did so at a safe place.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::new("cancelled", "the step was cancelled")
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    /// Adds lines that help: the end of a log, the first of many entries.
+    #[must_use]
+    pub fn details(mut self, details: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.details.extend(details.into_iter().map(Into::into));
+        self
+    }
+
+    /// Says what was being done, in front of what went wrong.
+    #[must_use]
+    pub fn during(mut self, what: impl Display) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+impl From<StepError> for Failure {
+    fn from(error: StepError) -> Self {
+        Self {
+            code: error.code.to_owned(),
+            message: error.message,
+            hint: error.hint,
+            details: error.details,
+        }
+    }
+}
+
+impl From<std::io::Error> for StepError {
+    fn from(error: std::io::Error) -> Self {
+        Self::new("io", error.to_string())
+    }
+}
+
+impl From<TreeError> for StepError {
+    fn from(error: TreeError) -> Self {
+        let details = match &error {
+            TreeError::Entries { problems, .. } | TreeError::LinksOutside { problems } => {
+                problems.first.clone()
+            }
+            _ => Vec::new(),
+        };
+        let hint = error.hint().unwrap_or_default();
+        Self::new(error.code(), error.to_string())
+            .hint(hint)
+            .details(details)
+    }
+}
+
+impl From<EngineError> for StepError {
+    fn from(error: EngineError) -> Self {
+        Self::new(error.code(), error.to_string()).hint(error.hint().unwrap_or_default())
+    }
+}
+
+impl From<ServerError> for StepError {
+    fn from(error: ServerError) -> Self {
+        Self::new(error.code(), error.to_string()).hint(error.hint().unwrap_or_default())
+    }
+}
+
+impl From<CarryOverError> for StepError {
+    fn from(error: CarryOverError) -> Self {
+        Self::new(error.code(), error.to_string()).hint(error.hint().unwrap_or_default())
+    }
+}

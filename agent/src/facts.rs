@@ -1,0 +1,30 @@
+//! What an agent observes of a server. It changes nothing, and it says what it could not see: the
+//! checks decide what that means.
+
+mod container;
+mod data;
+mod host;
+
+use ferry_proto::v1::{Facts, GetFactsRequest};
+
+use crate::{error::StepError, ledger, surroundings::Surroundings};
+
+/// Observes what this agent can see from where it is.
+///
+/// # Errors
+/// When the thing asked for is not there at all.
+pub async fn observe(
+    surroundings: &Surroundings,
+    request: &GetFactsRequest,
+) -> Result<Facts, StepError> {
+    let mut facts = match surroundings {
+        Surroundings::Host(host) => host::observe(host, request).await?,
+        Surroundings::Container(container) => container::observe(container, request).await?,
+        Surroundings::Volume(volume) => Facts {
+            data: Some(data::observe(volume.data.clone(), None).await?),
+            ..Facts::default()
+        },
+    };
+    facts.observed = Some(ledger::timestamp(ledger::now_ms()));
+    Ok(facts)
+}

@@ -1,0 +1,189 @@
+//! What the server's own doors say: supervisor, database, interfaces, files.
+
+use std::path::{Path, PathBuf};
+
+use ferry_proto::v1::{
+    DatabaseFact, Facts, GetFactsRequest, ProgramFact, RoleFact, ServerFacts, Unobserved,
+};
+
+use super::data;
+use crate::{
+    error::StepError,
+    ledger::now_ms,
+    server::{
+        baseline::{Access, Baseline, capture},
+        facts::{PostgresFacts, ServerObservation, observe as look},
+        pmm::{Pmm, Ready},
+        postgres::{PasswordKind, Postgres},
+        victoria::Victoria,
+    },
+    surroundings::Container,
+};
+
+pub(super) async fn observe(
+    container: &Container,
+    request: &GetFactsRequest,
+) -> Result<Facts, StepError> {
+    let access = Access::default();
+    let seen = look(&container.root, &access).await;
+    let cluster: Option<&Postgres> = seen.postgres.as_ref().map(|it| &it.cluster);
+    let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
+    let baseline = capture(&access, cluster, None, now).await;
+    let mut server = server_facts(&seen, &baseline, &container.data);
+    server.last_metric_age_seconds = freshest(&access).await;
+    server.ready = match Pmm::detect(&access.ports, None).await {
+        Ok(pmm) => matches!(pmm.ready().await, Ok(Ready::Yes)),
+        Err(_) => false,
+    };
+    let mut data = None;
+    if request.walk {
+        // A container that is no PMM server may have no data at all: that is a finding, no error.
+        match data::observe(container.data.clone(), container.engine_disk.clone()).await {
+            Ok(observed) => data = Some(observed),
+            Err(error) => server.unobserved.push(Unobserved {
+                what: "the data".to_owned(),
+                why: error.to_string(),
+            }),
+        }
+    }
+    Ok(Facts {
+        server: Some(server),
+        data,
+        ..Facts::default()
+    })
+}
+
+/// Seconds since the newest sample of any node; negative when none is known.
+async fn freshest(access: &Access) -> f64 {
+    let ages = Victoria::on(access.ports.victoria)
+        .freshness()
+        .await
+        .unwrap_or_default();
+    let youngest = ages.values().min().copied();
+    youngest.map_or(-1.0, |seconds| {
+        u32::try_from(seconds).map_or(f64::INFINITY, f64::from)
+    })
+}
+
+fn server_facts(seen: &ServerObservation, baseline: &Baseline, data: &Path) -> ServerFacts {
+    let api = seen
+        .version
+        .api
+        .as_ref()
+        .map(|version| version.version.clone());
+    let version = api
+        .clone()
+        .or(seen.version.volume.clone())
+        .or(seen.version.image.clone());
+    let evidence = [
+        ("its API", &api),
+        ("the volume's marker", &seen.version.volume),
+        ("the image's marker", &seen.version.image),
+    ];
+    let evidence = evidence
+        .into_iter()
+        .filter_map(|(what, version)| Some(format!("{what} says {}", version.as_ref()?)));
+    let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let mut facts = ServerFacts {
+        version: version.unwrap_or_default(),
+        evidence: evidence.collect(),
+        distribution: seen.distribution.clone().unwrap_or_default(),
+        programs: programs(seen),
+        update_running: seen.update_running,
+        custom_rule_files: relative(&seen.alert_rules, data),
+        unreadable_files: seen
+            .certificates
+            .iter()
+            .map(|it| format!("{}: {}", it.path.display(), it.why))
+            .collect(),
+        nodes: baseline.nodes.as_ref().map_or(0, |it| length(it.len())),
+        services: baseline.services.as_ref().map_or(0, |it| length(it.len())),
+        agents: baseline.agents.as_ref().map_or(0, |agents| {
+            agents
+                .by_kind
+                .values()
+                .map(|kind| u32::try_from(kind.total).unwrap_or(0))
+                .sum()
+        }),
+        api_keys: baseline.api_keys.as_ref().map_or(0, |it| length(it.len())),
+        external_postgres: seen.external_postgres,
+        external_clickhouse: seen.external_clickhouse,
+        unobserved: unobserved(seen, baseline),
+        ..ServerFacts::default()
+    };
+    if let Some(schema) = &seen.qan_schema {
+        facts.clickhouse_dirty = schema.dirty;
+        facts.clickhouse_dirty_version = i64::try_from(schema.version).unwrap_or(i64::MAX);
+    }
+    if let Some(postgres) = &seen.postgres {
+        add_postgres(&mut facts, postgres);
+    }
+    facts
+}
+
+fn programs(seen: &ServerObservation) -> Vec<ProgramFact> {
+    let programs = seen.programs.iter().map(|program| ProgramFact {
+        name: program.process.full_name(),
+        state: program.process.state.as_str().to_owned(),
+        user: program.user.clone().unwrap_or_default(),
+        stop_wait_seconds: u32::try_from(program.stop_wait).unwrap_or(u32::MAX),
+    });
+    programs.collect()
+}
+
+fn add_postgres(facts: &mut ServerFacts, postgres: &PostgresFacts) {
+    facts.postgres_version.clone_from(&postgres.cluster.major);
+    facts.postgres_bin = postgres.cluster.bin_dir.display().to_string();
+    facts.postgres_data = postgres.cluster.data_dir.display().to_string();
+    facts.postgres_local_trust = postgres.trusts_local.unwrap_or(false);
+    facts.schema_version = postgres
+        .schema
+        .and_then(|schema| u32::try_from(schema).ok())
+        .unwrap_or(0);
+    facts.scheduled_backups = postgres
+        .scheduled_backups
+        .and_then(|it| u32::try_from(it).ok())
+        .unwrap_or(0);
+    let databases = postgres.databases.iter().flatten();
+    facts.databases = databases
+        .map(|(name, bytes)| DatabaseFact {
+            name: name.clone(),
+            bytes: *bytes,
+        })
+        .collect();
+    let roles = postgres.roles.iter().flatten();
+    facts.roles = roles
+        .map(|role| RoleFact {
+            name: role.name.clone(),
+            password_kind: match role.kind {
+                PasswordKind::Scram => "scram",
+                PasswordKind::Md5Default | PasswordKind::Md5Custom => "md5",
+                PasswordKind::None => "none",
+                PasswordKind::Other => "other",
+            }
+            .to_owned(),
+            default_password: role.can_be_healed(),
+        })
+        .collect();
+}
+
+/// The paths as seen from the data's root.
+fn relative(paths: &[PathBuf], data: &Path) -> Vec<String> {
+    let paths = paths
+        .iter()
+        .map(|path| path.strip_prefix(data).unwrap_or(path));
+    paths.map(|path| path.display().to_string()).collect()
+}
+
+fn unobserved(seen: &ServerObservation, baseline: &Baseline) -> Vec<Unobserved> {
+    let all = seen.unobserved.iter().chain(&baseline.unobserved);
+    let mut list: Vec<Unobserved> = all
+        .map(|it| Unobserved {
+            what: it.what.clone(),
+            why: it.why.clone(),
+        })
+        .collect();
+    list.sort_by(|a, b| a.what.cmp(&b.what));
+    list.dedup_by(|a, b| a.what == b.what);
+    list
+}

@@ -1,0 +1,226 @@
+//! What the engine says of a container, its image, and the image it shall become.
+
+use std::collections::BTreeSet;
+
+use ferry_proto::v1::{
+    CarryOverNote, ContainerFacts, EngineFacts, EnvironmentChange, EnvironmentChangeKind, Facts,
+    GetFactsRequest, ImageFacts, MountFact,
+};
+
+use crate::{
+    engine::{
+        ContainerInspect, Engine, ImageInspect,
+        containers::ContainerEntry,
+        environment::{ChangeKind, EnvTranslation},
+        inspect::{Mount, PublishedPort},
+    },
+    error::StepError,
+    places::{CHECK_PREFIX, RUN_LABEL},
+    successor,
+    surroundings::Host,
+};
+
+/// Where PMM keeps its data (facts/pmm.md 1.3).
+const DATA: &str = "/srv";
+
+pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Facts, StepError> {
+    let engine = &host.engine;
+    let info = engine.info().await?;
+    let inspect = engine.inspect_container(&request.container).await?;
+    let image = engine.inspect_image(inspect.image_id()).await?;
+    let target = match request.target_image.as_str() {
+        "" => None,
+        reference => Some(image_facts(engine, reference, request.pull).await),
+    };
+    let mut container = container_facts(&inspect, &image, target.as_ref());
+    if let Some(target) = target.as_ref().filter(|target| target.present) {
+        carry_over(engine, &inspect, target, &mut container).await;
+    }
+    let others = others(engine, &inspect).await?;
+    Ok(Facts {
+        engine: Some(EngineFacts {
+            kind: if info.podman { "Podman" } else { "Docker" }.to_owned(),
+            version: info.version,
+            id: info.id,
+            endpoint: engine.endpoint().to_owned(),
+        }),
+        container: Some(container),
+        image: Some(image_facts(engine, inspect.image_id(), false).await),
+        target,
+        server: None,
+        data: Some(ferry_proto::v1::DataFacts {
+            destination: DATA.to_owned(),
+            other_containers: others,
+            read_only: inspect.mount_at(DATA).is_some_and(|mount| !mount.writable),
+            ..Default::default()
+        }),
+        observed: None,
+    })
+}
+
+fn container_facts(
+    inspect: &ContainerInspect,
+    image: &ImageInspect,
+    target: Option<&ImageFacts>,
+) -> ContainerFacts {
+    let version = target
+        .map(|target| target.version.as_str())
+        .unwrap_or_default();
+    let translation = successor::translate(inspect, image, version);
+    ContainerFacts {
+        id: inspect.id().to_owned(),
+        name: inspect.name().to_owned(),
+        running: inspect.running() && !inspect.paused(),
+        status: inspect.status().to_owned(),
+        started: started(inspect),
+        restart_policy: inspect.restart_policy().to_string(),
+        auto_remove: inspect.auto_remove(),
+        settings_digest: successor::settings_digest(inspect),
+        environment: changes(&translation),
+        mounts: inspect.mounts().iter().map(mount_fact).collect(),
+        ports: inspect.ports().iter().map(port).collect(),
+        networks: inspect.networks(),
+        managed_by: managed_by(inspect).to_owned(),
+        carry_over_notes: Vec::new(),
+        carry_over_refusal: String::new(),
+    }
+}
+
+fn started(inspect: &ContainerInspect) -> Option<pbjson_types::Timestamp> {
+    let started: jiff::Timestamp = inspect.started_at().parse().ok()?;
+    u64::try_from(started.as_millisecond())
+        .ok()
+        .map(crate::ledger::timestamp)
+}
+
+fn port(port: &PublishedPort) -> String {
+    let address = if port.host_ip.is_empty() {
+        "0.0.0.0"
+    } else {
+        &port.host_ip
+    };
+    format!("{address}:{} → {}", port.host_port, port.container)
+}
+
+fn changes(translation: &EnvTranslation) -> Vec<EnvironmentChange> {
+    use EnvironmentChangeKind as Kind;
+    let changes = translation.changes.iter().map(|change| EnvironmentChange {
+        name: change.name.clone(),
+        new_name: change.new_name.clone().unwrap_or_default(),
+        kind: match change.kind {
+            ChangeKind::Kept => Kind::Kept,
+            ChangeKind::Renamed => Kind::Renamed,
+            ChangeKind::Inverted => Kind::Inverted,
+            ChangeKind::Dropped => Kind::Dropped,
+            ChangeKind::Invalid => Kind::Invalid,
+            ChangeKind::Unknown => Kind::Foreign,
+        }
+        .into(),
+        note: change.note.clone(),
+    });
+    changes.collect()
+}
+
+/// Who would make the container again by itself (facts/pmm.md 7.5).
+fn managed_by(inspect: &ContainerInspect) -> &'static str {
+    let labels = inspect.labels();
+    let has = |prefix: &str| labels.keys().any(|label| label.starts_with(prefix));
+    if has("com.docker.swarm.") {
+        "swarm"
+    } else if has("com.docker.compose.") || has("io.podman.compose.") {
+        "compose"
+    } else if has("PODMAN_SYSTEMD_UNIT") {
+        "systemd"
+    } else if has("io.kubernetes.") {
+        "kubernetes"
+    } else {
+        ""
+    }
+}
+
+async fn image_facts(engine: &Engine, reference: &str, pull: bool) -> ImageFacts {
+    let mut facts = ImageFacts {
+        reference: reference.to_owned(),
+        ..ImageFacts::default()
+    };
+    let found = async {
+        if pull && !engine.has_image(reference).await? {
+            engine.pull(reference, None, |_| {}).await?;
+        }
+        engine.probe_image(reference).await
+    };
+    match found.await {
+        Ok(probe) => {
+            facts.present = true;
+            facts.id = probe.id;
+            facts.digest = probe.digest;
+            facts.version = probe.version.unwrap_or_default();
+            facts.pmm_major = probe.pmm_major.unwrap_or_default();
+            facts.uid = probe.user.uid;
+            facts.gid = probe.user.gid;
+            facts.evidence = probe.evidence;
+        }
+        Err(error) => facts.failure = error.to_string(),
+    }
+    facts
+}
+
+/// Tries the carry-over without creating anything, so that what it would refuse is known before.
+async fn carry_over(
+    engine: &Engine,
+    inspect: &ContainerInspect,
+    target: &ImageFacts,
+    facts: &mut ContainerFacts,
+) {
+    match successor::settings(engine, inspect, &target.id, &target.version).await {
+        Ok(settings) => {
+            let notes = settings.over.notes.into_iter();
+            facts.carry_over_notes = notes
+                .map(|note| CarryOverNote {
+                    code: note.code.to_string(),
+                    text: note.text,
+                })
+                .collect();
+        }
+        Err(error) => facts.carry_over_refusal = error.to_string(),
+    }
+}
+
+/// An agent that only looks changes nothing, and gives way. One that a killed look left behind must
+/// not be in the way of the next look, which takes it away.
+async fn is_look(engine: &Engine, entry: &ContainerEntry) -> Result<bool, StepError> {
+    if !entry.name.starts_with("ferry-sidecar-") {
+        return Ok(false);
+    }
+    let found = engine.find_container(&entry.id).await?;
+    let run = found.as_ref().and_then(|agent| agent.label(RUN_LABEL));
+    Ok(run.is_some_and(|run| run.starts_with(CHECK_PREFIX)))
+}
+
+/// Other containers that mount the same data, `name (state)`.
+async fn others(engine: &Engine, inspect: &ContainerInspect) -> Result<Vec<String>, StepError> {
+    let Some(data) = inspect
+        .mount_at(DATA)
+        .filter(|mount| mount.kind == "volume")
+    else {
+        return Ok(Vec::new());
+    };
+    let users = engine.containers_using_volume(&data.name).await?;
+    let mut names = BTreeSet::new();
+    for entry in users.into_iter().filter(|entry| entry.id != inspect.id()) {
+        if !is_look(engine, &entry).await? {
+            names.insert(format!("{} ({})", entry.name, entry.state));
+        }
+    }
+    Ok(names.into_iter().collect())
+}
+
+pub(super) fn mount_fact(mount: &Mount) -> MountFact {
+    MountFact {
+        kind: mount.kind.clone(),
+        name: mount.name.clone(),
+        source: mount.source.clone(),
+        destination: mount.destination.clone(),
+        read_only: !mount.writable,
+    }
+}

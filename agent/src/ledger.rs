@@ -1,0 +1,388 @@
+//! What this agent did, on disk: intent before the act, outcome after it.
+//!
+//! One append-only file a step, so that two agents of one run (beside the processes, and with the
+//! volume only) never write to the same file. A line is a checksum and a JSON record. A torn last
+//! line is a crash while writing and is dropped; anything else that does not fit is damage, and a
+//! damaged ledger is refused, because what it says decides what is undone.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    path::PathBuf,
+};
+
+use ferry_proto::{
+    StatusEvent, next_status,
+    v1::{Failure, LedgerEntry, Outcome, StepStatus},
+};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::{error::StepError, state_dir::StateDir};
+
+/// The version of the record format, written as the first record of each file.
+const FORMAT: u32 = 1;
+
+/// One line of a step's ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+enum Record {
+    Format {
+        version: u32,
+    },
+    /// The intent: the agent is about to act.
+    Begin {
+        attempt: u32,
+        undo: bool,
+        unix_ms: u64,
+    },
+    /// What undo will need, or how far the step is. Written before the act it describes.
+    Keep {
+        value: serde_json::Value,
+    },
+    Done {
+        outcome: Outcome,
+        undo: bool,
+        unix_ms: u64,
+    },
+    Failed {
+        failure: Failure,
+        undo: bool,
+        unix_ms: u64,
+    },
+}
+
+/// All ledgers of this agent: `<state>/runs/<run>/<step>.ledger`.
+///
+/// The folder is made by the first step that is begun and not before: an agent that only looks
+/// leaves no trace on the server's data.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    parent: PathBuf,
+    name: &'static str,
+}
+
+impl Ledger {
+    /// The ledgers in the state folder `name` of `parent`.
+    #[must_use]
+    pub fn at(parent: impl Into<PathBuf>, name: &'static str) -> Self {
+        Self {
+            parent: parent.into(),
+            name,
+        }
+    }
+
+    fn runs(&self) -> io::Result<StateDir> {
+        StateDir::open(&self.parent, self.name)?.sub("runs")
+    }
+
+    /// The folder of one run, for what its steps keep: records of owners, dumps, the baseline.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn run_dir(&self, run: &str) -> io::Result<StateDir> {
+        self.runs()?.sub(run)
+    }
+
+    /// Opens a step's ledger and takes its lock, so that no second agent performs the step.
+    ///
+    /// # Errors
+    /// When it cannot be read, is damaged, or another process holds it.
+    pub fn step(&self, run: &str, step: &str) -> Result<StepLedger, StepError> {
+        let dir = self.run_dir(run)?;
+        let file = dir.append_file(&format!("{step}.ledger"))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            StepError::new(
+                "step-busy",
+                format!("another agent is performing step `{step}` of run {run}"),
+            )
+            .hint("wait until it is done, then `ferryctl resume`")
+        })?;
+        StepLedger::read(file, run, step)
+    }
+
+    /// What the ledgers say of each step, of one run or (with an empty name) of all.
+    ///
+    /// # Errors
+    /// When a ledger cannot be read or is damaged.
+    pub fn entries(&self, run: &str) -> Result<Vec<LedgerEntry>, StepError> {
+        if !self.parent.join(self.name).exists() {
+            return Ok(Vec::new());
+        }
+        let runs = if run.is_empty() {
+            self.runs()?.names()?
+        } else {
+            vec![run.to_owned()]
+        };
+        let mut entries = Vec::new();
+        for run in runs {
+            let dir = self.run_dir(&run)?;
+            for name in dir.names()? {
+                let Some(step) = name.strip_suffix(".ledger") else {
+                    continue;
+                };
+                let bytes = dir.read(&name)?.unwrap_or_default();
+                entries.push(Replay::of(&bytes, &run, step)?.entry(&run, step));
+            }
+        }
+        Ok(entries)
+    }
+}
+
+/// The ledger of one step, open and locked.
+#[derive(Debug)]
+pub struct StepLedger {
+    file: File,
+    replay: Replay,
+}
+
+impl StepLedger {
+    fn read(mut file: File, run: &str, step: &str) -> Result<Self, StepError> {
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let replay = Replay::of(&bytes, run, step)?;
+        if replay.intact_bytes < bytes.len() {
+            // The torn tail goes, or the next record would be glued to it.
+            file.set_len(replay.intact_bytes as u64)?;
+            file.sync_all()?;
+        }
+        let mut ledger = Self { file, replay };
+        if ledger.replay.records == 0 {
+            ledger.append(&Record::Format { version: FORMAT })?;
+        }
+        Ok(ledger)
+    }
+
+    /// Where the step stands.
+    #[must_use]
+    pub fn status(&self) -> StepStatus {
+        self.replay.status
+    }
+
+    /// The outcome that was written last, of the step or of its undo.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.replay.outcome.as_ref()
+    }
+
+    /// The last value kept under the given type, of any attempt.
+    #[must_use]
+    pub fn kept(&self) -> &[serde_json::Value] {
+        &self.replay.kept
+    }
+
+    /// Writes the intent.
+    ///
+    /// # Errors
+    /// When the step may not begin where it stands, or the record cannot be written.
+    pub fn begin(&mut self, attempt: u32, undo: bool) -> Result<(), StepError> {
+        self.append(&Record::Begin {
+            attempt,
+            undo,
+            unix_ms: now_ms(),
+        })
+    }
+
+    /// Keeps a value for undo. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn keep(&mut self, value: serde_json::Value) -> Result<(), StepError> {
+        self.append(&Record::Keep { value })
+    }
+
+    /// Writes the outcome.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn done(&mut self, outcome: Outcome, undo: bool) -> Result<(), StepError> {
+        self.append(&Record::Done {
+            outcome,
+            undo,
+            unix_ms: now_ms(),
+        })
+    }
+
+    /// Writes the failure.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn failed(&mut self, failure: Failure, undo: bool) -> Result<(), StepError> {
+        self.append(&Record::Failed {
+            failure,
+            undo,
+            unix_ms: now_ms(),
+        })
+    }
+
+    fn append(&mut self, record: &Record) -> Result<(), StepError> {
+        // The transition is checked before it is written: a ledger never holds an illegal one.
+        self.replay.take(record)?;
+        let json = serde_json::to_string(record)
+            .map_err(|e| StepError::new("ledger", format!("a record cannot be written: {e}")))?;
+        let line = format!("{} {json}\n", checksum(json.as_bytes()));
+        let written = self
+            .file
+            .write_all(line.as_bytes())
+            .and_then(|()| self.file.sync_data());
+        if written.is_ok() {
+            self.replay.intact_bytes += line.len();
+        } else {
+            // Half a line must not stay: the next record would be glued to it.
+            let intact = u64::try_from(self.replay.intact_bytes).unwrap_or(u64::MAX);
+            self.file.set_len(intact)?;
+        }
+        written.map_err(|e| {
+            StepError::new("ledger", format!("the ledger on the server's volume: {e}"))
+                .hint("free space on the volume, then `ferryctl resume`")
+        })
+    }
+}
+
+/// What the records of one file add up to.
+#[derive(Debug, Default)]
+struct Replay {
+    status: StepStatus,
+    outcome: Option<Outcome>,
+    failure: Option<Failure>,
+    kept: Vec<serde_json::Value>,
+    records: usize,
+    intact_bytes: usize,
+    updated_ms: u64,
+}
+
+impl Replay {
+    fn of(bytes: &[u8], run: &str, step: &str) -> Result<Self, StepError> {
+        let mut replay = Self {
+            status: StepStatus::Planned,
+            ..Self::default()
+        };
+        let mut rest = bytes;
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let record = parse(&rest[..end]).ok_or_else(|| damaged(run, step, replay.records))?;
+            replay
+                .take(&record)
+                .map_err(|e| e.during(damaged(run, step, replay.records).to_string()))?;
+            rest = &rest[end + 1..];
+            replay.intact_bytes += end + 1;
+        }
+        Ok(replay)
+    }
+
+    fn take(&mut self, record: &Record) -> Result<(), StepError> {
+        match record {
+            Record::Format { version } if *version > FORMAT => {
+                return Err(StepError::new(
+                    "ledger-format",
+                    format!("the ledger has format {version}, this agent reads {FORMAT}"),
+                )
+                .hint("use the release of Ferry that began this run"));
+            }
+            Record::Format { .. } => {}
+            Record::Begin {
+                undo: false,
+                unix_ms,
+                ..
+            } => {
+                self.step(StatusEvent::Intend)?;
+                self.step(StatusEvent::Begin)?;
+                self.updated_ms = *unix_ms;
+            }
+            Record::Begin {
+                undo: true,
+                unix_ms,
+                ..
+            } => {
+                self.step(StatusEvent::BeginUndo)?;
+                self.updated_ms = *unix_ms;
+            }
+            Record::Keep { value } => self.kept.push(value.clone()),
+            Record::Done {
+                outcome,
+                undo,
+                unix_ms,
+            } => {
+                let event = if *undo {
+                    StatusEvent::EndUndo
+                } else {
+                    StatusEvent::End(outcome.status())
+                };
+                self.step(event)?;
+                self.outcome = Some(outcome.clone());
+                self.failure = None;
+                self.updated_ms = *unix_ms;
+            }
+            Record::Failed {
+                failure,
+                undo,
+                unix_ms,
+            } => {
+                self.step(if *undo {
+                    StatusEvent::FailUndo
+                } else {
+                    StatusEvent::Fail
+                })?;
+                self.failure = Some(failure.clone());
+                self.updated_ms = *unix_ms;
+            }
+        }
+        self.records += 1;
+        Ok(())
+    }
+
+    fn step(&mut self, event: StatusEvent) -> Result<(), StepError> {
+        self.status = next_status(self.status, event)
+            .map_err(|illegal| StepError::new("illegal-transition", illegal.to_string()))?;
+        Ok(())
+    }
+
+    fn entry(self, run: &str, step: &str) -> LedgerEntry {
+        LedgerEntry {
+            run: run.to_owned(),
+            step: step.to_owned(),
+            status: self.status.into(),
+            outcome: self.outcome,
+            failure: self.failure,
+            updated: Some(timestamp(self.updated_ms)),
+        }
+    }
+}
+
+fn damaged(run: &str, step: &str, line: usize) -> StepError {
+    StepError::new(
+        "ledger-damaged",
+        format!(
+            "the ledger of step `{step}` of run {run} is damaged at line {}",
+            line + 1
+        ),
+    )
+    .hint("nothing was done; keep the file, and compare it with the controller's journal")
+}
+
+fn parse(line: &[u8]) -> Option<Record> {
+    let text = std::str::from_utf8(line).ok()?;
+    let (sum, json) = text.split_once(' ')?;
+    if sum != checksum(json.as_bytes()) {
+        return None;
+    }
+    serde_json::from_str(json).ok()
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().chars().take(16).collect()
+}
+
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(crate) fn timestamp(unix_ms: u64) -> pbjson_types::Timestamp {
+    pbjson_types::Timestamp {
+        seconds: i64::try_from(unix_ms / 1000).unwrap_or(i64::MAX),
+        nanos: i32::try_from(unix_ms % 1000 * 1_000_000).unwrap_or(0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! `ferryd`: parse, build, serve, drain.
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use clap::Parser as _;
+use ferry_agent::{
+    args::{Arguments, Command, Serve},
+    dial,
+    ledger::Ledger,
+    runner::Runner,
+    serve,
+    server::ServerRoot,
+    state_dir::STATE_DIR_NAME,
+    surroundings::{Container, Surroundings, Volume},
+};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// `EX_CONFIG`'s neighbour: the arguments or the folder are wrong, nothing was started.
+const EXIT_USAGE: u8 = 64;
+/// What callers get to read the last events and hang up, once no step runs any more.
+const HANG_UP: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("FERRY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    // One thread serves and one works; trees are walked by threads of their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    match arguments.command {
+        Command::Sidecar(options) => runtime.block_on(run(&options, sidecar)),
+        Command::Volume(options) => runtime.block_on(run(&options, volume)),
+        Command::Inside(options) => runtime.block_on(run(&options, inside)),
+        Command::Dial { socket } => {
+            let code = match runtime.block_on(dial::dial(&socket)) {
+                Ok(()) => 0,
+                Err(error) => {
+                    tracing::error!("{error}");
+                    1
+                }
+            };
+            // Standard input is read by a thread that cannot be interrupted.
+            std::process::exit(code)
+        }
+    }
+}
+
+fn sidecar(options: &Serve) -> Surroundings {
+    let (root, data) = (ServerRoot::of_pid1(), options.data.clone());
+    Surroundings::Container(Container {
+        root,
+        data,
+        engine_disk: options.socket.parent().map(ToOwned::to_owned),
+        own_program: None,
+    })
+}
+
+fn inside(options: &Serve) -> Surroundings {
+    let (root, data) = (ServerRoot::new("/"), options.data.clone());
+    Surroundings::Container(Container {
+        root,
+        data,
+        engine_disk: None,
+        own_program: Some(options.own_program.clone()),
+    })
+}
+
+fn volume(options: &Serve) -> Surroundings {
+    Surroundings::Volume(Volume {
+        data: options.data.clone(),
+        backup: options.backup.clone(),
+    })
+}
+
+async fn run(options: &Serve, place: fn(&Serve) -> Surroundings) -> ExitCode {
+    match start(options, place(options)).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+async fn start(
+    options: &Serve,
+    surroundings: Surroundings,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let ledger = Ledger::at(&options.data, STATE_DIR_NAME);
+    let runner = Runner::new(Arc::new(surroundings), ledger);
+    if let Some(folder) = options.socket.parent() {
+        fs_err::create_dir_all(folder)?;
+    }
+    let connections = serve::unix_connections(&options.socket)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    tracing::info!(socket = %options.socket.display(), "ready");
+    notify(&[NotifyState::Ready, NotifyState::Status("waiting for steps")]);
+    tokio::spawn(watchdog());
+    let drained = Arc::clone(&runner);
+    let (told, asked_to_end) = tokio::sync::oneshot::channel();
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        notify(&[
+            NotifyState::Stopping,
+            NotifyState::Status("stopping running steps"),
+        ]);
+        drained.drain().await;
+        tracing::info!("drained");
+        let _serving_has_failed = told.send(());
+    };
+    // No step runs any more. Callers are told and hang up; one that is stuck must not hold us.
+    let too_long = async {
+        match asked_to_end.await {
+            Ok(()) => tokio::time::sleep(HANG_UP).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = serve::serve(runner, connections, shutdown) => served?,
+        () = too_long => tracing::warn!("a caller did not hang up"),
+    }
+    fs_err::remove_file(&options.socket)?;
+    Ok(())
+}
+
+/// Tells systemd that the agent is alive, where systemd asks for it.
+async fn watchdog() {
+    let Some(interval) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut tick = tokio::time::interval((interval / 2).max(Duration::from_millis(100)));
+    loop {
+        tick.tick().await;
+        notify(&[NotifyState::Watchdog]);
+    }
+}
+
+/// Not under systemd this does nothing; a lost notification is systemd's to notice.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd was not notified: {error}");
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    tracing::error!("{message}");
+    ExitCode::from(EXIT_USAGE)
+}

@@ -1,0 +1,424 @@
+//! The agents of a run beside its server: launched, found, reached and retired by their labels. What
+//! the engine is asked for is `engine::agents`; what a run needs is here.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use ferry_proto::v1::{Place, TunnelTarget};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    engine::{
+        ContainerInspect, Engine, EngineError,
+        agents::{AgentKind, AgentMount, AgentSpec, Launched, Retired},
+        containers::{ContainerEntry, StopOutcome},
+        streams::LogRange,
+    },
+    error::StepError,
+    surroundings::Host,
+};
+
+/// The label that says which run made a container or volume.
+pub const RUN_LABEL: &str = "ferry.run";
+/// Runs that only look have names that begin so.
+pub const CHECK_PREFIX: &str = "check-";
+
+/// Where the copy is mounted in the volume agent.
+const BACKUP: &str = "/backup";
+/// How much of a log an error shows.
+const LOG_LINES: u32 = 15;
+/// What an agent gets to finish a safe piece of work when it is retired.
+const RETIRE_GRACE: Duration = Duration::from_secs(60);
+/// A look takes seconds; what takes longer than this is stuck, and loses nothing.
+const LOOK_PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+/// Without a proxy for so many pauses: nobody looks.
+const LOOK_OBSERVATIONS: u32 = 8;
+
+/// The name of the volume that a run copies the server's data to.
+///
+/// # Errors
+/// When the server's data is on no mount.
+pub fn backup_volume(
+    server: &ContainerInspect,
+    data: &str,
+    run: &str,
+) -> Result<String, StepError> {
+    let mount = server.mount_at(data).ok_or_else(|| no_data(server, data))?;
+    let base = if mount.name.is_empty() {
+        server.name()
+    } else {
+        &mount.name
+    };
+    Ok(format!("{base}-ferry-{run}"))
+}
+
+/// Makes the backup volume, or accepts the one that this run made before.
+///
+/// # Errors
+/// When a volume of that name is there that this run did not make.
+pub async fn make_backup_volume(
+    host: &Host,
+    name: &str,
+    run: &str,
+    server: &str,
+) -> Result<(), StepError> {
+    if let Some(volume) = host.engine.find_volume(name).await? {
+        return check_volume(name, &volume.labels, run);
+    }
+    let labels = [
+        (RUN_LABEL, run),
+        ("ferry.role", "backup"),
+        ("ferry.server", server),
+    ];
+    let labels: BTreeMap<String, String> = labels
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into();
+    host.engine.create_volume(name, &labels).await?;
+    Ok(())
+}
+
+/// Removes the backup volume of a run that was undone as a whole.
+///
+/// # Errors
+/// When it is not this run's, or the engine refuses.
+pub async fn remove_backup_volume(host: &Host, name: &str, run: &str) -> Result<(), StepError> {
+    let Some(volume) = host.engine.find_volume(name).await? else {
+        return Ok(());
+    };
+    check_volume(name, &volume.labels, run)?;
+    Ok(host.engine.remove_volume(name).await?)
+}
+
+/// Proves that the way back is there: the old container, its image, and the copy of the data.
+///
+/// # Errors
+/// With what is missing; nothing was touched then.
+pub async fn check_way_back(
+    host: &Host,
+    old_container: &str,
+    data: &str,
+    run: &str,
+) -> Result<ContainerInspect, StepError> {
+    let gone = |what: String| {
+        StepError::new("way-back-gone", format!("the way back is gone: {what}")).hint(
+            "the server is as it was before this command; restore it from a backup of your own",
+        )
+    };
+    let old = host.engine.find_container(old_container).await?;
+    let old = old.ok_or_else(|| gone("somebody removed the old container".to_owned()))?;
+    if !host.engine.has_image(old.image_id()).await? {
+        return Err(gone(format!(
+            "somebody removed its image {}",
+            old.image_id()
+        )));
+    }
+    let backup = backup_volume(&old, data, run)?;
+    match host.engine.find_volume(&backup).await? {
+        Some(volume) => check_volume(&backup, &volume.labels, run)?,
+        None => {
+            return Err(gone(format!(
+                "somebody removed the copy, volume `{backup}`"
+            )));
+        }
+    }
+    Ok(old)
+}
+
+fn check_volume(name: &str, labels: &BTreeMap<String, String>, run: &str) -> Result<(), StepError> {
+    if labels.get(RUN_LABEL).map(String::as_str) == Some(run) {
+        return Ok(());
+    }
+    Err(StepError::new(
+        "volume-taken",
+        format!("volume `{name}` is there and not of run {run}"),
+    )
+    .hint(format!(
+        "look what it holds; `docker volume rm {name}` when it is not needed"
+    )))
+}
+
+/// Starts the sidecar beside a running server.
+///
+/// # Errors
+/// When the engine refuses, or another run holds the server.
+pub async fn launch_sidecar(
+    host: &Host,
+    server: &ContainerInspect,
+    run: &str,
+) -> Result<Launched, StepError> {
+    launch(host, server.name(), server, run, AgentKind::Sidecar).await
+}
+
+/// Starts the agent that has the server's data and the backup volume only. `name` is the server's
+/// own, which stays the same while its containers are renamed.
+///
+/// # Errors
+/// When the engine refuses, or another run holds the server.
+pub async fn launch_volume_agent(
+    host: &Host,
+    name: &str,
+    server: &ContainerInspect,
+    data: &str,
+    run: &str,
+) -> Result<Launched, StepError> {
+    let mount = server.mount_at(data).ok_or_else(|| no_data(server, data))?;
+    let source = if mount.name.is_empty() {
+        &mount.source
+    } else {
+        &mount.name
+    };
+    let mounts = [
+        (source.clone(), data),
+        (backup_volume(server, data, run)?, BACKUP),
+    ];
+    let mounts = mounts.map(|(source, destination)| AgentMount {
+        source,
+        destination: destination.to_owned(),
+        read_only: false,
+    });
+    launch(
+        host,
+        name,
+        server,
+        run,
+        AgentKind::Volume {
+            mounts: mounts.into(),
+        },
+    )
+    .await
+}
+
+async fn launch(
+    host: &Host,
+    name: &str,
+    server: &ContainerInspect,
+    run: &str,
+    kind: AgentKind,
+) -> Result<Launched, StepError> {
+    let image = host.engine.load_agent_image(&host.agent_binary).await?;
+    let spec = AgentSpec {
+        server: name.to_owned(),
+        container: server.id().to_owned(),
+        run: run.to_owned(),
+        image,
+        kind,
+        args: Vec::new(),
+        memory: None,
+    };
+    match host.engine.launch(&spec).await {
+        Err(EngineError::HeldByRun { run: holder, .. }) if holder.starts_with(CHECK_PREFIX) => {
+            // A run is begun after a look of its own and takes precedence; two looks take turns.
+            if run.starts_with(CHECK_PREFIX) {
+                let began = Instant::now();
+                while is_looking(host, &holder).await? && began.elapsed() < LOOK_PATIENCE {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                }
+            }
+            host.engine
+                .retire(name, &spec.kind, &holder, RETIRE_GRACE)
+                .await?;
+            Ok(host.engine.launch(&spec).await?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Whether somebody is still behind a look, or it was cut off and left an agent that does nothing.
+///
+/// Who looks is connected to the agent by a proxy, which ends with its owner, however that ends. At
+/// the begin and at the end of a look there is none for a moment, hence several observations.
+async fn is_looking(host: &Host, run: &str) -> Result<bool, StepError> {
+    for _ in 0..LOOK_OBSERVATIONS {
+        if find_agent(host, run, "sidecar").await?.is_none() {
+            return Ok(false);
+        }
+        let proxy = find_agent(host, run, "dial").await?;
+        if proxy.is_some_and(|proxy| proxy.state == "running") {
+            return Ok(true);
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+    Ok(false)
+}
+
+/// The agent of a run, when there is one; it may have ended.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn find_agent(
+    host: &Host,
+    run: &str,
+    role: &str,
+) -> Result<Option<ContainerEntry>, StepError> {
+    let labels = [format!("{RUN_LABEL}={run}"), format!("ferry.role={role}")];
+    let filters: Vec<(&str, &str)> = labels.iter().map(|it| ("label", it.as_str())).collect();
+    Ok(host
+        .engine
+        .list_containers(&filters)
+        .await?
+        .into_iter()
+        .next())
+}
+
+/// Ends an agent of a run and removes it.
+///
+/// # Errors
+/// When it does not end, or is not this run's.
+pub async fn retire(host: &Host, run: &str, role: &str) -> Result<(), StepError> {
+    let Some(agent) = find_agent(host, run, role).await? else {
+        return Ok(());
+    };
+    let prefix = format!("ferry-{role}-");
+    let server = agent.name.strip_prefix(&prefix).unwrap_or(&agent.name);
+    let kind = match role {
+        "sidecar" => AgentKind::Sidecar,
+        _ => AgentKind::Volume { mounts: Vec::new() },
+    };
+    match host.engine.retire(server, &kind, run, RETIRE_GRACE).await? {
+        Retired::Removed | Retired::Absent => Ok(()),
+        Retired::StillRunning => Err(StepError::new(
+            "agent-busy",
+            format!(
+                "agent `{}` did not end within {} s",
+                agent.name,
+                RETIRE_GRACE.as_secs()
+            ),
+        )
+        .hint("see its log with `docker logs`")),
+    }
+}
+
+/// A byte stream to an agent of a run. An agent that has ended is started again: a sidecar ends
+/// with its server, and nobody else brings it back.
+///
+/// # Errors
+/// When there is no such agent, or it cannot be reached.
+pub async fn dial(
+    host: &Host,
+    target: &TunnelTarget,
+) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, StepError> {
+    let agent = match target.place() {
+        Place::Container => {
+            let server = host.engine.inspect_container(&target.container).await?;
+            booted(host, &server, &target.run).await?;
+            launch_sidecar(host, &server, &target.run).await?.id
+        }
+        Place::Volume => {
+            let found = find_agent(host, &target.run, "volume").await?;
+            let agent = found.ok_or_else(|| {
+                StepError::new(
+                    "no-agent",
+                    format!("run {} has no volume agent", target.run),
+                )
+                .hint(format!("`ferryctl rollback {}`", target.run))
+            })?;
+            if agent.state != "running" {
+                host.engine.start(&agent.id).await?;
+            }
+            agent.id
+        }
+        Place::Host | Place::Unknown => {
+            return Err(StepError::new(
+                "bad-parameter",
+                "a tunnel leads into a container",
+            ));
+        }
+    };
+    Ok(host.engine.dial(&agent).await?)
+}
+
+/// Only what this run made is ever stopped, restored under, or removed.
+///
+/// # Errors
+/// When the container is not of this run.
+pub fn check_ours(container: &ContainerInspect, run: &str) -> Result<(), StepError> {
+    if container.label(RUN_LABEL) == Some(run) {
+        return Ok(());
+    }
+    let name = container.name();
+    Err(StepError::new(
+        "name-taken",
+        format!("a container called `{name}` is there that run {run} did not make"),
+    )
+    .hint(format!(
+        "rename or remove `{name}`, then `ferryctl resume {run}`"
+    )))
+}
+
+/// Stops a container and is sure of it: what still runs after its grace is an error, because what
+/// follows relies on nobody using the data.
+///
+/// # Errors
+/// When it still runs.
+pub async fn stop(engine: &Engine, id: &str, grace: Duration) -> Result<(), StepError> {
+    match engine.stop(id, grace).await? {
+        StopOutcome::Stopped { .. } => Ok(()),
+        StopOutcome::StillRunning => Err(StepError::new(
+            "still-stopping",
+            format!(
+                "the container is still on its way down after {} s",
+                grace.as_secs()
+            ),
+        )
+        .hint("`docker logs` shows what it waits for; when it is down, `ferryctl resume`")),
+    }
+}
+
+/// Refuses to wait beside a server that does not stay up. Of a container that this run made, one
+/// restart is enough: it restarts because it exited.
+///
+/// # Errors
+/// With the end of its log.
+pub async fn booted(host: &Host, server: &ContainerInspect, run: &str) -> Result<(), StepError> {
+    let ours = server.label(RUN_LABEL) == Some(run);
+    let restarts = server.restart_count();
+    if server.running() && !(ours && restarts > 0) {
+        return Ok(());
+    }
+    let name = server.name();
+    if !ours {
+        return Err(StepError::new(
+            "server-not-running",
+            format!("container `{name}` does not run: nobody can be asked in it"),
+        )
+        .hint(format!("`docker start {name}`, then try again")));
+    }
+    let what = if server.oom_killed() {
+        "was killed for want of memory".to_owned()
+    } else if restarts > 0 {
+        format!("exited {restarts} times, code {}", server.exit_code())
+    } else {
+        format!("exited with code {}", server.exit_code())
+    };
+    let error = StepError::new("container-exited", format!("the new container {what}"))
+        .details(last_lines(host, server.id()).await);
+    if server.oom_killed() {
+        return Err(error.hint("give the container more memory, then `ferryctl migrate` again"));
+    }
+    Err(error)
+}
+
+async fn last_lines(host: &Host, id: &str) -> Vec<String> {
+    let range = LogRange {
+        tail: Some(LOG_LINES),
+        ..LogRange::default()
+    };
+    match host.engine.logs(id, range).await {
+        Ok(text) => text.lines().map(str::to_owned).collect(),
+        Err(error) => vec![format!("its log cannot be read: {error}")],
+    }
+}
+
+fn no_data(server: &ContainerInspect, data: &str) -> StepError {
+    StepError::new(
+        "no-data-mount",
+        format!(
+            "container `{}` has nothing mounted at `{data}`",
+            server.name()
+        ),
+    )
+    .hint("its data is in the container itself; copy it to a volume first")
+}

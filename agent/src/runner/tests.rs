@@ -1,0 +1,255 @@
+//! The life of a step at an agent, on the steps that need nothing but a tree: performed twice, undone
+//! twice, cut off, and asked for by a controller that knows more than the ledger.
+
+use std::{
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use ferry_proto::v1::{self, Action, Place, action::Kind as ActionKind};
+use futures_util::StreamExt as _;
+
+use super::*;
+use crate::{state_dir::STATE_DIR_NAME, surroundings::Volume};
+
+/// Somebody's data and a place for its copy.
+struct Bench {
+    data: tempfile::TempDir,
+    _backup: tempfile::TempDir,
+    runner: Arc<Runner>,
+}
+
+const RUN: &str = "r1";
+
+impl Bench {
+    /// `None` where owners cannot be changed.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let (data, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let root = data.path();
+        fs_err::create_dir_all(root.join("prometheus/rules")).unwrap();
+        for (name, owner, mode) in [
+            ("prometheus/rules/own.yml", 1000, 0o644),
+            ("key", 0, 0o600),
+            ("tool", 26, 0o4755),
+        ] {
+            let path = root.join(name);
+            fs_err::write(&path, name).unwrap();
+            rustix::fs::chown(
+                &path,
+                Some(rustix::fs::Uid::from_raw(owner)),
+                Some(rustix::fs::Gid::from_raw(owner)),
+            )
+            .unwrap();
+            fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let runner = Self::runner(root, backup.path());
+        Some(Self {
+            data,
+            _backup: backup,
+            runner,
+        })
+    }
+
+    fn runner(data: &Path, backup: &Path) -> Arc<Runner> {
+        let volume = Volume {
+            data: data.to_owned(),
+            backup: backup.to_owned(),
+        };
+        Runner::new(
+            Arc::new(Surroundings::Volume(volume)),
+            Ledger::at(data, STATE_DIR_NAME),
+        )
+    }
+
+    /// Everything that a rollback must bring back, by path.
+    fn picture(&self) -> Vec<(String, u32, u32, u32, i64, Vec<u8>)> {
+        let mut all = Vec::new();
+        let mut folders = vec![self.data.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs_err::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.ends_with(STATE_DIR_NAME) {
+                    continue;
+                }
+                let meta = fs_err::symlink_metadata(&path).unwrap();
+                let bytes = if meta.is_dir() {
+                    Vec::new()
+                } else {
+                    fs_err::read(&path).unwrap()
+                };
+                if meta.is_dir() {
+                    folders.push(path.clone());
+                }
+                let name = path.display().to_string();
+                all.push((
+                    name,
+                    meta.uid(),
+                    meta.gid(),
+                    meta.mode(),
+                    meta.mtime(),
+                    bytes,
+                ));
+            }
+        }
+        all.sort();
+        all
+    }
+
+    async fn ask(&self, step: &Step, undo: Option<bool>) -> Result<Kind, StepError> {
+        let undo = undo.map(|has_outcome| Undo { has_outcome });
+        let mut events = self.runner.start(RUN, step, 1, undo).await?;
+        let mut last = None;
+        while let Some(event) = events.next().await {
+            last = event.kind;
+        }
+        Ok(last.expect("a step ends with an event"))
+    }
+
+    async fn run(&self, step: &Step) -> Outcome {
+        match self.ask(step, None).await.unwrap() {
+            Kind::Finished(outcome) => outcome,
+            other => panic!("{}: {other:?}", step.id),
+        }
+    }
+
+    async fn undo(&self, step: &Step) -> Outcome {
+        match self.ask(step, Some(true)).await.unwrap() {
+            Kind::Finished(outcome) => outcome,
+            other => panic!("{}: {other:?}", step.id),
+        }
+    }
+}
+
+fn step(kind: ActionKind) -> Step {
+    let action = Action { kind: Some(kind) };
+    Step {
+        id: action.kind_name().to_owned(),
+        place: Place::Volume.into(),
+        action: Some(action),
+        ..Step::default()
+    }
+}
+
+fn target() -> Option<v1::Owner> {
+    Some(v1::Owner { uid: 1000, gid: 0 })
+}
+
+/// The volume agent's steps as a plan has them.
+fn steps() -> Vec<Step> {
+    vec![
+        step(ActionKind::CopyVolume(v1::CopyVolume { final_pass: true })),
+        step(ActionKind::SetAsideFiles(v1::SetAsideFiles {
+            paths: vec!["prometheus/rules/own.yml".to_owned()],
+        })),
+        step(ActionKind::TransferOwnership(v1::TransferOwnership {
+            owner: target(),
+            expected_entries: 0,
+        })),
+        step(ActionKind::HandOverVolume(v1::HandOverVolume {
+            owner: target(),
+        })),
+    ]
+}
+
+#[tokio::test]
+async fn every_step_can_be_done_twice_and_undone_twice() {
+    let Some(bench) = Bench::new() else { return };
+    let before = bench.picture();
+    for step in &steps() {
+        let first = bench.run(step).await;
+        assert_eq!(bench.run(step).await, first, "{}", step.id);
+    }
+    assert_ne!(bench.picture(), before);
+    for step in steps().iter().rev() {
+        let first = bench.undo(step).await;
+        assert_eq!(first.status(), StepStatus::Undone);
+        assert_eq!(bench.undo(step).await, first, "{}", step.id);
+    }
+    assert_eq!(bench.picture(), before);
+}
+
+#[tokio::test]
+async fn each_step_alone_is_undone_whatever_became_of_it() {
+    for number in 1..steps().len() {
+        let Some(bench) = Bench::new() else { return };
+        let steps = steps();
+        bench.run(&steps[0]).await;
+        let before = bench.picture();
+        // Cut off right behind the intent: the ledger knows no more.
+        let ledger = Ledger::at(bench.data.path(), STATE_DIR_NAME);
+        let step = &steps[number];
+        ledger.step(RUN, &step.id).unwrap().begin(1, false).unwrap();
+        bench.undo(step).await;
+        assert_eq!(bench.picture(), before, "{}", step.id);
+    }
+}
+
+#[tokio::test]
+async fn what_the_target_changed_is_restored_and_kept_aside() {
+    let Some(bench) = Bench::new() else { return };
+    let before = bench.picture();
+    for step in &steps() {
+        bench.run(step).await;
+    }
+    let root = bench.data.path();
+    fs_err::write(root.join("key"), "migrated one way").unwrap();
+    fs_err::write(root.join("new"), "only the target has it").unwrap();
+    fs_err::remove_file(root.join("tool")).unwrap();
+    for step in steps().iter().rev() {
+        bench.undo(step).await;
+    }
+    assert_eq!(bench.picture(), before);
+    let aside = root
+        .join(STATE_DIR_NAME)
+        .join("runs")
+        .join(RUN)
+        .join("after-1");
+    assert!(fs_err::read_dir(aside).unwrap().count() > 0);
+}
+
+#[tokio::test]
+async fn an_emptied_ledger_is_no_undo() {
+    let Some(bench) = Bench::new() else { return };
+    let steps = steps();
+    for step in &steps {
+        bench.run(step).await;
+    }
+    fs_err::remove_dir_all(bench.data.path().join(STATE_DIR_NAME)).unwrap();
+    for step in steps.iter().rev() {
+        let refused = bench.ask(step, Some(true)).await.unwrap_err();
+        assert_eq!(refused.code(), "ledger-missing", "{}", step.id);
+        // A step that the controller does not know to be done may never have been begun.
+        assert!(matches!(
+            bench.ask(step, Some(false)).await,
+            Ok(Kind::Finished(_))
+        ));
+    }
+}
+
+#[tokio::test]
+async fn a_step_for_another_place_is_refused_and_can_be_undone() {
+    let Some(bench) = Bench::new() else { return };
+    let stop = step(ActionKind::StopServices(v1::StopServices {}));
+    let failed = bench.ask(&stop, None).await.unwrap();
+    assert!(matches!(failed, Kind::Failed(failure) if failure.code == "wrong-place"));
+    assert_eq!(
+        bench.runner.list(RUN).unwrap()[0].status(),
+        StepStatus::Failed
+    );
+}
+
+#[tokio::test]
+async fn names_that_could_be_paths_are_refused() {
+    let Some(bench) = Bench::new() else { return };
+    for id in ["", "../x", "a/b", "A", "x y", &"x".repeat(65)] {
+        let step = Step {
+            id: id.to_owned(),
+            ..steps().remove(0)
+        };
+        let refused = bench.ask(&step, None).await.unwrap_err();
+        assert_eq!(refused.code(), "bad-name", "{id:?}");
+    }
+}

@@ -1,0 +1,117 @@
+//! All steps that an agent can perform: one file a step, and this one table of them.
+//!
+//! Every step is idempotent: it may be begun again after a crash at any point, and its undo may be
+//! asked for whatever became of it.
+
+mod container;
+mod host;
+mod volume;
+
+use async_trait::async_trait;
+use ferry_proto::v1::{Outcome, Step, StepStatus, action::Kind};
+
+use crate::{context::Context, error::StepError};
+
+/// A typed, idempotent unit of work with its own undo and its own verification.
+#[async_trait]
+pub trait Work: Send + Sync {
+    /// Does it.
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError>;
+
+    /// Proves, by looking and not by remembering, that it is done.
+    async fn verify(&self, cx: &Context) -> Result<(), StepError>;
+
+    /// Takes it back, from wherever it stands.
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError>;
+}
+
+/// The work of a step.
+///
+/// # Errors
+/// When this release does not know the step.
+pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
+    let kind = step.action.as_ref().and_then(|action| action.kind.clone());
+    Ok(match kind {
+        Some(Kind::PullImage(it)) => Box::new(host::PullImage(it)),
+        Some(Kind::LaunchAgents(it)) => Box::new(host::LaunchAgents(it)),
+        Some(Kind::FenceServer(it)) => Box::new(host::FenceServer(it)),
+        Some(Kind::StopServer(it)) => Box::new(host::StopServer(it)),
+        Some(Kind::SetAsideContainer(it)) => Box::new(host::SetAsideContainer(it)),
+        Some(Kind::ReplaceContainer(it)) => Box::new(host::ReplaceContainer(it)),
+        Some(Kind::StartServer(it)) => Box::new(host::StartServer(it)),
+        Some(Kind::RetireAgents(it)) => Box::new(host::RetireAgents(it)),
+        Some(Kind::CopyVolume(it)) => Box::new(volume::CopyVolume(it)),
+        Some(Kind::SetAsideFiles(it)) => Box::new(volume::SetAsideFiles(it)),
+        Some(Kind::TransferOwnership(it)) => Box::new(volume::TransferOwnership(it)),
+        Some(Kind::HandOverVolume(it)) => Box::new(volume::HandOverVolume(it)),
+        Some(Kind::CaptureBaseline(_)) => Box::new(container::CaptureBaseline),
+        Some(Kind::HealRoles(it)) => Box::new(container::HealRoles(it)),
+        Some(Kind::DumpDatabases(it)) => Box::new(container::DumpDatabases(it)),
+        Some(Kind::StopServices(_)) => Box::new(container::StopServices),
+        Some(Kind::WaitUntilReady(it)) => Box::new(container::WaitUntilReady(it)),
+        Some(Kind::MigrateApiKeys(_)) => Box::new(container::MigrateApiKeys),
+        Some(Kind::CompareBaseline(it)) => Box::new(container::CompareBaseline(it)),
+        None => {
+            return Err(StepError::new(
+                "unknown-step",
+                format!(
+                    "step `{}` is of a kind that this agent does not know",
+                    step.id
+                ),
+            )
+            .hint("the plan was made by a newer release: use the same release on both sides"));
+        }
+    })
+}
+
+/// An outcome that is simply done.
+fn done(summary: impl Into<String>) -> Outcome {
+    Outcome {
+        status: StepStatus::Succeeded.into(),
+        summary: summary.into(),
+        ..Outcome::default()
+    }
+}
+
+/// There was nothing to do.
+fn skipped(summary: impl Into<String>) -> Outcome {
+    Outcome {
+        status: StepStatus::Skipped.into(),
+        summary: summary.into(),
+        ..Outcome::default()
+    }
+}
+
+/// Done, or done with warnings when there are any.
+fn done_with(summary: impl Into<String>, warnings: Vec<String>) -> Outcome {
+    let status = if warnings.is_empty() {
+        StepStatus::Succeeded
+    } else {
+        StepStatus::Warned
+    };
+    Outcome {
+        status: status.into(),
+        summary: summary.into(),
+        warnings,
+        ..Outcome::default()
+    }
+}
+
+/// `1 file`, `2 files`.
+fn count(number: u64, noun: &str) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if number == 1 {
+        return format!("{grouped} {noun}");
+    }
+    match noun.strip_suffix("ry") {
+        Some(stem) => format!("{grouped} {stem}ries"),
+        None => format!("{grouped} {noun}s"),
+    }
+}

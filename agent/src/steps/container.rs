@@ -1,0 +1,27 @@
+//! Steps beside the server's processes.
+
+mod baseline;
+mod dump_databases;
+mod heal_roles;
+mod migrate_api_keys;
+mod stop_services;
+mod wait_until_ready;
+
+pub(super) use baseline::{CaptureBaseline, CompareBaseline};
+pub(super) use dump_databases::DumpDatabases;
+pub(super) use heal_roles::HealRoles;
+pub(super) use migrate_api_keys::MigrateApiKeys;
+pub(super) use stop_services::StopServices;
+pub(super) use wait_until_ready::WaitUntilReady;
+
+use crate::{
+    error::StepError,
+    server::{postgres::Postgres, supervisor::Supervisor},
+    surroundings::Container,
+};
+
+/// The server's PostgreSQL, as its supervisor runs it now.
+async fn postgres(container: &Container) -> Result<Postgres, StepError> {
+    let processes = Supervisor::at(&container.root)?.processes().await?;
+    Ok(Postgres::find(&container.root, &processes)?)
+}

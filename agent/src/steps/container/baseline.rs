@@ -1,0 +1,259 @@
+//! The baseline: what the server answered before the stop, and the proof that it answers it again.
+//! A ready page proves nothing (facts/pmm.md 3.2); this is what success is measured by.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ferry_proto::v1::{self, Outcome};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    context::Context,
+    error::StepError,
+    ledger::now_ms,
+    server::baseline::{Access, Baseline, CompareMode, Difference, Severity, capture, compare},
+    steps::{Work, count, done, done_with},
+    surroundings::Container,
+};
+
+/// The baseline's file in the run's folder. It lies on the server's own volume: a server on another
+/// volume does not even have it.
+const FILE: &str = "baseline.json";
+const POLL: Duration = Duration::from_secs(1);
+/// What agents and targets get to come back in a rollback; upstream's own tests wait as long
+/// (facts/pmm.md 2.3).
+const ROLLBACK_PATIENCE: Duration = Duration::from_secs(300);
+
+/// A baseline older than this is met again in a rollback after days only.
+const FRESH_SECONDS: i64 = 12 * 3600;
+
+/// What time itself takes away or changes: old samples leave with their retention, clients come and
+/// go. In a rollback after days this is told and proves nothing.
+fn fades(difference: &Difference) -> bool {
+    let code = difference.code.as_str();
+    ["history", "qan-", "up-", "connected"]
+        .iter()
+        .any(|faded| code.starts_with(faded))
+}
+
+pub(in crate::steps) struct CaptureBaseline;
+
+pub(in crate::steps) struct CompareBaseline(pub(in crate::steps) v1::CompareBaseline);
+
+#[async_trait]
+impl Work for CaptureBaseline {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        if let Some(earlier) = read(cx)? {
+            // An attempt that was cut off had written it already; the first one counts.
+            return Ok(done(describe(&earlier)));
+        }
+        let baseline = ask(cx.surroundings.container()?, None).await;
+        let missing = ["nodes", "services"]
+            .into_iter()
+            .filter(|part| match *part {
+                "nodes" => baseline.nodes.is_none(),
+                _ => baseline.services.is_none(),
+            });
+        let missing: Vec<&str> = missing.collect();
+        if !missing.is_empty() {
+            let why = baseline
+                .unobserved
+                .iter()
+                .map(|it| format!("{}: {}", it.what, it.why));
+            return Err(StepError::new(
+                "baseline-incomplete",
+                format!("the server does not tell its {}", missing.join(" and ")),
+            )
+            .details(why)
+            .hint("success could not be measured: see that PMM 2 is healthy, then try again"));
+        }
+        let json = serde_json::to_vec_pretty(&baseline)
+            .map_err(|e| StepError::new("baseline-json", e.to_string()))?;
+        cx.run_dir.replace(FILE, &json)?;
+        cx.keep(&true)?;
+        let warnings = baseline
+            .unobserved
+            .iter()
+            .map(|it| format!("not observed, so not compared: {}: {}", it.what, it.why))
+            .collect();
+        Ok(done_with(describe(&baseline), warnings))
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<(), StepError> {
+        stored(cx).map(drop)
+    }
+
+    /// The last step of a rollback proves that the server is what it was.
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        if cx.first_kept::<bool>()?.is_none() {
+            return Ok(done("nothing was captured"));
+        }
+        let before = stored(cx)?;
+        let warnings = find_again(cx, &before, ROLLBACK_PATIENCE, CompareMode::SameMajor).await?;
+        Ok(done_with(
+            format!("found again: {}", describe(&before)),
+            warnings,
+        ))
+    }
+}
+
+#[async_trait]
+impl Work for CompareBaseline {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let before = stored(cx)?;
+        let patience = Duration::from_secs(u64::from(self.0.timeout_seconds));
+        let warnings = find_again(cx, &before, patience, CompareMode::AcrossMajors).await?;
+        Ok(done_with(
+            format!("found again: {}", describe(&before)),
+            warnings,
+        ))
+    }
+
+    /// Finding it again was the verification.
+    async fn verify(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<Outcome, StepError> {
+        Ok(done("nothing to take back"))
+    }
+}
+
+async fn ask(container: &Container, again: Option<&Baseline>) -> Baseline {
+    let postgres = super::postgres(container).await.ok();
+    let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
+    capture(&Access::default(), postgres.as_ref(), again, now).await
+}
+
+/// Asks until nothing is missing any more, or the time is over. What differs but is no loss comes
+/// back as warnings.
+async fn find_again(
+    cx: &Context,
+    before: &Baseline,
+    patience: Duration,
+    mode: CompareMode,
+) -> Result<Vec<String>, StepError> {
+    let container = cx.surroundings.container()?;
+    let (started, total) = (Instant::now(), patience.as_secs());
+    loop {
+        let after = ask(container, Some(before)).await;
+        let old = after.taken_at.saturating_sub(before.taken_at) > FRESH_SECONDS;
+        let counts = |it: &Difference| it.severity == Severity::Failure && !(old && fades(it));
+        let (failures, warnings): (Vec<_>, Vec<_>) =
+            compare(before, &after, mode).into_iter().partition(counts);
+        let Some(first) = failures.first() else {
+            return Ok(warnings.iter().map(sentence).collect());
+        };
+        if started.elapsed() >= patience {
+            return Err(StepError::new(
+                "baseline-differs",
+                format!(
+                    "after {total} s the server still lacks what it had: {}",
+                    count(failures.len() as u64, "difference")
+                ),
+            )
+            .details(failures.iter().map(sentence)));
+        }
+        cx.progress(
+            started.elapsed().as_secs(),
+            total,
+            "seconds",
+            &sentence(first),
+        );
+        cx.check_cancelled()?;
+        sleep(POLL).await;
+    }
+}
+
+fn sentence(difference: &Difference) -> String {
+    format!(
+        "{}: was {}, is {}",
+        difference.what, difference.before, difference.after
+    )
+}
+
+fn read(cx: &Context) -> Result<Option<Baseline>, StepError> {
+    let Some(json) = cx.run_dir.read(FILE)? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&json)
+        .map(Some)
+        .map_err(|e| StepError::new("baseline-damaged", format!("the baseline is damaged: {e}")))
+}
+
+fn stored(cx: &Context) -> Result<Baseline, StepError> {
+    read(cx)?.ok_or_else(|| {
+        StepError::new(
+            "baseline-missing",
+            format!(
+                "there is no baseline of run {} on this server's volume",
+                cx.run
+            ),
+        )
+        .hint("the server runs on another volume than before: look at its mounts")
+    })
+}
+
+fn describe(baseline: &Baseline) -> String {
+    let mut parts = Vec::new();
+    let mut add = |number: Option<u64>, noun: &str| {
+        if let Some(number) = number {
+            parts.push(count(number, noun));
+        }
+    };
+    let length = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    add(baseline.nodes.as_ref().map(|it| length(it.len())), "node");
+    add(
+        baseline.services.as_ref().map(|it| length(it.len())),
+        "service",
+    );
+    add(
+        baseline
+            .agents
+            .as_ref()
+            .map(|it| it.by_kind.values().map(|kind| kind.total).sum()),
+        "agent",
+    );
+    add(
+        baseline
+            .up
+            .as_ref()
+            .map(|it| it.iter().map(|up| up.count).sum()),
+        "target up",
+    );
+    add(
+        baseline.api_keys.as_ref().map(|it| length(it.len())),
+        "API key",
+    );
+    let history = baseline.history.as_ref();
+    let oldest = history.and_then(|points| points.iter().map(|point| point.at).min());
+    if let Some(oldest) = oldest {
+        let days = (baseline.taken_at - oldest).max(0) / 86_400;
+        parts.push(format!(
+            "history of {}",
+            count(u64::try_from(days).unwrap_or(0), "day")
+        ));
+    }
+    parts.join(", ").replace("target ups", "targets up")
+}
+
+/// Asks once more right before the stop: what people removed while the copy was made is no loss of
+/// the crossing. Only an answer that is whole takes the place of the first one.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) async fn refresh(cx: &Context) -> Result<(), StepError> {
+    let Some(first) = read(cx)? else {
+        return Ok(());
+    };
+    let again = ask(cx.surroundings.container()?, None).await;
+    let whole = again.nodes.is_some()
+        && again.services.is_some()
+        && again.unobserved.len() <= first.unobserved.len();
+    if !whole {
+        return Ok(());
+    }
+    let json = serde_json::to_vec_pretty(&again)
+        .map_err(|e| StepError::new("baseline-json", e.to_string()))?;
+    Ok(cx.run_dir.replace(FILE, &json)?)
+}

@@ -1,0 +1,94 @@
+//! Dumps the databases with the server's own tools while it runs: the second safety net beside the
+//! copy of the volume, and the one that another major version can read.
+
+use std::num::NonZeroU8;
+
+use async_trait::async_trait;
+use ferry_proto::v1::{self, Outcome};
+
+use crate::{
+    context::Context,
+    error::StepError,
+    server::postgres::{DumpProgress, DumpRequest, Manifest, verify_manifest},
+    steps::{Work, done},
+};
+
+pub(in crate::steps) struct DumpDatabases(pub(in crate::steps) v1::DumpDatabases);
+
+/// The name of a dump's folder in the run's folder; an attempt that was cut off leaves its own.
+fn folder(database: &str, attempt: usize) -> String {
+    format!("dump-{database}-{attempt}")
+}
+
+fn manifest_name(database: &str) -> String {
+    format!("dump-{database}.manifest")
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Dumped {
+    folder: String,
+    manifest: Manifest,
+}
+
+#[async_trait]
+impl Work for DumpDatabases {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let postgres = super::postgres(cx.surroundings.container()?).await?;
+        let jobs = u8::try_from(self.0.jobs)
+            .ok()
+            .and_then(NonZeroU8::new)
+            .unwrap_or(NonZeroU8::MIN);
+        let mut bytes: u64 = 0;
+        for database in &self.0.databases {
+            cx.check_cancelled()?;
+            let taken = cx.run_dir.names()?;
+            let name = (1..)
+                .map(|attempt| folder(database, attempt))
+                .find(|name| !taken.contains(name))
+                .unwrap_or_default();
+            let request = DumpRequest {
+                database: database.clone(),
+                dir: cx.run_dir.path().join(&name),
+                jobs,
+            };
+            let mut report = |progress: DumpProgress| {
+                cx.progress(progress.written, 0, "bytes", database);
+            };
+            let manifest = postgres
+                .dump(&request, &mut report, &cx.cancel.token)
+                .await?;
+            bytes += manifest.size();
+            let dumped = Dumped {
+                folder: name,
+                manifest,
+            };
+            let json = serde_json::to_vec(&dumped)
+                .map_err(|e| StepError::new("dump-manifest", e.to_string()))?;
+            cx.run_dir.replace(&manifest_name(database), &json)?;
+        }
+        let mut outcome = done(format!(
+            "{}, {} KiB",
+            self.0.databases.join(", "),
+            bytes.div_ceil(1024)
+        ));
+        outcome.values.insert("bytes".to_owned(), bytes.to_string());
+        Ok(outcome)
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<(), StepError> {
+        for database in &self.0.databases {
+            let json = cx.run_dir.read(&manifest_name(database))?.ok_or_else(|| {
+                StepError::new("dump-missing", format!("there is no dump of `{database}`"))
+            })?;
+            let dumped: Dumped = serde_json::from_slice(&json)
+                .map_err(|e| StepError::new("dump-manifest", e.to_string()))?;
+            verify_manifest(&cx.run_dir.path().join(&dumped.folder), &dumped.manifest).await?;
+        }
+        Ok(())
+    }
+
+    /// A dump harms nobody and may still be wanted: it stays in the run's folder.
+    async fn undo(&self, _cx: &Context) -> Result<Outcome, StepError> {
+        Ok(done("the dump stays"))
+    }
+}

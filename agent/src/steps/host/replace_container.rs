@@ -1,0 +1,97 @@
+//! Creates the new container from the old one's settings. The settings are read from the engine at
+//! that moment, not from the plan: they hold secrets, which a plan never does.
+
+use async_trait::async_trait;
+use ferry_proto::v1::{self, Outcome};
+use serde_json::json;
+
+use crate::{
+    context::Context,
+    engine::{ContainerInspect, containers::DEFAULT_GRACE},
+    error::StepError,
+    places::{self, RUN_LABEL},
+    steps::{Work, count, done_with},
+    successor,
+};
+
+pub(in crate::steps) struct ReplaceContainer(pub(in crate::steps) v1::ReplaceContainer);
+
+#[async_trait]
+impl Work for ReplaceContainer {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        if let Some(there) = engine.find_container(&self.0.name).await? {
+            places::check_ours(&there, &cx.run)?;
+            // Half made by an attempt that was cut off: it has never run, so it is made again.
+            engine.remove_container(there.id()).await?;
+        }
+        let old = engine.inspect_container(&self.0.old_container_id).await?;
+        let mut carried =
+            successor::settings(engine, &old, &self.0.image_id, &self.0.target_version).await?;
+        if let Some(labels) = carried.over.body["Labels"].as_object_mut() {
+            labels.insert(RUN_LABEL.to_owned(), json!(cx.run));
+        } else {
+            carried.over.body["Labels"] = json!({ RUN_LABEL: cx.run });
+        }
+        cx.keep(&true)?;
+        let created = engine.create(&self.0.name, &carried.over.body).await?;
+        for (network, settings) in &carried.over.extra_networks {
+            engine
+                .connect_network(network, &created.id, settings)
+                .await?;
+        }
+        let inspect = engine.inspect_container(&created.id).await?;
+        let summary = format!(
+            "{}, {}, {}",
+            count(inspect.ports().len() as u64, "port"),
+            count(inspect.networks().len() as u64, "network"),
+            count(carried.variables as u64, "variable"),
+        );
+        let notes = carried.over.notes.iter().map(|note| note.text.clone());
+        let warnings = notes.chain(created.warnings).collect();
+        Ok(done_with(summary, warnings))
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<(), StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let made = engine.inspect_container(&self.0.name).await?;
+        let old = engine.inspect_container(&self.0.old_container_id).await?;
+        let data = |container: &ContainerInspect| {
+            container
+                .mount_at(&self.0.data_destination)
+                .map(|mount| (mount.kind.clone(), mount.name.clone(), mount.source.clone()))
+        };
+        if data(&made).is_none() || data(&made) != data(&old) {
+            return Err(StepError::new(
+                "wrong-volume",
+                format!(
+                    "the new container does not mount the old one's data at `{}`",
+                    self.0.data_destination
+                ),
+            ));
+        }
+        if made.image_id() != self.0.image_id {
+            return Err(StepError::new(
+                "wrong-image",
+                format!("the new container has image {}", made.image_id()),
+            ));
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let Some(there) = engine.find_container(&self.0.name).await? else {
+            return Ok(done_with("there is no new container", Vec::new()));
+        };
+        if there.id() == self.0.old_container_id {
+            return Ok(done_with("there is no new container", Vec::new()));
+        }
+        places::check_ours(&there, &cx.run)?;
+        if there.running() {
+            places::stop(engine, there.id(), DEFAULT_GRACE).await?;
+        }
+        engine.remove_container(there.id()).await?;
+        Ok(done_with("the new container is removed", Vec::new()))
+    }
+}

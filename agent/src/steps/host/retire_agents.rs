@@ -1,0 +1,74 @@
+//! Removes Ferry's own agents when the crossing is proven. The old container and the copy of the
+//! data stay: they are the way back.
+//!
+//! Only now does the new container get the restart policy of the old one: until it was proven, an engine that starts it again after
+//! each exit would hide that it does not stay up, and could start it in the middle of a rollback.
+
+use async_trait::async_trait;
+use ferry_proto::v1::{self, Outcome};
+
+use crate::{
+    context::Context,
+    engine::RestartPolicy,
+    error::StepError,
+    places,
+    steps::{Work, done, done_with},
+    surroundings::Host,
+};
+
+pub(in crate::steps) struct RetireAgents(pub(in crate::steps) v1::RetireAgents);
+
+#[async_trait]
+impl Work for RetireAgents {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let host = cx.surroundings.host()?;
+        // The server was proven to be whole: that clean-up fails is told, and is no reason to take
+        // the crossing back.
+        let mut warnings = Vec::new();
+        let policy = RestartPolicy::from_words(&self.0.restart_policy);
+        if let Err(error) = self.set_policy(host, &policy).await {
+            warnings.push(format!(
+                "the new container did not get the restart policy `{policy}`: {error}"
+            ));
+        }
+        for role in ["sidecar", "volume"] {
+            if let Err(error) = places::retire(host, &cx.run, role).await {
+                warnings.push(format!("the {role} agent is still there: {error}"));
+            }
+        }
+        Ok(done_with("nothing of ours runs", warnings))
+    }
+
+    /// What is left to do is in the warnings.
+    async fn verify(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// A run that is rolled back after its end needs the volume agent again. This is also the look
+    /// before the leap: nothing has been touched yet, and without a way back nothing will be.
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let host = cx.surroundings.host()?;
+        let (id, data) = (&self.0.old_container_id, &self.0.data_destination);
+        let old = places::check_way_back(host, id, data, &cx.run).await?;
+        if let Some(new) = host.engine.find_container(&self.0.container).await? {
+            places::check_ours(&new, &cx.run)?;
+            self.set_policy(host, &RestartPolicy::off()).await?;
+        }
+        places::launch_volume_agent(host, &self.0.container, &old, data, &cx.run).await?;
+        Ok(done("the volume agent runs again"))
+    }
+}
+
+impl RetireAgents {
+    async fn set_policy(&self, host: &Host, policy: &RestartPolicy) -> Result<(), StepError> {
+        let server = host.engine.inspect_container(&self.0.container).await?;
+        let found = server.restart_policy();
+        if found == *policy || (found.is_off() && policy.is_off()) {
+            return Ok(());
+        }
+        Ok(host
+            .engine
+            .update_restart_policy(server.id(), policy)
+            .await?)
+    }
+}

@@ -1,0 +1,58 @@
+//! Renames the old container out of the way. It is kept, stopped and fenced: the way back.
+
+use async_trait::async_trait;
+use ferry_proto::v1::{self, Outcome};
+
+use crate::{
+    context::Context,
+    error::StepError,
+    steps::{Work, done},
+};
+
+pub(in crate::steps) struct SetAsideContainer(pub(in crate::steps) v1::SetAsideContainer);
+
+impl SetAsideContainer {
+    fn aside(&self, run: &str) -> String {
+        format!("{}-{}-{run}", self.0.name, self.0.version)
+    }
+}
+
+#[async_trait]
+impl Work for SetAsideContainer {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let aside = self.aside(&cx.run);
+        let container = engine.inspect_container(&self.0.container_id).await?;
+        if container.name() != aside {
+            engine.rename(&self.0.container_id, &aside).await?;
+        }
+        let mut outcome = done(format!("kept as `{aside}`"));
+        outcome.values.insert("container".to_owned(), aside);
+        Ok(outcome)
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<(), StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let container = engine.inspect_container(&self.0.container_id).await?;
+        if container.name() == self.aside(&cx.run) && !container.running() {
+            return Ok(());
+        }
+        Err(StepError::new(
+            "not-set-aside",
+            format!(
+                "the old container is called `{}` and is {}",
+                container.name(),
+                container.status()
+            ),
+        ))
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let container = engine.inspect_container(&self.0.container_id).await?;
+        if container.name() != self.0.name {
+            engine.rename(&self.0.container_id, &self.0.name).await?;
+        }
+        Ok(done(format!("called `{}` again", self.0.name)))
+    }
+}

@@ -1,0 +1,82 @@
+//! Starts the new container and watches it boot. A container that exits, restarts or says FATAL is
+//! found here within seconds, not by a readiness timeout minutes later.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ferry_proto::v1::{self, Outcome};
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    context::Context,
+    engine::{RestartPolicy, containers::DEFAULT_GRACE},
+    error::StepError,
+    places,
+    steps::{Work, done},
+    surroundings::Host,
+};
+
+pub(in crate::steps) struct StartServer(pub(in crate::steps) v1::StartServer);
+
+const POLL: Duration = Duration::from_millis(100);
+
+#[async_trait]
+impl Work for StartServer {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let host = cx.surroundings.host()?;
+        let engine = &host.engine;
+        let old = engine.inspect_container(&self.0.old_container_id).await?;
+        if old.running() {
+            return Err(StepError::new(
+                "old-server-runs",
+                format!(
+                    "the old container `{}` runs again: two servers must not share the data",
+                    old.name()
+                ),
+            )
+            .hint("stop it and find out who started it, then `ferryctl resume`"));
+        }
+        cx.keep(&true)?;
+        let container = engine.inspect_container(&self.0.name).await?;
+        places::check_ours(&container, &cx.run)?;
+        if !container.running() {
+            engine.start(container.id()).await?;
+        }
+        // It has to stay up for a while. It has no restart policy yet: see `retire_agents`.
+        let until = Instant::now() + Duration::from_secs(u64::from(self.0.settle_seconds));
+        while Instant::now() < until {
+            cx.check_cancelled()?;
+            self.watch(host, &cx.run).await?;
+            sleep(POLL).await;
+        }
+        Ok(done("runs"))
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<(), StepError> {
+        self.watch(cx.surroundings.host()?, &cx.run).await
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let Some(container) = engine.find_container(&self.0.name).await? else {
+            return Ok(done("the new container is not there"));
+        };
+        if container.id() == self.0.old_container_id {
+            return Ok(done("the new container is not there"));
+        }
+        places::check_ours(&container, &cx.run)?;
+        // A container that restarts in a loop must not come up again behind our back.
+        engine
+            .update_restart_policy(container.id(), &RestartPolicy::off())
+            .await?;
+        places::stop(engine, container.id(), DEFAULT_GRACE).await?;
+        Ok(done("the new container is stopped"))
+    }
+}
+
+impl StartServer {
+    async fn watch(&self, host: &Host, run: &str) -> Result<(), StepError> {
+        let container = host.engine.inspect_container(&self.0.name).await?;
+        places::booted(host, &container, run).await
+    }
+}

@@ -1,0 +1,88 @@
+//! Stops the server's container with its full grace. Its programs are down by then, so this is the
+//! supervisor's own exit; the grace is for what was not.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ferry_proto::v1::{self, Outcome};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    context::Context,
+    error::StepError,
+    places,
+    steps::{Work, done, done_with},
+};
+
+pub(in crate::steps) struct StopServer(pub(in crate::steps) v1::StopServer);
+
+#[derive(Serialize, Deserialize)]
+struct Before {
+    running: bool,
+}
+
+/// 128 + SIGKILL: how the engine reports that it lost patience.
+const KILLED: i64 = 137;
+
+#[async_trait]
+impl Work for StopServer {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let container = engine.inspect_container(&self.0.container_id).await?;
+        if cx.first_kept::<Before>()?.is_none() {
+            cx.keep(&Before {
+                running: container.running(),
+            })?;
+        }
+        if !container.running() {
+            return Ok(done("was stopped already"));
+        }
+        let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
+        places::stop(engine, &self.0.container_id, grace).await?;
+        let stopped = engine.inspect_container(&self.0.container_id).await?;
+        let mut warnings = Vec::new();
+        if stopped.exit_code() == KILLED {
+            warnings.push("the container's first process was killed, and not by Ferry".to_owned());
+        }
+        Ok(done_with(
+            format!("exit code {}", stopped.exit_code()),
+            warnings,
+        ))
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<(), StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        if engine
+            .inspect_container(&self.0.container_id)
+            .await?
+            .running()
+        {
+            return Err(
+                StepError::new("still-running", "the server's container runs again")
+                    .hint("find out who started it: a supervisor of containers, or a person"),
+            );
+        }
+        Ok(())
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let ran = cx
+            .first_kept::<Before>()?
+            .is_some_and(|before| before.running);
+        if !ran {
+            return Ok(done("nothing to start"));
+        }
+        // It may still be on its way down: it was asked to stop, and started again it must be whole.
+        if cx.first_kept::<Before>()?.is_some() {
+            let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
+            places::stop(engine, &self.0.container_id, grace).await?;
+        }
+        let container = engine.inspect_container(&self.0.container_id).await?;
+        engine.start(&self.0.container_id).await?;
+        Ok(done(format!(
+            "container `{}` started again",
+            container.name()
+        )))
+    }
+}

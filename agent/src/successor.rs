@@ -1,0 +1,100 @@
+//! The settings of the container that takes the old one's place. Read from the engine when they are
+//! needed: they hold secrets, so no plan and no event ever carries them.
+
+use serde_json::{Value, json};
+
+use crate::{
+    engine::{
+        ContainerInspect, Engine, ImageInspect,
+        carry_over::{CarryOver, CarryOverOptions, carry_over},
+        environment::{EnvTranslation, TargetVersion, translate_env, user_env},
+    },
+    error::StepError,
+};
+
+/// What the new container is created from.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The engine's create request and what goes with it.
+    pub(crate) over: CarryOver,
+    /// How many variables the user's environment has.
+    pub(crate) variables: usize,
+}
+
+/// Translates the settings of `old` for the image `image_id`.
+///
+/// # Errors
+/// When an image is gone, or a setting cannot be carried over.
+pub(crate) async fn settings(
+    engine: &Engine,
+    old: &ContainerInspect,
+    image_id: &str,
+    version: &str,
+) -> Result<Settings, StepError> {
+    let old_image = engine.inspect_image(old.image_id()).await?;
+    let new_image = engine.inspect_image(image_id).await?;
+    let translation = translate(old, &old_image, version);
+    let options = CarryOverOptions {
+        mac_from_networks: engine.hides_configured_mac(),
+        ..CarryOverOptions::default()
+    };
+    let over = carry_over(
+        old.raw(),
+        old_image.raw(),
+        new_image.raw(),
+        &translation.env,
+        &options,
+    )?;
+    Ok(Settings {
+        over,
+        variables: translation.env.len(),
+    })
+}
+
+/// The user's environment in the words of the target version.
+pub(crate) fn translate(
+    old: &ContainerInspect,
+    old_image: &ImageInspect,
+    version: &str,
+) -> EnvTranslation {
+    let mut numbers = version.split(['.', '-']).map(|part| part.parse().ok());
+    let mut next = |otherwise| numbers.next().flatten().unwrap_or(otherwise);
+    // A version that is not told is taken for the newest of PMM 3: it has the most names.
+    let target = TargetVersion {
+        major: next(3),
+        minor: next(u32::MAX),
+    };
+    translate_env(&user_env(&old.env(), &old_image.env()), target)
+}
+
+/// BLAKE3 over what a person sets of a container; what the engine counts and measures is left out.
+#[must_use]
+pub(crate) fn settings_digest(container: &ContainerInspect) -> String {
+    let raw = container.raw();
+    let mut config = raw["Config"].clone();
+    if let Some(fields) = config.as_object_mut() {
+        fields.remove("Image");
+    }
+    let mounts: Vec<Value> = container
+        .mounts()
+        .iter()
+        .map(|mount| {
+            json!([
+                mount.kind,
+                mount.name,
+                mount.source,
+                mount.destination,
+                mount.writable
+            ])
+        })
+        .collect();
+    let settings = json!({
+        "config": config,
+        "host": raw["HostConfig"],
+        "mounts": mounts,
+        "networks": container.networks(),
+    });
+    blake3::hash(settings.to_string().as_bytes())
+        .to_hex()
+        .to_string()
+}

@@ -1,0 +1,118 @@
+//! Where an agent runs decides what it can do. Each place has its own means, and a step that asks
+//! for means that are not there gets an error instead of a guess.
+
+use std::path::PathBuf;
+
+use ferry_proto::v1::Place;
+
+use crate::{engine::Engine, error::StepError, server::ServerRoot};
+
+/// What an agent has around it.
+#[derive(Debug)]
+pub enum Surroundings {
+    /// Beside the container engine.
+    Host(Host),
+    /// Beside the server's processes.
+    Container(Container),
+    /// With the server's volumes only.
+    Volume(Volume),
+}
+
+/// The means of a host agent.
+#[derive(Debug)]
+pub struct Host {
+    /// The engine's API.
+    pub engine: Engine,
+    /// The static binary that agents in containers are made of.
+    pub agent_binary: PathBuf,
+}
+
+/// The means of an in-container agent.
+#[derive(Debug)]
+pub struct Container {
+    /// The server's own tree: `/proc/1/root` from a sidecar, `/` from inside.
+    pub root: ServerRoot,
+    /// The server's data, as this agent sees it.
+    pub data: PathBuf,
+    /// A folder on the engine's own disk, where a copy would be made; the data's when there is none.
+    pub engine_disk: Option<PathBuf>,
+    /// This agent is itself a program of the server's supervisor, under this name.
+    pub own_program: Option<String>,
+}
+
+/// The means of a volume agent.
+#[derive(Debug)]
+pub struct Volume {
+    /// The server's data.
+    pub data: PathBuf,
+    /// Where its copy is kept.
+    pub backup: PathBuf,
+}
+
+impl Surroundings {
+    /// Where this agent is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Host(_) => Place::Host,
+            Self::Container(_) => Place::Container,
+            Self::Volume(_) => Place::Volume,
+        }
+    }
+
+    /// What it can do here, for `GetInfo`.
+    #[must_use]
+    pub fn capabilities(&self) -> Vec<String> {
+        let names: &[&str] = match self {
+            Self::Host(_) => &["engine", "tunnel"],
+            Self::Container(_) => &["supervisor", "postgres", "api", "tree"],
+            Self::Volume(_) => &["tree", "backup"],
+        };
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// The means of a host agent.
+    ///
+    /// # Errors
+    /// When this agent is none.
+    pub fn host(&self) -> Result<&Host, StepError> {
+        match self {
+            Self::Host(host) => Ok(host),
+            _ => Err(self.misplaced(Place::Host)),
+        }
+    }
+
+    /// The means of an in-container agent.
+    ///
+    /// # Errors
+    /// When this agent is none.
+    pub fn container(&self) -> Result<&Container, StepError> {
+        match self {
+            Self::Container(container) => Ok(container),
+            _ => Err(self.misplaced(Place::Container)),
+        }
+    }
+
+    /// The means of a volume agent.
+    ///
+    /// # Errors
+    /// When this agent is none.
+    pub fn volume(&self) -> Result<&Volume, StepError> {
+        match self {
+            Self::Volume(volume) => Ok(volume),
+            _ => Err(self.misplaced(Place::Volume)),
+        }
+    }
+
+    fn misplaced(&self, wanted: Place) -> StepError {
+        StepError::new(
+            "wrong-place",
+            format!(
+                "this step is for the {} agent, and this is the {} agent",
+                wanted.word(),
+                self.place().word()
+            ),
+        )
+        .hint("the plan and the agent do not fit; make the plan again with this release")
+    }
+}
