@@ -1,3 +1,14 @@
 //! `ferryctl`: plans, sequences, journals and reports; it performs no step itself.
 
+pub mod cli;
+pub mod connect;
+#[cfg(test)]
+mod double;
+pub mod exit;
+pub mod facts;
+pub mod recipes;
+pub mod report;
 pub mod run;
+#[cfg(test)]
+mod samples;
+pub mod units;

@@ -1,0 +1,296 @@
+//! The command line, as types and nothing else: help, completion and what is accepted come from one
+//! place, and no verb parses anything itself.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  what was asked for is done
+  1  the run was rolled back, or the command failed and changed nothing
+  2  the command line was not understood
+  3  the check found blockers; nothing was changed
+  4  the run is held where it is; a person must look
+  5  the plan no longer fits the server, or was edited; nothing was changed";
+
+/// Carries PMM 2 servers to PMM 3: plans, sequences, journals and reports
+#[derive(Debug, Parser)]
+#[command(name = "ferryctl", version, after_long_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    /// What holds for every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// What is printed on stdout
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Output,
+    /// Whether to use colour; nothing is said by colour alone, and `NO_COLOR` is obeyed
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Color,
+    /// Say only what went wrong
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for the program's own log
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Where journals are kept
+    #[arg(long, global = true, env = "FERRY_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The static `ferryd` binary that agents are started from
+    #[arg(long, global = true, env = "FERRY_AGENT_BINARY", value_name = "FILE")]
+    pub agent_binary: Option<PathBuf>,
+}
+
+/// What is printed on stdout.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: one JSON object a line
+    Json,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What a failed step leads to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// Undo all steps, last first
+    #[default]
+    Rollback,
+    /// Stop where it is, for a person to look
+    Hold,
+}
+
+/// Parts of the check that are long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Show {
+    /// What becomes of each environment variable
+    Env,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Look at a server and say whether it can be migrated; changes nothing
+    Check(Check),
+    /// Make a plan that a person can read, keep and apply later; changes nothing
+    Plan(MakePlan),
+    /// Carry out a plan, if it still fits
+    Apply(Apply),
+    /// Check, plan and apply in one go
+    Migrate(Migrate),
+    /// Where a run stands
+    Status(Status),
+    /// Follow a run until it is over
+    Watch(Watch),
+    /// Go on with a run from its journal
+    Resume(Resume),
+    /// Undo a run, last step first
+    Rollback(Rollback),
+    /// List all runs
+    Runs,
+}
+
+/// A server, and what it shall become.
+#[derive(Debug, Clone, Args)]
+pub struct Subject {
+    /// The server's address, for example `docker:pmm-server`
+    pub server: String,
+    /// The image to become, for example `percona/pmm-server:3.8.1`
+    #[arg(long, value_name = "IMAGE")]
+    pub to: String,
+}
+
+/// `ferryctl check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Which server, and what it shall become.
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Also show a part that is long
+    #[arg(long, value_enum, value_name = "PART")]
+    pub show: Vec<Show>,
+}
+
+/// `ferryctl plan`.
+#[derive(Debug, Args)]
+pub struct MakePlan {
+    /// Which server, and what it shall become.
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Where to write the plan
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Parallel jobs of one database dump
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: u32,
+    /// How long the new server gets.
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+/// `ferryctl apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// The plan, as written by `ferryctl plan`
+    pub plan: PathBuf,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// What a failed step leads to
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub on_failure: OnFailure,
+}
+
+/// `ferryctl migrate`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Which server, and what it shall become.
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// What a failed step leads to
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub on_failure: OnFailure,
+    /// Parallel jobs of one database dump
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: u32,
+    /// How long the new server gets.
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
+/// How long the new server gets. Large servers need more than the default.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Patience {
+    /// Seconds until the new server must be ready; by default what fits the size of its data
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub ready_timeout: Option<u32>,
+    /// Seconds until all that the old server had must be found again
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub compare_timeout: u32,
+}
+
+/// `ferryctl status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Which run; without it, every run that is not over
+    pub run: Option<String>,
+}
+
+/// `ferryctl watch`.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Which run
+    pub run: String,
+}
+
+/// `ferryctl resume`.
+#[derive(Debug, Args)]
+pub struct Resume {
+    /// Which run; without it, the only one that is not over
+    pub run: Option<String>,
+    /// What a failed step leads to
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub on_failure: OnFailure,
+}
+
+/// `ferryctl rollback`.
+#[derive(Debug, Args)]
+pub struct Rollback {
+    /// Which run
+    pub run: String,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_of_the_manual_is_accepted() {
+        for line in [
+            "ferryctl check docker:pmm-server --to percona/pmm-server:3.8.1 --show env",
+            "ferryctl plan docker:pmm-server --to percona/pmm-server:3.8.1 --out plan.json",
+            "ferryctl apply plan.json --yes --on-failure hold",
+            "ferryctl migrate docker:pmm-server --to percona/pmm-server:3.8.1 --yes",
+            "ferryctl status",
+            "ferryctl status 7f3a9c21 --output json",
+            "ferryctl watch 7f3a9c21 --color never",
+            "ferryctl resume",
+            "ferryctl resume 7f3a9c21 --on-failure rollback",
+            "ferryctl rollback 7f3a9c21 --yes",
+            "ferryctl runs -q --state-dir /var/lib/ferry --agent-binary /usr/lib/ferry/ferryd",
+        ] {
+            parse(line).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_contradicts_is_an_error_of_usage() {
+        for (line, kind) in [
+            (
+                "ferryctl check docker:pmm-server",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            ("ferryctl rollback", ErrorKind::MissingRequiredArgument),
+            (
+                "ferryctl runs --quiet --verbose",
+                ErrorKind::ArgumentConflict,
+            ),
+            ("ferryctl runs --output yaml", ErrorKind::InvalidValue),
+            (
+                "ferryctl plan docker:p --to i:3.8.1 --out p --jobs 0",
+                ErrorKind::ValueValidation,
+            ),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.kind(), kind, "{line}");
+            assert_eq!(
+                error.exit_code(),
+                i32::from(crate::exit::Exit::Usage.code())
+            );
+        }
+    }
+
+    #[test]
+    fn the_long_help_has_the_exit_codes() {
+        let help = Cli::command().term_width(80).render_long_help().to_string();
+        insta::assert_snapshot!(help);
+    }
+}

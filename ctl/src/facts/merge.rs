@@ -1,0 +1,105 @@
+//! Two views of one server made one: each agent is believed in what it alone can see.
+
+use ferry_proto::v1::{DataFacts, Facts};
+
+/// The host agent's view (engine, container, images, who else mounts the data) together with the
+/// view from beside the server (its programs and databases, the tree of its data).
+#[must_use]
+pub fn merge(outside: Facts, inside: Facts) -> Facts {
+    Facts {
+        server: inside.server.or(outside.server),
+        data: match (outside.data, inside.data) {
+            (Some(outside), Some(inside)) => Some(merge_data(outside, inside)),
+            (outside, inside) => inside.or(outside),
+        },
+        observed: inside.observed.or(outside.observed),
+        engine: outside.engine,
+        container: outside.container,
+        image: outside.image,
+        target: outside.target,
+    }
+}
+
+fn merge_data(outside: DataFacts, inside: DataFacts) -> DataFacts {
+    let mut mounts_below = outside.mounts_below;
+    for mount in inside.mounts_below {
+        // The engine knows the names of those it made; only from inside are the others seen.
+        if !mounts_below
+            .iter()
+            .any(|known| known.destination == mount.destination)
+        {
+            mounts_below.push(mount);
+        }
+    }
+    let either = |first: String, second: String| if first.is_empty() { second } else { first };
+    DataFacts {
+        destination: either(outside.destination, inside.destination),
+        mounts_below,
+        read_only: outside.read_only || inside.read_only,
+        other_containers: outside.other_containers,
+        open_run: either(inside.open_run, outside.open_run),
+        ..inside
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_proto::v1::{ContainerFacts, MountFact, ServerFacts};
+
+    use super::*;
+
+    fn mount(name: &str, destination: &str) -> MountFact {
+        MountFact {
+            name: name.into(),
+            destination: destination.into(),
+            ..MountFact::default()
+        }
+    }
+
+    #[test]
+    fn each_agent_is_believed_in_what_it_alone_can_see() {
+        let outside = Facts {
+            container: Some(ContainerFacts {
+                name: "pmm".into(),
+                ..ContainerFacts::default()
+            }),
+            data: Some(DataFacts {
+                destination: "/srv".into(),
+                mounts_below: vec![mount("backups", "/srv/backup")],
+                other_containers: vec!["pmm-old".into()],
+                ..DataFacts::default()
+            }),
+            ..Facts::default()
+        };
+        let inside = Facts {
+            container: Some(ContainerFacts {
+                name: "sidecar".into(),
+                ..ContainerFacts::default()
+            }),
+            server: Some(ServerFacts {
+                version: "2.44.1".into(),
+                ..ServerFacts::default()
+            }),
+            data: Some(DataFacts {
+                entries: 612_408,
+                mounts_below: vec![mount("", "/srv/backup"), mount("", "/srv/logs")],
+                other_containers: vec!["guessed".into()],
+                open_run: "7f3a9c21".into(),
+                ..DataFacts::default()
+            }),
+            ..Facts::default()
+        };
+        let merged = merge(outside, inside);
+        assert_eq!(merged.container.unwrap().name, "pmm");
+        assert_eq!(merged.server.unwrap().version, "2.44.1");
+        let data = merged.data.unwrap();
+        assert_eq!(data.destination, "/srv");
+        assert_eq!(data.entries, 612_408);
+        assert_eq!(data.other_containers, ["pmm-old"]);
+        assert_eq!(data.open_run, "7f3a9c21");
+        assert_eq!(
+            data.mounts_below,
+            [mount("backups", "/srv/backup"), mount("", "/srv/logs")]
+        );
+    }
+}

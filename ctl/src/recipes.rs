@@ -1,0 +1,102 @@
+//! Facts in, findings and plans out, without a clock and without I/O: what would be done to a
+//! server can be tested, read and approved before anything touches it, and the same facts always
+//! give the same plan.
+
+mod check;
+mod compare;
+mod estimate;
+pub mod pmm_in_place;
+#[cfg(test)]
+mod properties;
+mod version;
+
+pub use check::{data_mount, findings};
+pub use compare::{FactChange, compare_facts};
+pub use version::Version;
+
+use ferry_proto::v1::{Finding, Severity};
+
+use crate::units::counted;
+
+/// What the operator asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wishes {
+    /// The image to become, as it was typed.
+    pub target_image: String,
+    /// Where the copy of the data goes.
+    pub backup: Backup,
+    /// Parallel jobs of one database dump. More than the server has cores gains nothing
+    /// (facts/practice.md 1.2).
+    pub jobs: u32,
+    /// Seconds that the new server gets to be ready; `None`: what fits the size of its data.
+    pub ready_seconds: Option<u32>,
+    /// Seconds that the new server gets until the baseline is found again.
+    pub compare_seconds: u32,
+}
+
+/// What upstream's own tests wait for agents to come back (facts/pmm.md 2.3).
+const COMPARE_SECONDS: u32 = 300;
+
+impl Wishes {
+    /// The target with everything else as most people want it.
+    #[must_use]
+    pub fn new(target_image: impl Into<String>) -> Self {
+        Self {
+            target_image: target_image.into(),
+            backup: Backup::default(),
+            jobs: 2,
+            ready_seconds: None,
+            compare_seconds: COMPARE_SECONDS,
+        }
+    }
+}
+
+/// Where the copy of the server's data goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backup {
+    /// A new volume of the same engine, named after the run.
+    #[default]
+    NewVolume,
+}
+
+/// A plan is not made, because it would fail or lose something.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("no plan was made: {}", counted(self.blockers(), "blocker"))]
+pub struct PlanRefused {
+    /// All findings, blockers first.
+    pub findings: Vec<Finding>,
+}
+
+impl PlanRefused {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        "plan-refused"
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some("do what each blocker's hint says, then check again")
+    }
+
+    fn blockers(&self) -> u64 {
+        count_of(&self.findings, Severity::Blocker)
+    }
+}
+
+/// How many findings have this severity.
+#[must_use]
+pub fn count_of(findings: &[Finding], severity: Severity) -> u64 {
+    findings
+        .iter()
+        .filter(|finding| finding.severity() == severity)
+        .count() as u64
+}
+
+/// Whether any of the findings stands in the way.
+#[must_use]
+pub fn has_blocker(findings: &[Finding]) -> bool {
+    count_of(findings, Severity::Blocker) > 0
+}

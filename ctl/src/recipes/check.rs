@@ -1,0 +1,143 @@
+//! What the facts mean for a migration. Every way in which a server can be unfit is said here,
+//! before a plan exists, so that no run ever finds it out with the server stopped.
+//!
+//! A finding's code never changes its meaning; policies and scripts name it.
+
+mod container;
+mod data;
+mod environment;
+mod image;
+mod server;
+
+use ferry_proto::v1::{Facts, Finding, MountFact, Severity};
+
+use super::{Version, Wishes};
+
+/// All findings, blockers first, then warnings, then notes; within one severity in the order in
+/// which a person would look: engine and container, images, server, data.
+#[must_use]
+pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
+    let subject = Subject::new(facts);
+    let mut notebook = Notebook::default();
+    container::check(facts, &subject, &mut notebook);
+    environment::check(facts, &subject, &mut notebook);
+    image::check(facts, wishes, &subject, &mut notebook);
+    server::check(facts, &subject, &mut notebook);
+    data::check(facts, &subject, &mut notebook);
+    let mut findings = notebook.findings;
+    // What PMM lacks in something that is no PMM says nothing; the one sentence that counts must not drown in it.
+    if findings.iter().any(|finding| finding.code == "not-pmm") {
+        let counts = |code: &str| {
+            code == "not-pmm" || code.starts_with("container-") || code.starts_with("engine-")
+        };
+        findings.retain(|finding| counts(&finding.code));
+    }
+    // Stable: the order within a severity stays.
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
+    findings
+}
+
+/// The mount that holds the server's data; absent when the data lies in the container itself.
+#[must_use]
+pub fn data_mount(facts: &Facts) -> Option<&MountFact> {
+    let destination = &facts.data.as_ref()?.destination;
+    let mounts = &facts.container.as_ref()?.mounts;
+    mounts
+        .iter()
+        .find(|mount| mount.destination.trim_end_matches('/') == destination.trim_end_matches('/'))
+}
+
+/// What every check needs to know.
+struct Subject {
+    /// The container's name, for sentences.
+    name: String,
+    /// What the server is; its own word counts more than its image's, because PMM 2 can be updated
+    /// inside its container.
+    from: Option<Version>,
+    /// What it shall become.
+    to: Option<Version>,
+}
+
+impl Subject {
+    fn new(facts: &Facts) -> Self {
+        let said = facts
+            .server
+            .as_ref()
+            .and_then(|server| Version::parse(&server.version));
+        let baked = facts
+            .image
+            .as_ref()
+            .and_then(|image| Version::parse(&image.version));
+        let name = facts
+            .container
+            .as_ref()
+            .map_or("", |container| container.name.as_str());
+        Self {
+            name: if name.is_empty() {
+                "the container".to_owned()
+            } else {
+                name.to_owned()
+            },
+            from: said.or(baked),
+            to: facts
+                .target
+                .as_ref()
+                .and_then(|target| Version::parse(&target.version)),
+        }
+    }
+
+    /// The target is this version or a later one. False when the target is not known: a blocker
+    /// says so elsewhere.
+    fn to_at_least(&self, major: u32, minor: u32, patch: u32) -> bool {
+        self.to
+            .is_some_and(|to| to >= Version::new(major, minor, patch))
+    }
+}
+
+#[derive(Default)]
+struct Notebook {
+    findings: Vec<Finding>,
+}
+
+impl Notebook {
+    fn add(&mut self, severity: Severity, code: &str, text: impl Into<String>, hint: &str) {
+        self.findings.push(Finding {
+            severity: severity.into(),
+            code: code.to_owned(),
+            text: text.into(),
+            hint: hint.to_owned(),
+        });
+    }
+
+    fn blocker(&mut self, code: &str, text: impl Into<String>, hint: &str) {
+        self.add(Severity::Blocker, code, text, hint);
+    }
+
+    fn warning(&mut self, code: &str, text: impl Into<String>, hint: &str) {
+        self.add(Severity::Warning, code, text, hint);
+    }
+
+    fn note(&mut self, code: &str, text: impl Into<String>, hint: &str) {
+        self.add(Severity::Note, code, text, hint);
+    }
+}
+
+/// The first names, in backticks, and how many more there are.
+fn names<'a>(all: impl IntoIterator<Item = &'a str>, total: u64) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<String> = all
+        .into_iter()
+        .take(SHOWN)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = total.saturating_sub(shown.len() as u64);
+    let mut text = shown.join(", ");
+    if more > 0 {
+        let and = if text.is_empty() { "" } else { " and " };
+        text.push_str(&format!("{and}{} more", crate::units::count(more)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

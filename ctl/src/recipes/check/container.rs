@@ -1,0 +1,148 @@
+//! The engine and the container: whether it may be stopped, and made again as it was.
+
+use ferry_proto::v1::{ContainerFacts, EngineFacts, Facts};
+
+use super::{Notebook, Subject};
+
+pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
+    match &facts.engine {
+        Some(engine) => check_engine(engine, notebook),
+        None => notebook.blocker(
+            "engine-unobserved",
+            "the container engine was not observed",
+            "see that the engine answers (`docker version`), then check again",
+        ),
+    }
+    let Some(container) = &facts.container else {
+        notebook.blocker(
+            "container-unobserved",
+            "the container was not observed",
+            "see `docker ps --all` for its name, then check again",
+        );
+        return;
+    };
+    if container.id.is_empty() || container.name.is_empty() {
+        notebook.blocker(
+            "container-unobserved",
+            "the engine gives no name or no id for the container",
+            "see `docker ps --all`, then check again",
+        );
+    }
+    check_state(container, subject, notebook);
+    check_owner(container, subject, notebook);
+    check_carry_over(container, subject, notebook);
+}
+
+fn check_engine(engine: &EngineFacts, notebook: &mut Notebook) {
+    match engine.kind.to_ascii_lowercase().as_str() {
+        "docker" => {}
+        "podman" => notebook.blocker(
+            "podman-unsupported",
+            "the container engine is Podman, whose containers this release does not replace",
+            "migrate under Docker, or follow upstream's manual steps for Podman",
+        ),
+        _ => notebook.blocker(
+            "engine-unknown",
+            format!(
+                "the container engine says that it is `{}`, not Docker",
+                engine.kind
+            ),
+            "point at a Docker engine, then check again",
+        ),
+    }
+}
+
+fn check_state(container: &ContainerFacts, subject: &Subject, notebook: &mut Notebook) {
+    let name = &subject.name;
+    match container.status.as_str() {
+        "paused" => notebook.blocker(
+            "container-paused",
+            format!("{name} is paused and cannot answer"),
+            &format!("`docker unpause {name}`, then check again"),
+        ),
+        "restarting" => notebook.blocker(
+            "container-restarting",
+            format!("{name} keeps restarting"),
+            &format!("see `docker logs {name}` for the reason, repair it, then check again"),
+        ),
+        _ if !container.running => notebook.blocker(
+            "container-not-running",
+            format!("{name} does not run, so nothing can be recorded to be found again later"),
+            &format!("`docker start {name}`, wait until PMM answers, then check again"),
+        ),
+        _ => {}
+    }
+    // facts/pmm.md 7.4: `stop` would delete the container, and its anonymous volumes with it.
+    if container.auto_remove {
+        notebook.blocker(
+            "container-auto-remove",
+            format!("{name} was started with `--rm`: the engine deletes it when it stops"),
+            "make the container again without `--rm` on the same volume, then check again",
+        );
+    }
+}
+
+fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Notebook) {
+    let name = &subject.name;
+    let hint = match container.managed_by.as_str() {
+        "" => return,
+        "compose" => {
+            "take the service out of compose: run the same image with the same volume, ports and \
+             variables by `docker run`, then check again"
+        }
+        "swarm" => {
+            "take the service out of the swarm: run it as a plain container on the same volume, \
+             then check again"
+        }
+        "systemd" => {
+            "disable the unit (`systemctl disable --now`), run the container by `docker run` on \
+             the same volume, then check again"
+        }
+        "kubernetes" => "follow upstream's steps for the Helm chart",
+        _ => "take the container out of that tool's hands, then check again",
+    };
+    notebook.blocker(
+        "container-managed",
+        format!(
+            "{name} is managed by {}, which would make it anew in the middle of the run",
+            container.managed_by
+        ),
+        hint,
+    );
+}
+
+fn check_carry_over(container: &ContainerFacts, subject: &Subject, notebook: &mut Notebook) {
+    // `--rm` has a finding of its own, and is what is refused then.
+    if !container.carry_over_refusal.is_empty() && !container.auto_remove {
+        notebook.blocker(
+            "carry-over-refused",
+            format!(
+                "{}'s settings do not carry over: {}",
+                subject.name, container.carry_over_refusal
+            ),
+            "make the container again without that setting, then check again",
+        );
+    }
+    for carried in &container.carry_over_notes {
+        let code = match carried.code.as_str() {
+            "" => "carry-over".to_owned(),
+            code => format!("carry-over-{code}"),
+        };
+        // What every crossing does to every server is worth knowing and no more.
+        match carried.code.as_str() {
+            "port-translated" => notebook.note(&code, carried.text.clone(), ""),
+            _ => notebook.warning(&code, carried.text.clone(), ""),
+        }
+    }
+    // facts/pmm.md 7.4: the image's `listen 8080; listen 8443 ssl` is fixed.
+    if container.networks.iter().any(|network| network == "host") {
+        notebook.warning(
+            "host-network-ports",
+            format!(
+                "{} uses the host's network: PMM 3 listens there on 8080 and 8443, not on 80 and 443",
+                subject.name
+            ),
+            "have the ports 8080 and 8443 free, and plan for clients and browsers to use 8443",
+        );
+    }
+}

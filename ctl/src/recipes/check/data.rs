@@ -1,0 +1,220 @@
+//! The server's data: whether it can be copied, given another owner and given back.
+
+use ferry_proto::v1::{DataFacts, Facts};
+
+use super::{Notebook, Subject, data_mount, names};
+use crate::{
+    recipes::Version,
+    units::{bytes, count, counted},
+};
+
+pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
+    let Some(data) = facts
+        .data
+        .as_ref()
+        .filter(|data| !data.destination.is_empty())
+    else {
+        notebook.blocker(
+            "data-unobserved",
+            "the server's data was not observed",
+            "see that the container has a volume at `/srv`, then check again",
+        );
+        return;
+    };
+    check_mount(facts, data, subject, notebook);
+    check_space(data, notebook);
+    check_sharing(data, notebook);
+    check_tree(data, subject, notebook);
+    if !data.open_run.is_empty() {
+        notebook.blocker(
+            "open-run",
+            format!(
+                "run {} has left its state on this data and is not over",
+                data.open_run
+            ),
+            &format!(
+                "`ferryctl resume {0}` or `ferryctl rollback {0}` first",
+                data.open_run
+            ),
+        );
+    }
+}
+
+fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
+    let mount = data_mount(facts);
+    match mount.map(|mount| mount.kind.as_str()) {
+        Some("volume") => {}
+        Some("bind") => notebook.note(
+            "data-bind-mount",
+            format!("the data is a folder of the host, `{}`", mount.map_or("", |mount| &mount.source)),
+            "see that PMM 3's user may pass its parent folders",
+        ),
+        Some(kind) => notebook.blocker(
+            "data-mount-kind",
+            format!("the data is on a mount of the kind `{kind}`, which does not outlive a container"),
+            "move the data to a volume first, then check again",
+        ),
+        None => notebook.blocker(
+            "data-without-volume",
+            format!("`{}` is on no volume: it lies in {} itself and would be lost with it", data.destination, subject.name),
+            &format!(
+                "stop {0}, `docker cp {0}:/srv/. …` into a new volume, run it again with that volume at `/srv`, then check again",
+                subject.name
+            ),
+        ),
+    }
+    if data.read_only || mount.is_some_and(|mount| mount.read_only) {
+        notebook.blocker(
+            "data-read-only",
+            format!("`{}` is mounted read-only", data.destination),
+            "make the container again with a writable volume, then check again",
+        );
+    }
+    // Beside a container that does not run nobody measures; it has a finding of its own.
+    let running = facts
+        .container
+        .as_ref()
+        .is_none_or(|container| container.running);
+    if running && (data.entries == 0 || data.bytes == 0) {
+        notebook.blocker(
+            "data-empty",
+            format!("`{}` is empty or was not measured", data.destination),
+            "see that the volume is the right one, then check again",
+        );
+    }
+}
+
+fn check_space(data: &DataFacts, notebook: &mut Notebook) {
+    let have = format!(
+        "the copy needs {}, {} are free",
+        bytes(data.bytes),
+        bytes(data.backup_free_bytes)
+    );
+    // ClickHouse and PostgreSQL rewrite parts of theirs at the first start (facts/pmm.md 6, row 27).
+    let margin = data.bytes / 10;
+    if data.backup_free_bytes < data.bytes {
+        notebook.blocker(
+            "disk-too-small",
+            have,
+            "free or add space where the engine keeps volumes, then check again",
+        );
+    } else if data.backup_free_bytes - data.bytes < margin {
+        notebook.warning(
+            "disk-tight",
+            format!("{have}: little is left for what PMM 3 rewrites at its first start"),
+            "free or add space where the engine keeps volumes",
+        );
+    }
+    // File systems without an inode table, such as Btrfs, say 0.
+    if data.backup_free_inodes > 0 && data.backup_free_inodes < data.entries {
+        notebook.blocker(
+            "inodes-too-few",
+            format!(
+                "the copy needs {} inodes, {} are free",
+                count(data.entries),
+                count(data.backup_free_inodes)
+            ),
+            "free or add space where the engine keeps volumes, then check again",
+        );
+    }
+}
+
+/// The name in an entry of `other_containers`, and whether that container is known to be stopped.
+/// Anything that does not say so counts as running.
+fn other(entry: &str) -> (&str, bool) {
+    let (name, state) = entry.split_once([' ', ':']).unwrap_or((entry, ""));
+    let state = state.trim_matches(['(', ')', ' ']).to_ascii_lowercase();
+    let stopped = ["exited", "created", "stopped", "dead", "not running"];
+    (name, stopped.iter().any(|word| state.starts_with(word)))
+}
+
+fn check_sharing(data: &DataFacts, notebook: &mut Notebook) {
+    for entry in &data.other_containers {
+        let (name, stopped) = other(entry);
+        if stopped {
+            notebook.warning(
+                "data-shared-stopped",
+                format!("`{name}` has the data mounted too; it is stopped"),
+                &format!(
+                    "do not start `{name}` while the plan is applied, and never with PMM 2 afterwards"
+                ),
+            );
+        } else {
+            notebook.blocker(
+                "data-shared",
+                format!("`{name}` has the data mounted too, and runs"),
+                &format!("`docker stop {name}` or detach it, then check again"),
+            );
+        }
+    }
+}
+
+fn check_tree(data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
+    let outside = data
+        .hard_links_outside_count
+        .max(data.hard_links_outside.len() as u64);
+    if outside > 0 {
+        notebook.blocker(
+            "hard-links-outside",
+            format!(
+                "{} a name outside the data too, whose owner would change with it: {}",
+                if outside == 1 {
+                    "1 file has".to_owned()
+                } else {
+                    format!("{} files have", count(outside))
+                },
+                names(data.hard_links_outside.iter().map(String::as_str), outside),
+            ),
+            "replace each by a copy of its own (`cp --preserve=all`, then `mv`), then check again",
+        );
+    }
+    for mount in &data.mounts_below {
+        let place = mount.destination.trim_end_matches('/');
+        let nginx = format!("{}/nginx", data.destination.trim_end_matches('/'));
+        // facts/pmm.md 6, row 10: from 3.8 the start makes folders there.
+        if mount.read_only && place == nginx && subject.to >= Some(Version::new(3, 8, 0)) {
+            notebook.blocker(
+                "mount-below-read-only",
+                format!("`{place}` is a read-only mount; PMM 3 makes folders there at its start"),
+                "mount the certificates file by file instead of the folder, then check again",
+            );
+        } else if mount.read_only {
+            notebook.warning(
+                "mount-below-read-only",
+                format!("`{place}` is a read-only mount below the data; it is left as it is"),
+                "see that uid 1000 can read what is in it",
+            );
+        } else {
+            notebook.warning(
+                "mount-below",
+                format!("`{place}` is a mount of its own below the data; it is neither copied nor given to PMM 3"),
+                "back it up, and give it to uid 1000, yourself",
+            );
+        }
+    }
+    let others = data.owners.len() as u64;
+    if others > 32 {
+        notebook.note(
+            "owners-many",
+            format!(
+                "the data has {}; each is recorded for the way back",
+                counted(others, "owner")
+            ),
+            "",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::other;
+
+    #[test]
+    fn only_a_container_that_is_said_to_be_stopped_is_stopped() {
+        assert_eq!(other("pmm-old (exited)"), ("pmm-old", true));
+        assert_eq!(other("pmm-old: not running"), ("pmm-old", true));
+        assert_eq!(other("pmm-old (running)"), ("pmm-old", false));
+        assert_eq!(other("pmm-old (paused)"), ("pmm-old", false));
+        assert_eq!(other("pmm-old"), ("pmm-old", false));
+    }
+}

@@ -1,0 +1,302 @@
+//! What the running server said of itself: whether PMM 3 could start on its data, and whether
+//! enough is known to prove afterwards that nothing was lost.
+
+use ferry_proto::v1::{Facts, ServerFacts};
+
+use super::{Notebook, Subject, names};
+use crate::units::{age, counted};
+
+/// Parts whose absence is worse than a warning: without them success could not be told from loss,
+/// or the first start of PMM 3 could fail unforeseen.
+const ESSENTIAL: [&str; 10] = [
+    "inventory",
+    "nodes",
+    "services",
+    "agents",
+    "pmm's api",
+    "postgres",
+    "pg_hba",
+    "role",
+    "supervisor",
+    "program",
+];
+
+/// The newest sample of a healthy server is a few seconds old; five minutes are no hiccup.
+const STALE_SECONDS: f64 = 300.0;
+
+pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
+    let Some(server) = &facts.server else {
+        // A container that does not run has a finding of its own.
+        if facts
+            .container
+            .as_ref()
+            .is_some_and(|container| container.running)
+        {
+            notebook.blocker(
+                "server-unobserved",
+                format!("the server in {} was not observed", subject.name),
+                "see why the agent could not start beside it, then check again",
+            );
+        }
+        return;
+    };
+    check_health(server, subject, notebook);
+    check_roles(server, subject, notebook);
+    check_files(server, notebook);
+    check_later(server, subject, notebook);
+    check_unobserved(server, notebook);
+}
+
+fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook) {
+    let name = &subject.name;
+    if server.update_running {
+        notebook.blocker(
+            "update-running",
+            format!("{name} is in the middle of an update of its own"),
+            "wait until it is over, then check again",
+        );
+    }
+    if !server.ready {
+        notebook.blocker(
+            "server-not-ready",
+            format!("PMM in {name} does not say that it is ready"),
+            "wait until it is, or see its logs in `/srv/logs`, then check again",
+        );
+    }
+    let broken = || {
+        let bad = |state: &str| matches!(state, "FATAL" | "BACKOFF");
+        server
+            .programs
+            .iter()
+            .filter(move |program| bad(&program.state))
+    };
+    let number = broken().count() as u64;
+    if number > 0 {
+        notebook.warning(
+            "program-failing",
+            format!(
+                "{} not stay up: {}",
+                if number == 1 {
+                    "1 program does"
+                } else {
+                    "some programs do"
+                },
+                names(broken().map(|program| program.name.as_str()), number)
+            ),
+            "see its log in `/srv/logs`; what does not work before will not work after",
+        );
+    }
+    // facts/pmm.md 6, row 5.
+    if server.clickhouse_dirty {
+        notebook.blocker(
+            "clickhouse-schema-dirty",
+            format!(
+                "ClickHouse migration {} is marked dirty; PMM 3 would stop at it",
+                server.clickhouse_dirty_version
+            ),
+            "set it right in ClickHouse's table `pmm.schema_migrations`, then check again",
+        );
+    }
+    if server.nodes == 0 {
+        notebook.blocker(
+            "inventory-empty",
+            format!("no inventory could be read from {name}, not even its own node"),
+            "see that the volume is the right one and that PMM answers, then check again",
+        );
+    }
+    if server.last_metric_age_seconds > STALE_SECONDS {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "positive here, and the cast saturates"
+        )]
+        let seconds = server.last_metric_age_seconds as u64;
+        notebook.warning(
+            "metrics-stale",
+            format!("the newest metric is {} old", age(seconds)),
+            "see whether clients still send; afterwards it could not be told from a loss",
+        );
+    }
+}
+
+/// facts/pmm.md 1.6 and 1.4: what PMM 3.7 and later need of PostgreSQL.
+fn check_roles(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook) {
+    if server.external_postgres {
+        notebook.blocker(
+            "external-postgres",
+            "PostgreSQL is outside the server: its databases are in no backup of ours, and PMM 3 changes them one way",
+            "servers with a PostgreSQL of their own are supported so far; migrate this one by upstream's manual steps",
+        );
+        return;
+    }
+    for role in &server.roles {
+        if role.password_kind == "scram" || !matches!(role.name.as_str(), "pmm-managed" | "grafana")
+        {
+            continue;
+        }
+        check_role(
+            &role.name,
+            &role.password_kind,
+            role.default_password,
+            subject,
+            notebook,
+        );
+    }
+    for name in ["pmm-managed", "grafana"] {
+        if !server.roles.iter().any(|role| role.name == name) {
+            notebook.warning(
+                "role-missing",
+                format!("role `{name}` is not in PostgreSQL, though PMM uses it"),
+                "see whether that database is elsewhere; the plan dumps only what is here",
+            );
+        }
+    }
+    let heard = server
+        .unobserved
+        .iter()
+        .any(|part| part.what.contains("pg_hba"));
+    if !server.postgres_local_trust && !heard {
+        notebook.blocker(
+            "postgres-local-not-trusted",
+            "`/srv/postgres14/pg_hba.conf` asks for a password on local connections; PMM 3 would stop at its first start",
+            "set `local all all trust` there, reload PostgreSQL, then check again",
+        );
+    }
+}
+
+fn check_role(name: &str, kind: &str, default: bool, subject: &Subject, notebook: &mut Notebook) {
+    let has = match kind {
+        "none" => "no password".to_owned(),
+        "md5" => "an md5 password".to_owned(),
+        _ => "a password that is not SCRAM".to_owned(),
+    };
+    if default {
+        notebook.warning(
+            "role-not-scram",
+            format!("role `{name}` has {has}; the plan heals it while PMM 2 runs"),
+            "",
+        );
+        return;
+    }
+    let hint = format!(
+        "`ALTER ROLE \"{name}\" WITH PASSWORD '…'` with `password_encryption = 'scram-sha-256'` \
+         while PMM 2 runs, then check again"
+    );
+    let own = match kind {
+        "none" => format!("role `{name}` has {has}"),
+        _ => format!("role `{name}` has {has} that is not the default"),
+    };
+    // PMM resets its own role from 3.7.1 on; nobody resets Grafana's; before 3.7 the host rule of
+    // pg_hba is still `trust`.
+    let fatal =
+        subject.to_at_least(3, 7, 0) && (name == "grafana" || !subject.to_at_least(3, 7, 1));
+    if fatal {
+        let text = format!("{own}, so the plan cannot heal it and PMM 3 could not log in");
+        notebook.blocker("role-custom-password", text, &hint);
+    } else if subject.to_at_least(3, 7, 1) {
+        let text = format!("{own}; PMM 3 sets it anew at its first start");
+        notebook.warning("role-custom-password", text, "");
+    } else {
+        let text = format!("{own}; a later update to 3.7 or above would stop at it");
+        notebook.warning("role-custom-password", text, &hint);
+    }
+}
+
+fn check_files(server: &ServerFacts, notebook: &mut Notebook) {
+    // facts/pmm.md 6, row 12.
+    let rules = server.custom_rule_files.len() as u64;
+    if rules > 0 {
+        notebook.warning(
+            "custom-rule-files",
+            format!(
+                "{} would keep PMM 3 from starting: {}; the plan sets aside what it finds",
+                counted(rules, "alert rule file"),
+                names(server.custom_rule_files.iter().map(String::as_str), rules),
+            ),
+            "make the rules again in PMM 3's alerting",
+        );
+    }
+    // nginx tests its certificates at the start and PMM 3 exits when it cannot read one (1.4).
+    let of_nginx = |path: &&String| path.trim_start_matches('/').starts_with("nginx/");
+    let split: (Vec<&String>, Vec<&String>) = server.unreadable_files.iter().partition(of_nginx);
+    let hint = "give the owner the right to read (`chmod u+r`), then check again";
+    if !split.0.is_empty() {
+        let number = split.0.len() as u64;
+        notebook.blocker(
+            "certificates-unreadable",
+            format!(
+                "PMM 3's nginx could not read {}: {}",
+                counted(number, "file"),
+                names(split.0.iter().map(|path| path.as_str()), number)
+            ),
+            hint,
+        );
+    }
+    if !split.1.is_empty() {
+        let number = split.1.len() as u64;
+        notebook.warning(
+            "files-unreadable",
+            format!(
+                "PMM 3 could not read {}: {}",
+                counted(number, "file"),
+                names(split.1.iter().map(|path| path.as_str()), number)
+            ),
+            hint,
+        );
+    }
+}
+
+/// What is different in PMM 3, and nobody's fault.
+fn check_later(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook) {
+    if server.external_clickhouse {
+        notebook.blocker(
+            "external-clickhouse",
+            "ClickHouse is outside the server: its data is in no backup of ours, and PMM 3 changes its tables",
+            "servers with a ClickHouse of their own are supported so far; migrate this one by upstream's manual steps",
+        );
+    }
+    if server.scheduled_backups > 0 {
+        notebook.warning(
+            "scheduled-backups",
+            format!(
+                "{} may point to services by ids that PMM 3 has shortened",
+                counted(u64::from(server.scheduled_backups), "scheduled backup")
+            ),
+            "look at each of them after the migration, and make it again where its service is missing",
+        );
+    }
+    if let (keys @ 1.., Some(to)) = (server.api_keys, subject.to) {
+        let keys = if keys == 1 {
+            "the API key".to_owned()
+        } else {
+            format!("the {keys} API keys")
+        };
+        let accounts = "service accounts";
+        // facts/pmm.md 4.2.
+        if subject.to_at_least(3, 2, 0) {
+            let text = format!("{to} turns {keys} into {accounts} at its first start");
+            notebook.note("api-keys-automatic", text, "");
+        } else {
+            let text = format!("the plan turns {keys} into {accounts} after the start");
+            notebook.note("api-keys-by-plan", text, "");
+        }
+    }
+}
+
+fn check_unobserved(server: &ServerFacts, notebook: &mut Notebook) {
+    for part in &server.unobserved {
+        let text = format!("{} could not be observed: {}", part.what, part.why);
+        let what = part.what.to_ascii_lowercase();
+        // That a program's version is not known hides nothing of the data.
+        if !what.ends_with("version") && ESSENTIAL.iter().any(|essential| what.contains(essential))
+        {
+            notebook.blocker(
+                "unobserved-essential",
+                text,
+                "remove the cause, then check again; without it a loss could not be told from success",
+            );
+        } else {
+            notebook.warning("unobserved", text, "");
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Each kind of bad input gets its finding, and a good server gets none that it does not deserve.
+
+use ferry_proto::v1::{
+    CarryOverNote, EnvironmentChangeKind, Facts, MountFact, Severity, Unobserved,
+};
+
+use super::findings;
+use crate::{
+    recipes::pmm_in_place,
+    samples::{self, TARGET},
+};
+
+/// A finding's code, its severity, and how facts come to deserve it.
+type Case = (&'static str, Severity, fn(&mut Facts));
+
+const CASES: &[Case] = {
+    use Severity::{Blocker, Note, Warning};
+    &[
+        ("engine-unobserved", Blocker, |f| f.engine = None),
+        ("podman-unsupported", Blocker, |f| {
+            f.engine.as_mut().unwrap().kind = "Podman".into()
+        }),
+        ("engine-unknown", Blocker, |f| {
+            f.engine.as_mut().unwrap().kind = "crun".into()
+        }),
+        ("container-unobserved", Blocker, |f| f.container = None),
+        ("container-paused", Blocker, |f| {
+            f.container.as_mut().unwrap().status = "paused".into()
+        }),
+        ("container-restarting", Blocker, |f| {
+            f.container.as_mut().unwrap().status = "restarting".into();
+        }),
+        ("container-not-running", Blocker, |f| {
+            f.container.as_mut().unwrap().running = false;
+            f.server = None;
+        }),
+        ("container-auto-remove", Blocker, |f| {
+            f.container.as_mut().unwrap().auto_remove = true
+        }),
+        ("container-managed", Blocker, |f| {
+            f.container.as_mut().unwrap().managed_by = "compose".into();
+        }),
+        ("carry-over-refused", Blocker, |f| {
+            f.container.as_mut().unwrap().carry_over_refusal = "it joins another's network".into();
+        }),
+        ("carry-over-healthcheck", Warning, |f| {
+            let note = CarryOverNote {
+                code: "healthcheck".into(),
+                text: "asks port 8080".into(),
+            };
+            f.container.as_mut().unwrap().carry_over_notes.push(note);
+        }),
+        ("host-network-ports", Warning, |f| {
+            f.container.as_mut().unwrap().networks = vec!["host".into()];
+        }),
+        ("env-invalid", Blocker, |f| {
+            environment(f, EnvironmentChangeKind::Invalid)
+        }),
+        ("env-renamed", Warning, |f| {
+            environment(f, EnvironmentChangeKind::Inverted)
+        }),
+        ("env-unknown", Warning, |f| {
+            environment(f, EnvironmentChangeKind::Unknown)
+        }),
+        ("dbaas-removed", Warning, |f| {
+            f.container.as_mut().unwrap().environment[0].name = "ENABLE_DBAAS".into();
+        }),
+        ("not-pmm", Blocker, |f| {
+            f.image.as_mut().unwrap().version.clear();
+            f.image.as_mut().unwrap().pmm_major = 0;
+            f.server.as_mut().unwrap().version.clear();
+        }),
+        ("version-unknown", Blocker, |f| {
+            f.image.as_mut().unwrap().version.clear();
+            f.server.as_mut().unwrap().version.clear();
+        }),
+        ("already-pmm-3", Blocker, |f| {
+            f.server.as_mut().unwrap().version = "3.4.0".into()
+        }),
+        ("version-too-old", Blocker, |f| {
+            f.server.as_mut().unwrap().version = "2.41.2".into()
+        }),
+        ("version-not-last", Warning, |f| {
+            f.server.as_mut().unwrap().version = "2.44.0".into()
+        }),
+        ("updated-inside", Note, |f| {
+            f.image.as_mut().unwrap().version = "2.30.0".into()
+        }),
+        ("target-unobserved", Blocker, |f| f.target = None),
+        ("target-unobserved", Blocker, |f| {
+            f.target.as_mut().unwrap().reference = "x:1".into()
+        }),
+        ("target-unavailable", Blocker, |f| {
+            f.target.as_mut().unwrap().failure = "manifest unknown".into();
+        }),
+        ("target-missing", Blocker, |f| {
+            f.target.as_mut().unwrap().present = false
+        }),
+        ("target-not-pmm-3", Blocker, |f| {
+            f.target.as_mut().unwrap().pmm_major = 2
+        }),
+        ("target-unidentified", Blocker, |f| {
+            f.target.as_mut().unwrap().id.clear()
+        }),
+        ("target-owner-root", Blocker, |f| {
+            f.target.as_mut().unwrap().uid = 0
+        }),
+        ("target-version-unknown", Blocker, |f| {
+            f.target.as_mut().unwrap().version.clear()
+        }),
+        ("target-too-new", Blocker, |f| to(f, "3.13.0")),
+        ("target-postgres-upgrade", Warning, |f| to(f, "3.10.0")),
+        ("target-beyond-tested", Warning, |f| to(f, "3.9.1")),
+        ("target-3-7-0", Warning, |f| to(f, "3.7.0")),
+        ("server-unobserved", Blocker, |f| f.server = None),
+        ("update-running", Blocker, |f| {
+            f.server.as_mut().unwrap().update_running = true
+        }),
+        ("server-not-ready", Blocker, |f| {
+            f.server.as_mut().unwrap().ready = false
+        }),
+        ("program-failing", Warning, |f| {
+            f.server.as_mut().unwrap().programs[0].state = "FATAL".into();
+        }),
+        ("clickhouse-schema-dirty", Blocker, |f| {
+            f.server.as_mut().unwrap().clickhouse_dirty = true;
+        }),
+        ("inventory-empty", Blocker, |f| {
+            f.server.as_mut().unwrap().nodes = 0
+        }),
+        ("metrics-stale", Warning, |f| {
+            f.server.as_mut().unwrap().last_metric_age_seconds = 900.0;
+        }),
+        ("role-not-scram", Warning, |_| {}),
+        ("role-missing", Warning, |f| {
+            f.server.as_mut().unwrap().roles.clear()
+        }),
+        ("role-custom-password", Blocker, |f| {
+            custom(f, "grafana");
+            f.server.as_mut().unwrap().roles[1].password_kind = "none".into();
+        }),
+        ("role-custom-password", Blocker, |f| custom(f, "grafana")),
+        ("role-custom-password", Warning, |f| {
+            custom(f, "pmm-managed")
+        }),
+        ("role-custom-password", Blocker, |f| {
+            to(f, "3.7.0");
+            custom(f, "pmm-managed");
+        }),
+        ("role-custom-password", Warning, |f| {
+            to(f, "3.6.0");
+            custom(f, "grafana");
+        }),
+        ("postgres-local-not-trusted", Blocker, |f| {
+            f.server.as_mut().unwrap().postgres_local_trust = false;
+        }),
+        ("custom-rule-files", Warning, |f| {
+            f.server
+                .as_mut()
+                .unwrap()
+                .custom_rule_files
+                .push("prometheus/rules/a.yml".into());
+        }),
+        ("certificates-unreadable", Blocker, |f| {
+            unreadable(f, "nginx/certificate.key")
+        }),
+        ("files-unreadable", Warning, |f| {
+            unreadable(f, "logs/old.log")
+        }),
+        ("external-postgres", Blocker, |f| {
+            f.server.as_mut().unwrap().external_postgres = true
+        }),
+        ("external-clickhouse", Blocker, |f| {
+            f.server.as_mut().unwrap().external_clickhouse = true;
+        }),
+        ("scheduled-backups", Warning, |f| {
+            f.server.as_mut().unwrap().scheduled_backups = 2
+        }),
+        ("api-keys-automatic", Note, |_| {}),
+        ("api-keys-by-plan", Note, |f| to(f, "3.0.0")),
+        ("unobserved", Warning, |f| unobserved(f, "dashboards")),
+        ("unobserved-essential", Blocker, |f| {
+            unobserved(f, "inventory")
+        }),
+        ("data-unobserved", Blocker, |f| f.data = None),
+        ("data-bind-mount", Note, |f| {
+            f.container.as_mut().unwrap().mounts[0].kind = "bind".into()
+        }),
+        ("data-mount-kind", Blocker, |f| {
+            f.container.as_mut().unwrap().mounts[0].kind = "tmpfs".into();
+        }),
+        ("data-without-volume", Blocker, |f| {
+            f.container.as_mut().unwrap().mounts.clear()
+        }),
+        ("data-read-only", Blocker, |f| {
+            f.data.as_mut().unwrap().read_only = true
+        }),
+        ("data-empty", Blocker, |f| {
+            f.data.as_mut().unwrap().entries = 0
+        }),
+        ("disk-too-small", Blocker, |f| {
+            f.data.as_mut().unwrap().backup_free_bytes = 40 << 30
+        }),
+        ("disk-tight", Warning, |f| {
+            f.data.as_mut().unwrap().backup_free_bytes = 44 << 30
+        }),
+        ("inodes-too-few", Blocker, |f| {
+            f.data.as_mut().unwrap().backup_free_inodes = 1
+        }),
+        ("data-shared", Blocker, |f| shared(f, "pmm-old (running)")),
+        ("data-shared-stopped", Warning, |f| {
+            shared(f, "pmm-old (exited)")
+        }),
+        ("hard-links-outside", Blocker, |f| {
+            f.data
+                .as_mut()
+                .unwrap()
+                .hard_links_outside
+                .push("backup/a.tar".into());
+            f.data.as_mut().unwrap().hard_links_outside_count = 12;
+        }),
+        ("mount-below-read-only", Blocker, |f| {
+            below(f, "/srv/nginx", true)
+        }),
+        ("mount-below-read-only", Warning, |f| {
+            below(f, "/srv/nginx/certificate.crt", true)
+        }),
+        ("mount-below", Warning, |f| {
+            below(f, "/srv/clickhouse", false)
+        }),
+        ("open-run", Blocker, |f| {
+            f.data.as_mut().unwrap().open_run = "7f3a9c21".into()
+        }),
+    ]
+};
+
+fn to(facts: &mut Facts, version: &str) {
+    facts.target.as_mut().unwrap().version = version.into();
+}
+
+fn environment(facts: &mut Facts, kind: EnvironmentChangeKind) {
+    facts.container.as_mut().unwrap().environment[0].kind = kind.into();
+}
+
+fn custom(facts: &mut Facts, name: &str) {
+    for role in &mut facts.server.as_mut().unwrap().roles {
+        if role.name == name {
+            role.password_kind = "md5".into();
+            role.default_password = false;
+        }
+    }
+}
+
+fn unreadable(facts: &mut Facts, path: &str) {
+    facts
+        .server
+        .as_mut()
+        .unwrap()
+        .unreadable_files
+        .push(path.into());
+}
+
+fn unobserved(facts: &mut Facts, what: &str) {
+    let part = Unobserved {
+        what: what.into(),
+        why: "no answer within 10 s".into(),
+    };
+    facts.server.as_mut().unwrap().unobserved.push(part);
+}
+
+fn shared(facts: &mut Facts, other: &str) {
+    facts
+        .data
+        .as_mut()
+        .unwrap()
+        .other_containers
+        .push(other.into());
+}
+
+fn below(facts: &mut Facts, destination: &str, read_only: bool) {
+    let mount = MountFact {
+        destination: destination.into(),
+        read_only,
+        ..MountFact::default()
+    };
+    facts.data.as_mut().unwrap().mounts_below.push(mount);
+}
+
+#[test]
+fn each_kind_of_bad_input_gets_its_finding() {
+    for (code, severity, spoil) in CASES {
+        let mut facts = samples::facts();
+        spoil(&mut facts);
+        let found = findings(&facts, &samples::wishes());
+        let hit = found
+            .iter()
+            .any(|f| f.code == *code && f.severity() == *severity);
+        assert!(hit, "{code} is missing in {found:#?}");
+        let blocked = found.iter().any(|f| f.severity() == Severity::Blocker);
+        if *severity != Severity::Blocker {
+            assert!(!blocked, "{code} comes with a blocker in {found:#?}");
+        }
+    }
+}
+
+#[test]
+fn a_good_server_has_no_other_findings() {
+    let found = findings(&samples::facts(), &samples::wishes());
+    let codes: Vec<&str> = found.iter().map(|finding| finding.code.as_str()).collect();
+    assert_eq!(
+        codes,
+        ["env-renamed", "role-not-scram", "api-keys-automatic"]
+    );
+}
+
+#[test]
+fn what_would_stop_a_plan_stops_it() {
+    let mut facts = samples::facts();
+    shared(&mut facts, "pmm-old");
+    let refused = pmm_in_place::plan(
+        "docker:pmm-server",
+        facts,
+        &samples::wishes(),
+        Default::default(),
+    );
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.findings[0].code, "data-shared");
+    assert_eq!(refused.to_string(), "no plan was made: 1 blocker");
+}
+
+#[test]
+fn a_moving_tag_is_planned_by_its_id() {
+    let mut facts = samples::facts();
+    let mut wishes = samples::wishes();
+    wishes.target_image = "percona/pmm-server:3".into();
+    facts.target.as_mut().unwrap().reference = wishes.target_image.clone();
+    let found = findings(&facts, &wishes);
+    assert!(
+        found
+            .iter()
+            .any(|finding| finding.code == "target-floating-tag")
+    );
+    assert!(!TARGET.ends_with(":3"));
+}
+
+#[test]
+fn every_sentence_is_readable() {
+    let mut all = String::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for (code, _, spoil) in CASES {
+        let mut facts = samples::facts();
+        spoil(&mut facts);
+        for finding in findings(&facts, &samples::wishes()) {
+            if finding.code == *code && seen.insert(finding.text.clone()) {
+                assert!(
+                    !finding.text.ends_with('.') && !finding.hint.ends_with('.'),
+                    "{code}"
+                );
+                let severity = finding.severity().word();
+                all.push_str(&format!(
+                    "{severity} {code}\n  {}\n  → {}\n",
+                    finding.text, finding.hint
+                ));
+            }
+        }
+    }
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn one_cause_has_one_finding() {
+    let codes = |spoil: fn(&mut Facts)| -> Vec<String> {
+        let mut facts = samples::facts();
+        spoil(&mut facts);
+        let found = findings(&facts, &samples::wishes()).into_iter();
+        found
+            .filter(|finding| finding.severity() == Severity::Blocker)
+            .map(|finding| finding.code)
+            .collect()
+    };
+    let rm = codes(|facts| {
+        let container = facts.container.as_mut().unwrap();
+        container.auto_remove = true;
+        container.carry_over_refusal = "it was started with `--rm`".into();
+    });
+    assert_eq!(rm, ["container-auto-remove"]);
+    let stopped = codes(|facts| {
+        facts.container.as_mut().unwrap().running = false;
+        facts.server = None;
+        facts.data.as_mut().unwrap().entries = 0;
+    });
+    assert_eq!(stopped, ["container-not-running"]);
+    let other = codes(|facts| {
+        facts.image.as_mut().unwrap().version.clear();
+        facts.image.as_mut().unwrap().pmm_major = 0;
+        let server = facts.server.as_mut().unwrap();
+        server.version.clear();
+        server.nodes = 0;
+        server.ready = false;
+    });
+    assert_eq!(other, ["not-pmm"]);
+}

@@ -1,0 +1,151 @@
+//! PMM 2 → 3 on the same volume: the ownership changes, the data stays where it is. PMM 2 and 3 run
+//! the same PostgreSQL major up to 3.9, so nothing needs to be dumped and restored; the dump and
+//! the copy are the way back.
+//!
+//! The ownership is transferred after the container has stopped, not before: then no process holds
+//! the tree, and undoing the steps in reverse gives the old owners back before the old container
+//! starts again. Rejected: transferring while PMM 2 runs; its ClickHouse does not restart on a tree
+//! of another owner (facts/pmm.md 1.8).
+
+mod steps;
+
+use ferry_proto::v1::{self as v1, Facts, Plan, ServerFacts, Severity};
+use pbjson_types::Timestamp;
+
+use self::steps::Ground;
+use super::{PlanRefused, Wishes, count_of, findings};
+
+/// The name of this recipe in a plan.
+pub const NAME: &str = "pmm-in-place";
+
+/// Makes the plan for one server.
+///
+/// # Errors
+/// [`PlanRefused`] when a finding is a blocker: a plan is never made with one.
+pub fn plan(
+    server: &str,
+    facts: Facts,
+    wishes: &Wishes,
+    created: Timestamp,
+) -> Result<Plan, PlanRefused> {
+    let findings = findings(&facts, wishes);
+    let Some(ground) = Ground::new(&facts).filter(|_| count_of(&findings, Severity::Blocker) == 0)
+    else {
+        return Err(refused(findings, "the facts are not complete"));
+    };
+    let plan = Plan {
+        created: Some(created),
+        recipe: NAME.to_owned(),
+        server: server.to_owned(),
+        from_version: ground.version_now().to_owned(),
+        to_version: ground.version_then().to_owned(),
+        owner: Some(ground.owner()),
+        steps: ground.steps(wishes),
+        findings: findings.clone(),
+        facts: Some(facts.clone()),
+        ..Plan::default()
+    };
+    ferry_proto::seal(plan).map_err(|error| refused(findings, &error.to_string()))
+}
+
+/// A refusal always names a blocker, so that nobody is told "no" without a reason.
+fn refused(mut findings: Vec<v1::Finding>, why: &str) -> PlanRefused {
+    if count_of(&findings, Severity::Blocker) == 0 {
+        let text = format!("no plan can be made: {why}");
+        let hint = "use agent and controller of one release, then check again".to_owned();
+        let code = "plan-impossible".to_owned();
+        findings.insert(
+            0,
+            v1::Finding {
+                severity: Severity::Blocker.into(),
+                code,
+                text,
+                hint,
+            },
+        );
+    }
+    PlanRefused { findings }
+}
+
+/// The roles whose password the plan sets to the same, stored as PMM 3 needs it: those that have
+/// the well-known default one (facts/pmm.md 1.6). Sorted.
+pub(super) fn roles_to_heal(server: &ServerFacts) -> Vec<String> {
+    if server.external_postgres {
+        return Vec::new();
+    }
+    let ours = |name: &str| matches!(name, "pmm-managed" | "grafana");
+    let mut roles: Vec<String> = server
+        .roles
+        .iter()
+        .filter(|role| role.default_password && role.password_kind != "scram" && ours(&role.name))
+        .map(|role| role.name.clone())
+        .collect();
+    roles.sort();
+    roles.dedup();
+    roles
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::samples;
+
+    #[test]
+    fn the_steps_come_in_their_order() {
+        let mut facts = samples::facts();
+        facts
+            .server
+            .as_mut()
+            .unwrap()
+            .custom_rule_files
+            .push("prometheus/rules/a.yml".into());
+        let plan = super::plan("docker:p", facts, &samples::wishes(), Default::default()).unwrap();
+        let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            [
+                "pull-image",
+                "launch-agents",
+                "capture-baseline",
+                "heal-roles",
+                "dump-databases",
+                "copy-volume",
+                "stop-services",
+                "fence-server",
+                "stop-server",
+                "copy-changes",
+                "set-aside-files",
+                "transfer-ownership",
+                "set-aside-container",
+                "replace-container",
+                "hand-over-volume",
+                "start-server",
+                "launch-sidecar",
+                "wait-until-ready",
+                "migrate-api-keys",
+                "compare-baseline",
+                "retire-agents",
+            ]
+        );
+    }
+
+    #[test]
+    fn steps_that_have_nothing_to_do_are_left_out() {
+        let mut facts = samples::facts();
+        facts
+            .server
+            .as_mut()
+            .unwrap()
+            .roles
+            .retain(|role| role.password_kind == "scram");
+        let plan = super::plan("docker:p", facts, &samples::wishes(), Default::default()).unwrap();
+        let has = |id: &str| plan.steps.iter().any(|step| step.id == id);
+        assert!(!has("heal-roles") && !has("set-aside-files"));
+        assert!(has("migrate-api-keys"));
+    }
+
+    #[test]
+    fn a_plan_is_the_same_for_the_same_facts() {
+        assert_eq!(samples::plan(), samples::plan());
+        insta::assert_json_snapshot!(samples::plan().steps);
+    }
+}

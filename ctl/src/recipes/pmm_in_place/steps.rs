@@ -1,0 +1,393 @@
+//! The steps of the recipe, in their order, each with everything it needs to know.
+
+use ferry_proto::v1::{self as v1, Action, Facts, Owner, Place, ServerFacts, Step, action::Kind};
+
+use super::roles_to_heal;
+use crate::{
+    recipes::{Backup, Wishes, estimate},
+    units::{bytes, count, counted, estimate as duration},
+};
+
+/// PMM 2's supervisor gives its programs up to 300 seconds (facts/pmm.md 7.4), and needs some
+/// itself.
+const STOP_GRACE_SECONDS: u32 = 330;
+/// A container that refuses its volume does so at once. What fails later is found by whoever waits
+/// for the server to be ready, so that no second of this is downtime for nothing.
+const SETTLE_SECONDS: u32 = 1;
+/// Upstream's own initialisation waits 150 s for PostgreSQL and 100 s for PMM (facts/pmm.md 1.5).
+const READY_SECONDS: u64 = 300;
+/// One more second of patience for so many bytes of databases that migrations may rewrite.
+const READY_BYTES_PER_SECOND: u64 = 20_000_000;
+/// No boot takes longer and still ends well.
+const READY_MOST_SECONDS: u64 = 3600;
+/// The databases of PMM itself and of Grafana; the rest of PostgreSQL is empty.
+const DATABASES: [&str; 2] = ["pmm-managed", "grafana"];
+
+/// The facts that a plan cannot do without.
+pub(super) struct Ground<'a> {
+    container: &'a v1::ContainerFacts,
+    target: &'a v1::ImageFacts,
+    image: Option<&'a v1::ImageFacts>,
+    server: &'a ServerFacts,
+    data: &'a v1::DataFacts,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn new(facts: &'a Facts) -> Option<Self> {
+        Some(Self {
+            container: facts.container.as_ref()?,
+            target: facts.target.as_ref()?,
+            image: facts.image.as_ref(),
+            server: facts.server.as_ref()?,
+            data: facts.data.as_ref()?,
+        })
+    }
+
+    pub(super) fn version_now(&self) -> &'a str {
+        match self.server.version.as_str() {
+            "" => self.image.map_or("", |image| &image.version),
+            version => version,
+        }
+    }
+
+    pub(super) fn version_then(&self) -> &'a str {
+        &self.target.version
+    }
+
+    pub(super) fn owner(&self) -> Owner {
+        Owner {
+            uid: self.target.uid,
+            gid: self.target.gid,
+        }
+    }
+
+    /// Entries that do not have the target's owner yet.
+    fn entries_to_transfer(&self) -> u64 {
+        let has =
+            |owner: &&v1::OwnerCount| owner.uid == self.target.uid && owner.gid == self.target.gid;
+        let right = self
+            .data
+            .owners
+            .iter()
+            .filter(has)
+            .fold(0_u64, |sum, owner| sum.saturating_add(owner.entries));
+        self.data.entries.saturating_sub(right)
+    }
+
+    fn database_bytes(&self) -> u64 {
+        let wanted = |database: &&v1::DatabaseFact| DATABASES.contains(&database.name.as_str());
+        self.server
+            .databases
+            .iter()
+            .filter(wanted)
+            .fold(0, |sum, database| database.bytes.saturating_add(sum))
+    }
+
+    fn ready_seconds(&self, wishes: &Wishes) -> u32 {
+        if let Some(seconds) = wishes.ready_seconds {
+            return seconds;
+        }
+        let seconds = READY_SECONDS.saturating_add(self.database_bytes() / READY_BYTES_PER_SECOND);
+        u32::try_from(seconds.min(READY_MOST_SECONDS)).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn steps(&self, wishes: &Wishes) -> Vec<Step> {
+        let mut steps = self.before_the_stop(wishes);
+        let mut down = self.while_it_is_down(wishes);
+        for step in &mut down {
+            step.downtime = true;
+        }
+        steps.append(&mut down);
+        steps.append(&mut self.afterwards(wishes));
+        steps
+    }
+
+    fn before_the_stop(&self, wishes: &Wishes) -> Vec<Step> {
+        let (target, data) = (self.target, self.data);
+        let pull = Kind::PullImage(v1::PullImage {
+            reference: target.reference.clone(),
+            expected_id: target.id.clone(),
+        });
+        let mut steps = vec![
+            step(Place::Host, "pull image", 0, pull).remark(if target.present {
+                "done"
+            } else {
+                ""
+            }),
+            step(
+                Place::Host,
+                "launch agents beside the server",
+                estimate::LAUNCH,
+                self.launch(true),
+            ),
+            step(
+                Place::Container,
+                "capture baseline",
+                estimate::BASELINE,
+                Kind::CaptureBaseline(v1::CaptureBaseline {}),
+            ),
+        ];
+        let roles = roles_to_heal(self.server);
+        if !roles.is_empty() {
+            let title = format!("heal database roles: {}", roles.join(", "));
+            let heal = Kind::HealRoles(v1::HealRoles { roles });
+            steps.push(step(Place::Container, &title, estimate::HEAL, heal));
+        }
+        // What lies outside the server cannot be dumped by its own tools on its own socket.
+        if !self.server.external_postgres {
+            let databases: Vec<String> = DATABASES.map(str::to_owned).to_vec();
+            let title = format!("dump databases: {}", databases.join(", "));
+            let jobs = wishes.jobs.max(1);
+            let dump = Kind::DumpDatabases(v1::DumpDatabases { databases, jobs });
+            steps.push(step(
+                Place::Container,
+                &title,
+                estimate::dump(self.database_bytes()),
+                dump,
+            ));
+        }
+        let whither = match wishes.backup {
+            Backup::NewVolume => "copy volume → new volume",
+        };
+        let copy = Kind::CopyVolume(v1::CopyVolume { final_pass: false });
+        steps.push(
+            step(
+                Place::Volume,
+                whither,
+                estimate::copy(data.bytes, data.entries),
+                copy,
+            )
+            .remark(format!(
+                "needs {}, {} free",
+                bytes(data.bytes),
+                bytes(data.backup_free_bytes)
+            )),
+        );
+        steps
+    }
+
+    fn while_it_is_down(&self, wishes: &Wishes) -> Vec<Step> {
+        let (container, target, data) = (self.container, self.target, self.data);
+        let mut steps = vec![
+            step(
+                Place::Container,
+                "stop services, nginx first",
+                estimate::STOP_SERVICES,
+                Kind::StopServices(v1::StopServices {}),
+            ),
+            step(
+                Place::Host,
+                "fence: restart policy off",
+                estimate::ENGINE_CALL,
+                Kind::FenceServer(v1::FenceServer {
+                    container_id: container.id.clone(),
+                }),
+            ),
+            step(
+                Place::Host,
+                "stop the container",
+                estimate::STOP_SERVER,
+                Kind::StopServer(v1::StopServer {
+                    container_id: container.id.clone(),
+                    grace_seconds: STOP_GRACE_SECONDS,
+                }),
+            ),
+            step(
+                Place::Volume,
+                "copy volume, what changed",
+                estimate::copy_changes(data.entries),
+                Kind::CopyVolume(v1::CopyVolume { final_pass: true }),
+            )
+            .id("copy-changes"),
+        ];
+        if !self.server.custom_rule_files.is_empty() {
+            let paths = self.server.custom_rule_files.clone();
+            let files = counted(paths.len() as u64, "alert rule file");
+            let aside = Kind::SetAsideFiles(v1::SetAsideFiles { paths });
+            let title = format!("set aside {files}");
+            steps.push(step(
+                Place::Volume,
+                &title,
+                estimate::SET_ASIDE_FILES,
+                aside,
+            ));
+        }
+        let (entries, owner) = (self.entries_to_transfer(), self.owner());
+        let transfer = format!(
+            "transfer ownership to {}:{}, {} of {} entries",
+            owner.uid,
+            owner.gid,
+            count(entries),
+            count(data.entries)
+        );
+        steps.extend([
+            step(
+                Place::Volume,
+                &transfer,
+                estimate::transfer(entries),
+                Kind::TransferOwnership(v1::TransferOwnership {
+                    owner: Some(owner),
+                    expected_entries: data.entries,
+                }),
+            ),
+            step(
+                Place::Host,
+                "set aside the old container",
+                estimate::ENGINE_CALL,
+                Kind::SetAsideContainer(v1::SetAsideContainer {
+                    container_id: container.id.clone(),
+                    name: container.name.clone(),
+                    version: self.version_now().to_owned(),
+                }),
+            ),
+            step(
+                Place::Host,
+                &self.replace_title(),
+                estimate::REPLACE,
+                Kind::ReplaceContainer(v1::ReplaceContainer {
+                    old_container_id: container.id.clone(),
+                    name: container.name.clone(),
+                    image_id: target.id.clone(),
+                    reference: target.reference.clone(),
+                    target_version: target.version.clone(),
+                    data_destination: data.destination.clone(),
+                }),
+            ),
+            step(
+                Place::Volume,
+                "hand over the volume",
+                estimate::walk(data.entries),
+                Kind::HandOverVolume(v1::HandOverVolume { owner: Some(owner) }),
+            ),
+            Step {
+                point_of_no_return: true,
+                ..step(
+                    Place::Host,
+                    "start, watch the boot",
+                    u64::from(SETTLE_SECONDS) * 1000 + estimate::ENGINE_CALL,
+                    Kind::StartServer(v1::StartServer {
+                        name: container.name.clone(),
+                        settle_seconds: SETTLE_SECONDS,
+                        old_container_id: container.id.clone(),
+                    }),
+                )
+            },
+            step(
+                Place::Host,
+                "launch agent beside the new one",
+                estimate::LAUNCH,
+                self.launch(false),
+            )
+            .id("launch-sidecar"),
+            step(
+                Place::Container,
+                "wait until ready",
+                estimate::FIRST_BOOT,
+                Kind::WaitUntilReady(v1::WaitUntilReady {
+                    version: target.version.clone(),
+                    timeout_seconds: self.ready_seconds(wishes),
+                }),
+            )
+            .remark(format!(
+                "at most {}",
+                duration(u64::from(self.ready_seconds(wishes)) * 1000)
+            )),
+        ]);
+        steps
+    }
+
+    fn afterwards(&self, wishes: &Wishes) -> Vec<Step> {
+        vec![
+            step(
+                Place::Container,
+                "migrate API keys",
+                estimate::API_KEYS,
+                Kind::MigrateApiKeys(v1::MigrateApiKeys {
+                    version: self.target.version.clone(),
+                }),
+            ),
+            step(
+                Place::Container,
+                "compare with the baseline",
+                estimate::COMPARE,
+                Kind::CompareBaseline(v1::CompareBaseline {
+                    timeout_seconds: wishes.compare_seconds,
+                }),
+            ),
+            step(
+                Place::Host,
+                "retire the agents",
+                estimate::LAUNCH,
+                Kind::RetireAgents(v1::RetireAgents {
+                    container: self.container.name.clone(),
+                    data_destination: self.data.destination.clone(),
+                    old_container_id: self.container.id.clone(),
+                    restart_policy: self.container.restart_policy.clone(),
+                }),
+            ),
+        ]
+    }
+
+    fn launch(&self, volume_agent: bool) -> Kind {
+        Kind::LaunchAgents(v1::LaunchAgents {
+            container: self.container.name.clone(),
+            sidecar: true,
+            volume_agent,
+            data_destination: self.data.destination.clone(),
+        })
+    }
+
+    fn replace_title(&self) -> String {
+        let changed = self.container.environment.iter().filter(|change| {
+            use v1::EnvironmentChangeKind as Change;
+            matches!(
+                change.kind(),
+                Change::Kept | Change::Renamed | Change::Inverted | Change::Foreign
+            )
+        });
+        let parts = [
+            (self.container.ports.len(), "port"),
+            (self.container.networks.len(), "network"),
+            (changed.count(), "variable"),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, noun)| counted(*number as u64, noun))
+            .collect();
+        if parts.is_empty() {
+            return "replace container".to_owned();
+        }
+        format!("replace container: {}", parts.join(", "))
+    }
+}
+
+fn step(place: Place, title: &str, estimate_ms: u64, kind: Kind) -> Step {
+    let action = Action { kind: Some(kind) };
+    Step {
+        id: action.kind_name().to_owned(),
+        place: place.into(),
+        title: title.to_owned(),
+        action: Some(action),
+        estimate_ms,
+        ..Step::default()
+    }
+}
+
+/// Small refinements that read in the order of the plan.
+trait Refine {
+    fn id(self, id: &str) -> Self;
+    fn remark(self, remark: impl Into<String>) -> Self;
+}
+
+impl Refine for Step {
+    fn id(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.id);
+        self
+    }
+
+    fn remark(mut self, remark: impl Into<String>) -> Self {
+        self.remark = remark.into();
+        self
+    }
+}

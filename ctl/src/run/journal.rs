@@ -1,0 +1,366 @@
+//! The journal store: what a run intends is on disk before it is done, what came of it before
+//! anything follows.
+//!
+//! One SQLite file holds all runs. Every append is a transaction of its own, synced before the call
+//! returns: a controller that dies leaves either all of an event or nothing of it. The row of a
+//! run that is not over is also the lock on its server: it survives a crash of whoever made it.
+//!
+//! Rejected: a file of lines a run. The lock on the server and the run's state would be second
+//! files, and nothing would make the three agree after a crash.
+
+mod error;
+mod rows;
+mod schema;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ferry_proto::v1::{Facts, Plan, Progress};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
+
+pub use self::error::JournalError;
+use self::{
+    rows::{exists, position, read_row, refuse_locked, refuse_superseded},
+    schema::{open_database, state_word},
+};
+use super::{
+    events::{RunEvent, RunState},
+    record::{Entry, RunRecord, replay},
+};
+
+/// The store of all runs of this state folder. Clones share it; calls block for a disk sync.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    folder: PathBuf,
+    database: Arc<Mutex<Connection>>,
+}
+
+/// A run, as a list shows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRow {
+    /// Its name.
+    pub run: String,
+    /// What is locked while it is not over: see [`server_key`].
+    pub server_key: String,
+    /// The plan that it executes.
+    pub plan: Plan,
+    /// Where it stands.
+    pub state: RunState,
+    /// When it was made, in milliseconds since the epoch.
+    pub created: i64,
+    /// When its last event was written.
+    pub updated: i64,
+    /// When the downtime last began.
+    pub downtime_started: Option<i64>,
+    /// When that downtime ended; absent while it lasts.
+    pub downtime_ended: Option<i64>,
+}
+
+/// How far the step of a run is, as `ferryctl status` and `watch` show it. Not an event: the last
+/// one overwrites the one before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepProgress {
+    /// Which step, from 0.
+    pub step: usize,
+    /// On the way back.
+    pub undo: bool,
+    /// How far.
+    pub progress: Progress,
+    /// When this was so, in milliseconds since the epoch.
+    pub time: i64,
+}
+
+/// What a server is called in the locks: `docker:<engine id>/<container name>`. The engine's own
+/// identity, because two addresses may lead to one engine.
+#[must_use]
+pub fn server_key(facts: &Facts) -> String {
+    let engine = facts.engine.as_ref();
+    let kind = engine.map_or("docker".into(), |engine| engine.kind.to_lowercase());
+    let id = engine.map_or("", |engine| engine.id.as_str());
+    let container = facts
+        .container
+        .as_ref()
+        .map_or("", |container| container.name.as_str());
+    format!("{kind}:{id}/{container}")
+}
+
+/// Where runs are kept when nobody says otherwise: `ferry` in the XDG state folder, which is
+/// `~/.local/state`. `None` without a home folder.
+#[must_use]
+pub fn default_state_folder() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    let strategy = etcetera::base_strategy::Xdg::new().ok()?;
+    Some(strategy.state_dir()?.join("ferry"))
+}
+
+/// The present, in milliseconds since the epoch.
+#[must_use]
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+impl Journal {
+    /// Opens the store in a state folder, and makes both when they are not there (0700 and 0600).
+    ///
+    /// # Errors
+    /// [`JournalError::Folder`], [`JournalError::Newer`] or [`JournalError::Database`].
+    pub fn open(folder: &Path) -> Result<Self, JournalError> {
+        let database = open_database(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            database: Arc::new(Mutex::new(database)),
+        })
+    }
+
+    /// The state folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes a run of a plan and locks the server for it. The run is called like the plan, with
+    /// `-2`, `-3`, … when the plan was run before.
+    ///
+    /// # Errors
+    /// [`JournalError::Plan`] for a plan that was changed, [`JournalError::ServerLocked`] when a run
+    /// on this server is not over, [`JournalError::Database`].
+    pub fn create_run(&self, plan: &Plan, server_key: &str) -> Result<String, JournalError> {
+        ferry_proto::verify(plan)?;
+        let text = serde_json::to_string(plan)?;
+        self.write(|tx| {
+            refuse_locked(tx, server_key, None)?;
+            let run = (1..)
+                .map(|n| {
+                    if n == 1 {
+                        plan.id.clone()
+                    } else {
+                        format!("{}-{n}", plan.id)
+                    }
+                })
+                .find_map(|name| match exists(tx, &name) {
+                    Ok(true) => None,
+                    Ok(false) => Some(Ok(name)),
+                    Err(error) => Some(Err(error)),
+                })
+                .unwrap_or_else(|| Ok(plan.id.clone()))?;
+            tx.execute(
+                "INSERT INTO runs (id, server_key, plan, state, backward, created, updated)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5)",
+                params![run, server_key, text, state_word(RunState::Running), now()],
+            )?;
+            Ok(run)
+        })
+    }
+
+    /// Adds an event to a run, now. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Journal::append_at`].
+    pub fn append(&self, run: &str, event: &RunEvent) -> Result<u64, JournalError> {
+        self.append_at(run, now(), event)
+    }
+
+    /// Adds an event that happened at `time` (milliseconds since the epoch) and returns its index.
+    ///
+    /// An event that takes up a run that was over locks the server again.
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchRun`], [`JournalError::Illegal`] for an event that cannot follow,
+    /// [`JournalError::ServerLocked`] or [`JournalError::Superseded`] when the server was given to
+    /// another run since, [`JournalError::Database`].
+    pub fn append_at(&self, run: &str, time: i64, event: &RunEvent) -> Result<u64, JournalError> {
+        let text = serde_json::to_string(event)?;
+        self.write(|tx| {
+            let (server_key, before) = position(tx, run)?;
+            let after = before
+                .after(event)
+                .map_err(|source| JournalError::Illegal {
+                    run: run.to_owned(),
+                    source,
+                })?;
+            if before.state.is_over() && !after.state.is_over() {
+                refuse_locked(tx, &server_key, Some(run))?;
+                refuse_superseded(tx, &server_key, run)?;
+            }
+            let index: i64 = tx.query_row(
+                "SELECT coalesce(max(idx), 0) + 1 FROM events WHERE run = ?1",
+                [run],
+                |row| row.get(0),
+            )?;
+            tx.execute(
+                "INSERT INTO events (run, idx, time, event) VALUES (?1, ?2, ?3, ?4)",
+                params![run, index, time, text],
+            )?;
+            tx.execute(
+                "UPDATE runs SET state = ?2, backward = ?3, updated = ?4 WHERE id = ?1",
+                params![run, state_word(after.state), after.backward, time],
+            )?;
+            match event {
+                RunEvent::DowntimeStarted => tx.execute(
+                    "UPDATE runs SET downtime_started = ?2, downtime_ended = NULL WHERE id = ?1",
+                    params![run, time],
+                )?,
+                RunEvent::DowntimeEnded { millis } => tx.execute(
+                    "UPDATE runs SET downtime_ended = downtime_started + ?2 WHERE id = ?1",
+                    params![run, i64::try_from(*millis).unwrap_or(i64::MAX)],
+                )?,
+                RunEvent::Intended { .. } => {
+                    tx.execute("UPDATE runs SET progress = NULL WHERE id = ?1", [run])?
+                }
+                _ => 0,
+            };
+            Ok(index.unsigned_abs())
+        })
+    }
+
+    /// The events of a run, from an index on (the first is 1).
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] for an event that cannot be read, [`JournalError::Database`].
+    pub fn events(&self, run: &str, from: u64) -> Result<Vec<Entry>, JournalError> {
+        let database = self.lock();
+        let mut query = database.prepare_cached(
+            "SELECT idx, time, event FROM events WHERE run = ?1 AND idx >= ?2 ORDER BY idx",
+        )?;
+        let from = i64::try_from(from).unwrap_or(i64::MAX);
+        let rows = query.query_map(params![run, from], |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, String>(2)?,
+            ))
+        })?;
+        rows.map(|row| {
+            let (index, time, text) = row?;
+            let index = index.unsigned_abs();
+            let event = serde_json::from_str(&text).map_err(|why| JournalError::Damaged {
+                run: run.to_owned(),
+                index,
+                why: why.to_string(),
+            })?;
+            Ok(Entry { index, time, event })
+        })
+        .collect()
+    }
+
+    /// Where a run stands, by all its events.
+    ///
+    /// # Errors
+    /// [`JournalError::Damaged`] when its events cannot have happened, and as [`Journal::run`].
+    pub fn record(&self, run: &str) -> Result<RunRecord, JournalError> {
+        let row = self.run(run)?;
+        let entries = self.events(&row.run, 1)?;
+        replay(row.plan, &entries).map_err(|(index, why)| JournalError::Damaged {
+            run: row.run,
+            index,
+            why: why.to_string(),
+        })
+    }
+
+    /// All runs, the newest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`], or [`JournalError::Damaged`] for a plan that cannot be read.
+    pub fn runs(&self) -> Result<Vec<RunRow>, JournalError> {
+        self.select("1 = 1 ORDER BY number DESC", &[])
+    }
+
+    /// One run, by its name or by a beginning that only it has.
+    ///
+    /// # Errors
+    /// [`JournalError::NoSuchRun`], [`JournalError::AmbiguousRun`], [`JournalError::Database`].
+    pub fn run(&self, name: &str) -> Result<RunRow, JournalError> {
+        if let Some(row) = self.select("id = ?1", &[&name])?.pop() {
+            return Ok(row);
+        }
+        let by = "substr(id, 1, length(?1)) = ?1 AND length(?1) > 0 ORDER BY number";
+        let mut rows = self.select(by, &[&name])?;
+        match (rows.pop(), rows.as_slice()) {
+            (Some(row), []) => Ok(row),
+            (None, _) => Err(JournalError::NoSuchRun {
+                run: name.to_owned(),
+            }),
+            (Some(last), others) => Err(JournalError::AmbiguousRun {
+                prefix: name.to_owned(),
+                runs: others
+                    .iter()
+                    .map(|row| row.run.clone())
+                    .chain([last.run])
+                    .collect(),
+            }),
+        }
+    }
+
+    /// The run that locks a server, when there is one.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub fn open_run_for(&self, server_key: &str) -> Result<Option<RunRow>, JournalError> {
+        let by = format!("server_key = ?1 AND {}", schema::OPEN);
+        Ok(self.select(&by, &[&server_key])?.pop())
+    }
+
+    /// Notes how far the step of a run is. Whoever calls this often throttles it.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub fn set_progress(&self, run: &str, progress: &StepProgress) -> Result<(), JournalError> {
+        let text = serde_json::to_string(progress)?;
+        self.lock()
+            .execute("UPDATE runs SET progress = ?2 WHERE id = ?1", [run, &text])?;
+        Ok(())
+    }
+
+    /// How far the step of a run is, as last noted; `None` when the step has not said yet.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub fn progress(&self, run: &str) -> Result<Option<StepProgress>, JournalError> {
+        let query = "SELECT progress FROM runs WHERE id = ?1";
+        let text: Option<Option<String>> = self
+            .lock()
+            .query_row(query, [run], |row| row.get(0))
+            .optional()?;
+        Ok(text
+            .flatten()
+            .map(|text| serde_json::from_str(&text))
+            .transpose()?)
+    }
+
+    fn select(
+        &self,
+        condition: &str,
+        values: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<RunRow>, JournalError> {
+        let database = self.lock();
+        let mut query = database.prepare_cached(&format!(
+            "SELECT id, server_key, plan, state, created, updated, downtime_started, downtime_ended
+             FROM runs WHERE {condition}"
+        ))?;
+        let rows = query.query_map(values, |row| Ok(read_row(row)))?;
+        rows.map(|row| row?).collect()
+    }
+
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        let mut database = self.lock();
+        // Immediate: what is read within decides what is written, and another process may write.
+        let tx = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = work(&tx)?;
+        tx.commit()?;
+        Ok(value)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while it was held rolled its transaction back: the connection is as good as ever.
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! One server as most are in the field, for tests to spoil.
+
+use ferry_proto::v1::{
+    ContainerFacts, DataFacts, DatabaseFact, EngineFacts, EnvironmentChange,
+    EnvironmentChangeKind as Kind, Facts, ImageFacts, MountFact, OwnerCount, Plan, ProgramFact,
+    RoleFact, ServerFacts,
+};
+use pbjson_types::Timestamp;
+
+use crate::recipes::{Wishes, pmm_in_place};
+
+pub(crate) const TARGET: &str = "percona/pmm-server:3.8.1";
+/// 2026-11-20 19:02:11 UTC.
+pub(crate) const OBSERVED: i64 = 1_795_201_331;
+
+pub(crate) fn wishes() -> Wishes {
+    Wishes::new(TARGET)
+}
+
+pub(crate) fn plan() -> Plan {
+    let created = Timestamp {
+        seconds: OBSERVED + 9,
+        nanos: 0,
+    };
+    pmm_in_place::plan("docker:pmm-server", facts(), &wishes(), created).unwrap()
+}
+
+/// A healthy PMM 2.44.1 of 41.2 GiB with an md5 role and renamed variables.
+pub(crate) fn facts() -> Facts {
+    Facts {
+        observed: Some(Timestamp {
+            seconds: OBSERVED,
+            nanos: 0,
+        }),
+        engine: Some(EngineFacts {
+            kind: "Docker".into(),
+            version: "24.0.7".into(),
+            id: "6ZQ3:ENGINE".into(),
+            endpoint: "unix:///var/run/docker.sock".into(),
+        }),
+        container: Some(container()),
+        image: Some(ImageFacts {
+            reference: "percona/pmm-server:2".into(),
+            present: true,
+            id: "sha256:4d1c0a5b7e22".into(),
+            version: "2.44.1".into(),
+            pmm_major: 2,
+            ..ImageFacts::default()
+        }),
+        target: Some(ImageFacts {
+            reference: TARGET.into(),
+            present: true,
+            id: "sha256:9b1e7c3306aa".into(),
+            digest: "sha256:9b1e7c3306aa".into(),
+            version: "3.8.1".into(),
+            pmm_major: 3,
+            uid: 1000,
+            gid: 0,
+            ..ImageFacts::default()
+        }),
+        server: Some(server()),
+        data: Some(DataFacts {
+            destination: "/srv".into(),
+            entries: 612_408,
+            bytes: 44_238_163_149,
+            free_bytes: 128 << 30,
+            free_inodes: 8_000_000,
+            backup_free_bytes: 128 << 30,
+            backup_free_inodes: 8_000_000,
+            owners: vec![
+                OwnerCount {
+                    uid: 0,
+                    gid: 0,
+                    entries: 500_000,
+                },
+                OwnerCount {
+                    uid: 26,
+                    gid: 26,
+                    entries: 111_977,
+                },
+                OwnerCount {
+                    uid: 1000,
+                    gid: 0,
+                    entries: 431,
+                },
+            ],
+            ..DataFacts::default()
+        }),
+    }
+}
+
+fn container() -> ContainerFacts {
+    let change = |name: &str, new_name: &str, kind: Kind| EnvironmentChange {
+        name: name.into(),
+        new_name: new_name.into(),
+        kind: kind.into(),
+        note: String::new(),
+    };
+    ContainerFacts {
+        id: "c0ffee5ad1e1".into(),
+        name: "pmm-server".into(),
+        running: true,
+        status: "running".into(),
+        started: Some(Timestamp {
+            seconds: OBSERVED - 63 * 86_400 - 40,
+            nanos: 0,
+        }),
+        restart_policy: "always".into(),
+        settings_digest: "51e7".into(),
+        environment: vec![
+            change("DATA_RETENTION", "PMM_DATA_RETENTION", Kind::Renamed),
+            change("DISABLE_UPDATES", "PMM_ENABLE_UPDATES", Kind::Inverted),
+            change("LESS_LOG_NOISE", "", Kind::Dropped),
+            change("GF_SMTP_HOST", "GF_SMTP_HOST", Kind::Kept),
+            change("HOUSE_SITE", "HOUSE_SITE", Kind::Foreign),
+        ],
+        mounts: vec![MountFact {
+            kind: "volume".into(),
+            name: "pmm-data".into(),
+            source: "/var/lib/docker/volumes/pmm-data/_data".into(),
+            destination: "/srv".into(),
+            read_only: false,
+        }],
+        ports: vec!["0.0.0.0:443 → 443/tcp".into(), "0.0.0.0:80 → 80/tcp".into()],
+        networks: vec!["pmm-net".into()],
+        ..ContainerFacts::default()
+    }
+}
+
+fn server() -> ServerFacts {
+    let role = |name: &str, kind: &str| RoleFact {
+        name: name.into(),
+        password_kind: kind.into(),
+        default_password: true,
+    };
+    let database = |name: &str, bytes| DatabaseFact {
+        name: name.into(),
+        bytes,
+    };
+    ServerFacts {
+        version: "2.44.1".into(),
+        programs: vec![ProgramFact {
+            name: "postgresql".into(),
+            state: "RUNNING".into(),
+            user: "postgres".into(),
+            stop_wait_seconds: 300,
+        }],
+        postgres_version: "14.9".into(),
+        postgres_local_trust: true,
+        roles: vec![
+            role("pmm-managed", "scram"),
+            role("grafana", "md5"),
+            role("postgres", "none"),
+        ],
+        databases: vec![
+            database("pmm-managed", 41 << 20),
+            database("grafana", 96 << 20),
+        ],
+        schema_version: 88,
+        nodes: 9,
+        services: 214,
+        agents: 612,
+        api_keys: 3,
+        last_metric_age_seconds: 4.0,
+        ready: true,
+        ..ServerFacts::default()
+    }
+}
