@@ -1,6 +1,7 @@
 //! `ferryctl`: plans, sequences, journals and reports; it performs no step itself.
 
 pub mod cli;
+pub mod commands;
 pub mod connect;
 #[cfg(test)]
 mod double;

@@ -1,0 +1,65 @@
+//! One file a verb. Each turns its arguments into calls of the parts, and what comes back into text
+//! and an exit code; none of them decides anything of its own.
+
+mod apply;
+mod check;
+mod failed;
+mod migrate;
+mod plan;
+mod resume;
+mod rollback;
+mod rows;
+mod runs;
+mod session;
+mod status;
+mod summary;
+mod watch;
+
+use failed::Failed;
+use session::Session;
+
+use crate::{
+    cli::{Cli, Command},
+    exit::Exit,
+    report::Printer,
+    run::interrupt::on_interrupt,
+};
+
+/// How a verb ends: with an exit code, or with what went wrong.
+type End = Result<Exit, Failed>;
+
+/// Does what the command line asks for.
+pub async fn run(cli: Cli, printer: Printer) -> Exit {
+    let end = match on_interrupt(i32::from(Exit::Held.code())) {
+        Ok(shutdown) => {
+            let session = Session {
+                printer,
+                global: cli.global,
+                shutdown,
+            };
+            dispatch(cli.command, &session).await
+        }
+        Err(error) => Err(Failed::plain(
+            "signals",
+            format!("signals cannot be caught: {error}"),
+        )),
+    };
+    end.unwrap_or_else(|failed| {
+        printer.problem(&failed.problem);
+        failed.exit
+    })
+}
+
+async fn dispatch(command: Command, session: &Session) -> End {
+    match command {
+        Command::Check(arguments) => check::run(&arguments, session).await,
+        Command::Plan(arguments) => plan::run(&arguments, session).await,
+        Command::Apply(arguments) => apply::run(&arguments, session).await,
+        Command::Migrate(arguments) => migrate::run(&arguments, session).await,
+        Command::Status(arguments) => status::run(&arguments, session),
+        Command::Watch(arguments) => watch::run(&arguments, session).await,
+        Command::Resume(arguments) => resume::run(&arguments, session).await,
+        Command::Rollback(arguments) => rollback::run(&arguments, session).await,
+        Command::Runs => runs::run(session),
+    }
+}

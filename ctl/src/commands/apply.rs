@@ -1,0 +1,109 @@
+//! `ferryctl apply`: carries out a plan, if it still fits.
+
+use std::path::Path;
+
+use ferry_proto::v1::{Facts, Plan};
+
+use super::{End, Failed, Session, check, session::Way};
+use crate::{
+    cli::{Apply, OnFailure},
+    connect::{EmbeddedHost, address::Address},
+    recipes::{self, Wishes, compare_facts},
+    report::{self, Problem},
+    run::journal::server_key,
+};
+
+pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
+    let plan = read(&arguments.plan)?;
+    let address: Address = plan.server.parse()?;
+    let host = session.host().await?;
+    let image = plan.facts.as_ref().and_then(|facts| facts.target.as_ref());
+    let image = image
+        .map(|target| target.reference.clone())
+        .unwrap_or_default();
+    refuse_locked(session, &plan.facts.clone().unwrap_or_default())?;
+    let now = session.facts(&host, &address, &image, false).await?;
+    let planned = plan.facts.clone().unwrap_or_default();
+    let changes = compare_facts(&planned, &now);
+    if !changes.is_empty() {
+        let name = address.container();
+        let hint =
+            format!("look at what changed, then `ferryctl plan {address} --to {image}` again");
+        let problem = Problem::stale_plan(name, &changes, hint);
+        return Err(Failed {
+            exit: crate::exit::Exit::Refused,
+            problem: Box::new(problem),
+        });
+    }
+    // What the plan does not rest on may stand in its way all the same.
+    let findings = recipes::findings(&now, &Wishes::new(&image));
+    if recipes::has_blocker(&findings) {
+        return Ok(check::show(session, &now, &findings, false));
+    }
+    let question = format!(
+        "Carry {} from PMM {} to {} by this plan?",
+        address.container(),
+        plan.from_version,
+        plan.to_version
+    );
+    if !arguments.yes {
+        let file = arguments.plan.display().to_string();
+        session.printer.say(&report::plan(
+            &plan,
+            &file,
+            session.printer.settings().stderr,
+        ));
+    }
+    session.confirm(arguments.yes, &question).await?;
+    begin(session, &host, &plan, arguments.on_failure).await
+}
+
+/// Makes a run of a plan that fits, and drives it.
+pub(super) async fn begin(
+    session: &Session,
+    host: &EmbeddedHost,
+    plan: &Plan,
+    on_failure: OnFailure,
+) -> End {
+    let journal = session.journal()?;
+    let key = server_key(&plan.facts.clone().unwrap_or_default());
+    let run = journal.create_run(plan, &key)?;
+    session
+        .drive(host, &journal, &run, plan, on_failure, &Way::Onward)
+        .await
+}
+
+/// Before any look at the server: another run's agents may be at work there.
+pub(super) fn refuse_locked(session: &Session, server: &Facts) -> Result<(), Failed> {
+    match session.journal()?.open_run_for(&server_key(server))? {
+        None => Ok(()),
+        Some(row) => Err(Failed::plain(
+            "server-locked",
+            format!("run {} on this server is {}", row.run, row.state.word()),
+        )
+        .hint(format!(
+            "`ferryctl resume {0}` or `ferryctl rollback {0}`",
+            row.run
+        ))),
+    }
+}
+
+fn read(path: &Path) -> Result<Plan, Failed> {
+    let unreadable = |why: String| {
+        Failed::plain(
+            "plan-unreadable",
+            format!("`{}` is no plan: {why}", path.display()),
+        )
+        .hint("`ferryctl plan` makes one")
+    };
+    let text = fs_err::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
+    let plan: Plan = serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?;
+    ferry_proto::verify(&plan).map_err(|error| {
+        Failed::plain(
+            error.code(),
+            format!("`{}` is refused: {error}", path.display()),
+        )
+        .hint("plans are not edited: `ferryctl plan` makes another")
+    })?;
+    Ok(plan)
+}

@@ -1,0 +1,41 @@
+//! `ferryctl check`: findings; nothing is changed.
+
+use ferry_proto::v1::{Facts, Finding};
+
+use super::{End, Session};
+use crate::{
+    cli::{Check, Show},
+    connect::address::Address,
+    exit::Exit,
+    recipes::{self, Wishes},
+    report::{self, CheckOptions},
+};
+
+pub(super) async fn run(arguments: &Check, session: &Session) -> End {
+    let address: Address = arguments.subject.server.parse()?;
+    let host = session.host().await?;
+    // An image that is missing is not pulled by a mere look; that it is missing is the finding.
+    let facts = session
+        .facts(&host, &address, &arguments.subject.to, false)
+        .await?;
+    let findings = recipes::findings(&facts, &Wishes::new(&arguments.subject.to));
+    Ok(show(
+        session,
+        &facts,
+        &findings,
+        arguments.show.contains(&Show::Env),
+    ))
+}
+
+/// Prints the findings; the exit code says whether there are blockers.
+pub(super) fn show(session: &Session, facts: &Facts, findings: &[Finding], show_env: bool) -> Exit {
+    session.printer.data(
+        |look| report::check(facts, findings, CheckOptions { look, show_env }),
+        || report::json::check(facts, findings),
+    );
+    if recipes::has_blocker(findings) {
+        Exit::Blockers
+    } else {
+        Exit::Done
+    }
+}

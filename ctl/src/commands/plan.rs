@@ -1,0 +1,86 @@
+//! `ferryctl plan`: a file that a person can read, keep and apply later; nothing is changed.
+
+use std::{io::Write as _, path::Path};
+
+use ferry_proto::v1::{Facts, Plan};
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use pbjson_types::Timestamp;
+
+use super::{End, Failed, Session, check};
+use crate::{
+    cli::MakePlan,
+    connect::{EmbeddedHost, address::Address},
+    exit::Exit,
+    recipes::{Wishes, pmm_in_place},
+    report,
+    run::journal,
+};
+
+pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
+    let address: Address = arguments.subject.server.parse()?;
+    let host = session.host().await?;
+    let wishes = Wishes {
+        jobs: arguments.jobs,
+        ready_seconds: arguments.patience.ready_timeout,
+        compare_seconds: arguments.patience.compare_timeout,
+        ..Wishes::new(&arguments.subject.to)
+    };
+    let (_, made) = make(session, &host, &address, &wishes).await?;
+    let Ok(plan) = made else {
+        return Ok(Exit::Blockers);
+    };
+    write(&arguments.out, &plan)?;
+    let file = arguments.out.display().to_string();
+    session.printer.data(
+        |look| report::plan(&plan, &file, look),
+        || report::json::plan(&plan),
+    );
+    Ok(Exit::Done)
+}
+
+/// Looks at the server and plans. When there are blockers they are printed, and there is no plan.
+pub(super) async fn make(
+    session: &Session,
+    host: &EmbeddedHost,
+    address: &Address,
+    wishes: &Wishes,
+) -> Result<(Facts, Result<Plan, Exit>), Failed> {
+    let facts = session
+        .facts(host, address, &wishes.target_image, true)
+        .await?;
+    let planned = pmm_in_place::plan(&address.to_string(), facts.clone(), wishes, now());
+    Ok(match planned {
+        Ok(plan) => (facts, Ok(plan)),
+        Err(refused) => {
+            let exit = check::show(session, &facts, &refused.findings, false);
+            (facts, Err(exit))
+        }
+    })
+}
+
+fn write(path: &Path, plan: &Plan) -> Result<(), Failed> {
+    let text = serde_json::to_string_pretty(plan)
+        .map_err(|e| Failed::plain("plan-json", format!("the plan cannot be written: {e}")))?;
+    // It tells host paths and versions: for its owner only. Whole or not at all: a plan that was cut
+    // off must not lie under the name that was asked for.
+    let fresh = path.with_extension("ferry-new");
+    let written = fs_err::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)
+        .and_then(|mut file| file.write_all((text + "\n").as_bytes()))
+        .and_then(|()| fs_err::rename(&fresh, path));
+    written.map_err(|e| {
+        Failed::plain("plan-unwritable", e.to_string()).hint("name another file with `--out`")
+    })
+}
+
+fn now() -> Timestamp {
+    let now = journal::now();
+    Timestamp {
+        seconds: now.div_euclid(1000),
+        nanos: i32::try_from(now.rem_euclid(1000) * 1_000_000).unwrap_or(0),
+    }
+}

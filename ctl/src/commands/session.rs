@@ -1,0 +1,181 @@
+//! What every verb needs: the printer, the journal, the agents of a server.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use ferry_proto::v1::{Facts, Plan};
+use tokio_util::sync::CancellationToken;
+
+use super::{End, Failed, summary};
+use crate::{
+    cli::{Global, OnFailure},
+    connect::{EmbeddedHost, address::Address, binary::find_agent_binary},
+    exit::Exit,
+    facts::{self, Wanted},
+    report::{Printer, live},
+    run::{
+        driver::{self, Driver},
+        events::RunState,
+        journal::{Journal, default_state_folder},
+    },
+};
+
+/// How long running host steps get to end at a safe place when a person has asked to stop.
+const DRAIN: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// One call of `ferryctl`.
+pub(super) struct Session {
+    pub(super) printer: Printer,
+    pub(super) global: Global,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// Which way a run is driven.
+pub(super) enum Way {
+    Onward,
+    Back,
+}
+
+impl Session {
+    fn state_dir(&self) -> Result<std::path::PathBuf, Failed> {
+        self.global
+            .state_dir
+            .clone()
+            .or_else(default_state_folder)
+            .ok_or_else(|| {
+                Failed::plain(
+                    "no-state-folder",
+                    "there is no home folder to keep journals in",
+                )
+                .hint("name a folder with `--state-dir`")
+            })
+    }
+
+    /// The journals.
+    pub(super) fn journal(&self) -> Result<Journal, Failed> {
+        Ok(Journal::open(&self.state_dir()?)?)
+    }
+
+    /// A host agent in this process.
+    pub(super) async fn host(&self) -> Result<EmbeddedHost, Failed> {
+        let binary = find_agent_binary(self.global.agent_binary.as_deref())?;
+        let state = self.state_dir()?;
+        Journal::open(&state)?;
+        Ok(EmbeddedHost::start(&state, binary).await?)
+    }
+
+    /// What the agents see of a server now. One that a run has begun with is not looked at: halfway
+    /// across it looks like a server that must not be touched, or that needs no migration.
+    pub(super) async fn facts(
+        &self,
+        host: &EmbeddedHost,
+        address: &Address,
+        image: &str,
+        pull: bool,
+    ) -> Result<Facts, Failed> {
+        self.printer.detail("looking at the server");
+        let wanted = Wanted {
+            container: address.container().to_owned(),
+            target_image: image.to_owned(),
+            pull,
+        };
+        let identity = facts::identify(host.agent(), address.container()).await?;
+        super::apply::refuse_locked(self, &identity)?;
+        Ok(facts::gather(host.agent(), &wanted, &self.shutdown).await?)
+    }
+
+    /// Asks a person. Without one, `--yes` is needed: a script must say that it means it.
+    pub(super) async fn confirm(&self, yes: bool, question: &str) -> Result<(), Failed> {
+        if yes {
+            return Ok(());
+        }
+        let mut stderr = std::io::stderr();
+        if !std::io::stdin().is_terminal() || !stderr.is_terminal() {
+            return Err(
+                Failed::plain("not-confirmed", "nobody is there to confirm it")
+                    .hint("say `--yes` to go on without being asked")
+                    .exit(Exit::Usage),
+            );
+        }
+        let asked = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());
+        // A thread of its own waits for the answer, so that Ctrl-C is one too.
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut answer = String::new();
+            std::io::stdin()
+                .lock()
+                .read_line(&mut answer)
+                .map(|_| answer)
+        });
+        let answer = self.shutdown.run_until_cancelled(answer).await;
+        let agreed = match answer {
+            Some(Ok(Ok(answer))) => {
+                matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+            }
+            _ => false,
+        };
+        if asked.is_ok() && agreed {
+            return Ok(());
+        }
+        Err(Failed::plain("not-confirmed", "it was not confirmed"))
+    }
+
+    /// Drives a run, and says how it ended.
+    pub(super) async fn drive(
+        &self,
+        host: &EmbeddedHost,
+        journal: &Journal,
+        run: &str,
+        plan: &Plan,
+        on_failure: OnFailure,
+        way: &Way,
+    ) -> End {
+        let container = plan
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.container.as_ref());
+        let container = container.map(|it| it.name.clone()).unwrap_or_default();
+        let agents = host.agent().beside(run, &container);
+        let mut reporter = live::reporter(self.printer.settings());
+        let options = driver::Options {
+            on_failure: match on_failure {
+                OnFailure::Rollback => driver::OnFailure::Rollback,
+                OnFailure::Hold => driver::OnFailure::Hold,
+            },
+            ..driver::Options::default()
+        };
+        let report = Box::new(move |plan: &Plan, event: &_| reporter.event(plan, event));
+        let mut driver = Driver::new(
+            journal.clone(),
+            agents,
+            options,
+            self.shutdown.clone(),
+            report,
+        );
+        let result = match way {
+            Way::Onward => driver.apply(run).await?,
+            Way::Back => driver.rollback(run).await?,
+        };
+        drop(driver);
+        if result.is_interrupted() {
+            // Host steps live in this process: they are told to stop where it is safe.
+            let _late = tokio::time::timeout(DRAIN, host.drain()).await;
+        }
+        let backward_was_wanted = matches!(way, Way::Back);
+        let summary = summary::of(&result);
+        let json = || crate::report::json::summary(&summary);
+        self.printer
+            .data(|look| crate::report::summary(&summary, look), json);
+        Ok(match result.state {
+            RunState::Done => Exit::Done,
+            RunState::RolledBack if backward_was_wanted => Exit::Done,
+            RunState::RolledBack if was_held_by_another(&result) => Exit::Refused,
+            RunState::RolledBack => Exit::RolledBack,
+            RunState::Held | RunState::Running | RunState::RollingBack => Exit::Held,
+        })
+    }
+}
+
+/// Another run, of another controller, was quicker: this one was refused by the engine's own lock.
+fn was_held_by_another(result: &driver::RunResult) -> bool {
+    let failure = result.failure.as_ref();
+    failure.is_some_and(|failure| failure.code == "server-held-by-run")
+}

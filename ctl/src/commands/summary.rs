@@ -1,0 +1,159 @@
+//! The end of a run in words, from what its steps have left in the journal.
+
+use ferry_proto::v1::{Outcome, action::Kind};
+
+use crate::{
+    report::RunSummary,
+    run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
+};
+
+/// The summary of a run as it stands.
+pub(super) fn of(result: &RunResult) -> RunSummary {
+    let record = &result.record;
+    let plan = &record.plan;
+    let container = plan
+        .facts
+        .as_ref()
+        .and_then(|facts| facts.container.as_ref());
+    let down = record.downtime.total_ms(now());
+    let done = result.state == RunState::Done;
+    RunSummary {
+        run: result.run.clone(),
+        server: container.map(|it| it.name.clone()).unwrap_or_default(),
+        state: result.state,
+        from_version: plan.from_version.clone(),
+        to_version: plan.to_version.clone(),
+        downtime_ms: (down > 0).then_some(down),
+        held_at: held_at(result),
+        found_again: if done {
+            found_again(record)
+        } else {
+            Vec::new()
+        },
+        proof: if result.state == RunState::RolledBack {
+            proof(record)
+        } else {
+            Vec::new()
+        },
+        warnings: warnings(record),
+        kept: if result.state == RunState::RolledBack {
+            Vec::new()
+        } else {
+            kept(record)
+        },
+        next: next(result),
+        failure: result.failure.clone(),
+    }
+}
+
+fn held_at(result: &RunResult) -> String {
+    if result.state.is_over() {
+        return String::new();
+    }
+    let Some(index) = result.record.current_step() else {
+        return String::new();
+    };
+    let steps = &result.record.plan.steps;
+    let title = steps
+        .get(index)
+        .map(|step| step.title.as_str())
+        .unwrap_or_default();
+    format!("{}/{} {title}", index + 1, steps.len())
+}
+
+/// The outcome of the first step of a kind.
+fn outcome(record: &RunRecord, wanted: impl Fn(&Kind) -> bool, undo: bool) -> Option<&Outcome> {
+    let index = record.plan.steps.iter().position(|step| {
+        step.action
+            .as_ref()
+            .and_then(|action| action.kind.as_ref())
+            .is_some_and(&wanted)
+    })?;
+    let state = record.steps.get(index)?;
+    if undo {
+        state.undo_outcome.as_ref()
+    } else {
+        state.outcome.as_ref()
+    }
+}
+
+fn found_again(record: &RunRecord) -> Vec<String> {
+    let compared = outcome(
+        record,
+        |kind| matches!(kind, Kind::CompareBaseline(_)),
+        false,
+    );
+    let summary = compared.map(|it| it.summary.as_str()).unwrap_or_default();
+    let list = summary.strip_prefix("found again: ").unwrap_or(summary);
+    list.split(", ")
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn proof(record: &RunRecord) -> Vec<String> {
+    let restored = outcome(record, |kind| matches!(kind, Kind::HandOverVolume(_)), true);
+    let owners = outcome(
+        record,
+        |kind| matches!(kind, Kind::TransferOwnership(_)),
+        true,
+    );
+    let baseline = outcome(
+        record,
+        |kind| matches!(kind, Kind::CaptureBaseline(_)),
+        true,
+    );
+    let parts = [restored, owners, baseline].into_iter().flatten();
+    parts
+        .map(|it| it.summary.clone())
+        .filter(|text| !text.is_empty())
+        .collect()
+}
+
+fn warnings(record: &RunRecord) -> Vec<String> {
+    let outcomes = record
+        .steps
+        .iter()
+        .map(|step| step.undo_outcome.as_ref().or(step.outcome.as_ref()));
+    outcomes
+        .flatten()
+        .flat_map(|it| it.warnings.clone())
+        .collect()
+}
+
+fn kept(record: &RunRecord) -> Vec<String> {
+    let mut kept = Vec::new();
+    let aside = outcome(
+        record,
+        |kind| matches!(kind, Kind::SetAsideContainer(_)),
+        false,
+    );
+    if let Some(name) = aside.and_then(|it| it.values.get("container")) {
+        kept.push(format!("container {name} (stopped, restart off)"));
+    }
+    let launched = outcome(record, |kind| matches!(kind, Kind::LaunchAgents(_)), false);
+    if let Some(name) = launched.and_then(|it| it.values.get("backup_volume")) {
+        let bytes = record
+            .plan
+            .facts
+            .as_ref()
+            .and_then(|facts| facts.data.as_ref());
+        let size = crate::units::bytes(bytes.map_or(0, |data| data.bytes));
+        kept.push(format!("volume {name} ({size})"));
+    }
+    kept
+}
+
+fn next(result: &RunResult) -> Vec<String> {
+    let run = &result.run;
+    match result.state {
+        RunState::Done => vec![format!("ferryctl rollback {run}")],
+        RunState::RolledBack => Vec::new(),
+        RunState::Running | RunState::RollingBack | RunState::Held => {
+            vec![
+                format!("ferryctl resume {run}"),
+                format!("ferryctl rollback {run}"),
+            ]
+        }
+    }
+}
