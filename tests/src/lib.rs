@@ -1,1 +1,22 @@
-//! Placeholder root until the modules land.
+//! What the end-to-end tests stand on: servers shaped like PMM 2 and PMM 3 that are hard to fool.
+//!
+//! No PMM image can be had where these tests run, and a migration that was only tried on mocks is worth little. So the images here
+//! hold a real supervisord, a real PostgreSQL and a real nginx, and one program, `ferry-standin`, in the place of the others. They
+//! reproduce what makes the real thing dangerous: ready pages that prove nothing, one-way migrations, owners that matter.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests drive Docker and Cargo by their command lines; nothing here is shipped"
+)]
+
+pub mod agent;
+mod command;
+pub mod daemon;
+pub mod disk;
+pub mod ferryctl;
+pub mod images;
+pub mod kill;
+pub mod server;
+pub mod snapshot;
+pub mod witness;
+
+pub use command::{Error, Result, docker};

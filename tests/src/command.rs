@@ -1,0 +1,78 @@
+//! Programs of the machine that the tests call, and the one error they end in.
+
+use std::process::{Command, Output};
+
+/// Why a test could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A program could not be started at all.
+    #[error("cannot start `{program}`: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A program ended with a failure.
+    #[error("`{command}` ended with {status}: {stderr}")]
+    Failed {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it said on its way.
+        stderr: String,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    /// An answer was not the JSON that was expected.
+    #[error("cannot read an answer: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Something that was waited for did not happen.
+    #[error("{what} did not come within {seconds} s; the last lines of its log:\n{log}")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+        /// The end of the container's log.
+        log: String,
+    },
+}
+
+/// What everything here returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Runs a command to its end, whatever the end is.
+pub(crate) fn output(command: &mut Command) -> Result<Output> {
+    command.output().map_err(|source| Error::Start {
+        program: command.get_program().to_string_lossy().into_owned(),
+        source,
+    })
+}
+
+/// Runs a command and gives its standard output; a failure is an error with what it said.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
+    let output = output(command)?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(stdout);
+    }
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    words.extend(command.get_args().map(|a| a.to_string_lossy().into_owned()));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(Error::Failed {
+        command: words.join(" "),
+        status: output.status.to_string(),
+        stderr: format!("{stdout}{stderr}"),
+    })
+}
+
+/// Runs `docker` with these words, and gives its standard output without the last line's end.
+///
+/// # Errors
+/// When it cannot be started or ends with a failure.
+pub fn docker(arguments: &[&str]) -> Result<String> {
+    run(Command::new("docker").args(arguments)).map(|out| out.trim_end().to_owned())
+}

@@ -1,0 +1,87 @@
+//! A disk that holds more than the engine's own has room for, and takes up next to nothing: the file system is in a file with holes,
+//! and what lies on it was allocated and never written.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+use crate::command::{docker, run};
+
+/// A mounted file system with a volume of the engine on it. Both go when it is dropped; drop what uses them before.
+#[derive(Debug)]
+pub struct Disk {
+    folder: tempfile::TempDir,
+    /// The volume's name.
+    pub volume: String,
+}
+
+impl Disk {
+    /// Makes a file system of so many bytes, mounts it, and makes a volume of it. Needs root.
+    ///
+    /// # Errors
+    /// When the machine has no loop devices, or the engine refuses.
+    pub fn make(name: &str, bytes: u64) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let image = folder.path().join("image");
+        fs_err::File::create(&image)?.set_len(bytes)?;
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-m", "0", "-i", "1048576", "-O", "^has_journal"])
+            .arg(&image))?;
+        let disk = Self {
+            volume: name.to_owned(),
+            folder,
+        };
+        fs_err::create_dir(disk.mountpoint())?;
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .args([&image, &disk.mountpoint()]))?;
+        fs_err::remove_dir(disk.mountpoint().join("lost+found"))?;
+        let device = format!("device={}", disk.mountpoint().display());
+        docker(&[
+            "volume",
+            "create",
+            "--opt",
+            "type=none",
+            "--opt",
+            "o=bind",
+            "--opt",
+            &device,
+            name,
+        ])?;
+        Ok(disk)
+    }
+
+    /// Where it is mounted on this machine.
+    #[must_use]
+    pub fn mountpoint(&self) -> PathBuf {
+        self.folder.path().join("disk")
+    }
+
+    /// Takes up so many bytes for a file, without writing them.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn fill(&self, file: &str, bytes: u64) -> Result<()> {
+        run(Command::new("fallocate")
+            .args(["--length", &bytes.to_string()])
+            .arg(self.mountpoint().join(file)))
+        .map(drop)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // A failure here must not hide the test's own.
+        let _ = docker(&["volume", "rm", "--force", &self.volume]);
+        let _ = run(Command::new("umount").arg("--lazy").arg(self.mountpoint()));
+    }
+}
+
+/// Bytes that are free where a folder is.
+///
+/// # Errors
+/// When it cannot be asked.
+pub fn free_bytes(folder: &Path) -> Result<u64> {
+    let space = rustix::fs::statvfs(folder).map_err(std::io::Error::from)?;
+    Ok(space.f_bavail * space.f_frsize)
+}

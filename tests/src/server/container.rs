@@ -1,0 +1,266 @@
+//! One container, and the ways in which a test looks into it. Looking is all that tests use `exec` for; the tool never does.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::command::{docker, output};
+use crate::{Error, Result};
+
+/// A container by its name; it belongs to the [`TestServer`](super::TestServer) whose name it begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its name.
+    pub name: String,
+}
+
+impl Container {
+    pub(crate) fn named(name: String) -> Self {
+        Self { name }
+    }
+
+    /// Runs a program inside and gives its standard output, without the last line's end.
+    ///
+    /// # Errors
+    /// When the program fails or the container does not run.
+    pub fn exec(&self, words: &[&str]) -> Result<String> {
+        let mut all = vec!["exec", &self.name];
+        all.extend(words);
+        docker(&all)
+    }
+
+    /// The engine's inspection of it.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn inspect(&self) -> Result<Value> {
+        let text = docker(&["container", "inspect", &self.name])?;
+        Ok(serde_json::from_str::<Value>(&text)?[0].take())
+    }
+
+    /// Both streams of its log.
+    ///
+    /// # Errors
+    /// When Docker cannot be started.
+    pub fn logs(&self) -> Result<String> {
+        let output = output(Command::new("docker").args(["logs", &self.name]))?;
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        Ok(text)
+    }
+
+    /// The major that the image says it is.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn is_v3(&self) -> Result<bool> {
+        let inspected = self.inspect()?;
+        let version = &inspected["Config"]["Labels"]["org.opencontainers.image.version"];
+        Ok(version.as_str().is_some_and(|v| v.starts_with('3')))
+    }
+
+    /// Waits until the ready page answers 200 through nginx, which says less than it seems to.
+    ///
+    /// # Errors
+    /// When that does not happen within 60 seconds.
+    pub fn wait_ready(&self) -> Result<()> {
+        let url = if self.is_v3()? {
+            "http://127.0.0.1:8080/v1/server/readyz"
+        } else {
+            "http://127.0.0.1/v1/readyz"
+        };
+        self.wait_until("the ready page", 60, || {
+            self.exec(&["curl", "-sf", "-m", "2", "-o", "/dev/null", url])
+                .is_ok()
+        })
+    }
+
+    /// Waits until `done` says so, looking five times a second.
+    ///
+    /// # Errors
+    /// When it does not within `seconds`; the error carries the end of the container's log.
+    pub fn wait_until(
+        &self,
+        what: &str,
+        seconds: u64,
+        mut done: impl FnMut() -> bool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while !done() {
+            if Instant::now() > deadline {
+                let log = self.logs()?;
+                let from = log.lines().count().saturating_sub(30);
+                let log = log.lines().skip(from).collect::<Vec<_>>().join("\n");
+                return Err(Error::TimedOut {
+                    what: format!("{}: {what}", self.name),
+                    seconds,
+                    log,
+                });
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    /// Whether its first process runs.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn is_running(&self) -> Result<bool> {
+        Ok(self.inspect()?["State"]["Running"] == true)
+    }
+
+    /// Waits until it ends, and gives its exit code.
+    ///
+    /// # Errors
+    /// When it is still there after 60 seconds.
+    pub fn wait_exit(&self) -> Result<i64> {
+        self.wait_until("its end", 60, || self.is_running().is_ok_and(|r| !r))?;
+        Ok(self.inspect()?["State"]["ExitCode"].as_i64().unwrap_or(-1))
+    }
+
+    /// Stops it, with so many seconds of grace before it is killed.
+    ///
+    /// # Errors
+    /// When Docker refuses.
+    pub fn stop(&self, grace: u32) -> Result<()> {
+        docker(&["stop", "--time", &grace.to_string(), &self.name]).map(drop)
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// When Docker refuses.
+    pub fn restart_after_stop(&self) -> Result<()> {
+        docker(&["start", &self.name]).map(drop)
+    }
+
+    /// Kills all of it at once.
+    ///
+    /// # Errors
+    /// When Docker refuses.
+    pub fn kill(&self) -> Result<()> {
+        docker(&["kill", &self.name]).map(drop)
+    }
+
+    /// Asks an address inside, with whatever `curl` takes beside it, and reads the answer as JSON.
+    ///
+    /// # Errors
+    /// When nobody answers there or the answer is not JSON.
+    pub fn curl(&self, words: &[&str]) -> Result<Value> {
+        let mut all = vec!["curl", "-sS", "-m", "10"];
+        all.extend(words);
+        Ok(serde_json::from_str(&self.exec(&all)?)?)
+    }
+
+    /// Asks pmm-managed itself, past nginx: `nodes`, `services` or `agents` of the inventory.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn inventory(&self, what: &str) -> Result<Value> {
+        if self.is_v3()? {
+            return self.curl(&[&format!("http://127.0.0.1:7772/v1/inventory/{what}")]);
+        }
+        let what = what[..1].to_uppercase() + &what[1..];
+        self.curl(&[
+            "-XPOST",
+            &format!("http://127.0.0.1:7772/v1/inventory/{what}/List"),
+            "-d",
+            "{}",
+        ])
+    }
+
+    /// How many there are of `nodes`, `services` or `agents`.
+    ///
+    /// # Errors
+    /// When pmm-managed does not answer.
+    pub fn count(&self, what: &str) -> Result<usize> {
+        let inventory = self.inventory(what)?;
+        let groups = inventory.as_object().into_iter().flatten();
+        Ok(groups
+            .map(|(_, items)| items.as_array().map_or(0, Vec::len))
+            .sum())
+    }
+
+    /// One number from the metrics; `None` when the answer is empty.
+    ///
+    /// # Errors
+    /// When nobody answers or the query is refused.
+    pub fn metric(&self, query: &str) -> Result<Option<f64>> {
+        let query = format!("query={query}");
+        let address = "http://127.0.0.1:9090/prometheus/api/v1/query";
+        let answer = self.curl(&["-f", "-G", address, "--data-urlencode", &query])?;
+        let value = &answer["data"]["result"][0]["value"][1];
+        Ok(value.as_str().and_then(|v| v.parse().ok()))
+    }
+
+    /// What one statement gives in a database, as the superuser over the local socket.
+    ///
+    /// # Errors
+    /// When PostgreSQL does not run or refuses.
+    pub fn psql(&self, database: &str, statement: &str) -> Result<String> {
+        self.exec(&[
+            "/usr/pgsql-14/bin/psql",
+            "-h",
+            "/run/postgresql",
+            "-U",
+            "postgres",
+            "-d",
+            database,
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-Atc",
+            statement,
+        ])
+    }
+
+    /// What one statement gives in ClickHouse.
+    ///
+    /// # Errors
+    /// When it does not answer or refuses.
+    pub fn clickhouse(&self, statement: &str) -> Result<String> {
+        self.exec(&[
+            "curl",
+            "-sS",
+            "-f",
+            "http://127.0.0.1:8123/",
+            "--data-binary",
+            statement,
+        ])
+    }
+
+    /// Programs that were killed while they used their data, as they told at their next start.
+    ///
+    /// # Errors
+    /// When the container does not run.
+    pub fn unclean(&self) -> Result<Vec<String>> {
+        let found = self.exec(&[
+            "find",
+            "/srv/logs",
+            "/srv/grafana",
+            "-maxdepth",
+            "1",
+            "-name",
+            "unclean-*",
+        ])?;
+        let names = found.lines().filter_map(|l| l.rsplit_once("/unclean-"));
+        Ok(names.map(|(_, program)| program.to_owned()).collect())
+    }
+
+    /// A program's state by the supervisor's words, such as `RUNNING`.
+    ///
+    /// # Errors
+    /// When Docker cannot be started.
+    pub fn program(&self, name: &str) -> Result<String> {
+        // `supervisorctl status` ends with a failure when the program does not run; its words are what counts.
+        let words = ["exec", &self.name, "supervisorctl", "status", name];
+        let output = output(Command::new("docker").args(words))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text
+            .split_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned())
+    }
+}

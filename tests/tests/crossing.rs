@@ -1,0 +1,208 @@
+//! The crossing, on a server that has everything people have, and proven by other means than the tool's own.
+
+use ferry_tests::Result;
+use ferry_tests::ferryctl::Ferryctl;
+use ferry_tests::server::{Container, Options, Seed, TestServer};
+use ferry_tests::witness::{self, Seen};
+use serde_json::Value;
+
+const TO: &str = "ferry-test/pmm-server:3.8.1";
+const RULES: &str =
+    "groups:\n- name: own\n  rules:\n  - alert: Down\n    expr: up == 0\n    for: 5m\n";
+const RULES_PATH: &str = "prometheus/rules/pmm.rules.yml";
+const WEIRD: &str = "it's \"quoted\", costs $HOME `id` \\n\nand has a second line";
+
+/// The settings that a container's user chose, as the engine tells them, without what follows from the image or the moment.
+fn settings(inspected: &Value) -> Value {
+    let config = &inspected["Config"];
+    let host = &inspected["HostConfig"];
+    let own = |name: &str| {
+        let list = config["Env"].as_array().cloned().unwrap_or_default();
+        list.into_iter().find(|entry| {
+            entry
+                .as_str()
+                .is_some_and(|e| e.starts_with(&format!("{name}=")))
+        })
+    };
+    let networks = inspected["NetworkSettings"]["Networks"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, network)| {
+            let aliases = network["Aliases"].as_array().cloned().unwrap_or_default();
+            // The engine adds the short id of each container by itself.
+            let short = inspected["Id"].as_str().unwrap_or_default().get(..12);
+            let kept: Vec<Value> = aliases
+                .into_iter()
+                .filter(|alias| alias.as_str() != short)
+                .collect();
+            (name.clone(), Value::from(kept))
+        });
+    serde_json::json!({
+        "name": inspected["Name"], "restart": host["RestartPolicy"], "memory": host["Memory"], "ulimits": host["Ulimits"],
+        "label": config["Labels"]["org.example.team"], "hostname": config["Hostname"],
+        "weird": own("WEIRD"), "seed": own("STANDIN_SEED"), "mounts": inspected["Mounts"],
+        "networks": networks.collect::<serde_json::Map<_, _>>(),
+    })
+}
+
+/// Host ports of the loopback by the port inside.
+fn port(inspected: &Value, inside: &str) -> Option<u16> {
+    let binding = &inspected["HostConfig"]["PortBindings"][inside][0];
+    assert_eq!(binding["HostIp"], "127.0.0.1", "{binding}");
+    binding["HostPort"].as_str()?.parse().ok()
+}
+
+fn assert_json_events(lines: &[Value], last: &str) {
+    assert!(lines.len() > 30, "{}", lines.len());
+    assert!(
+        lines.iter().all(|line| line["kind"].is_string()),
+        "{lines:?}"
+    );
+    let end = &lines[lines.len() - 1];
+    assert_eq!(
+        (&end["kind"], &end["state"]),
+        (&"summary".into(), &last.into())
+    );
+}
+
+#[test]
+fn a_used_server_crosses_whole_and_comes_back_whole() -> Result<()> {
+    let server = TestServer::used(Options {
+        seed: Seed {
+            odd: true,
+            ..Seed::default()
+        },
+        env: vec![
+            ("WEIRD".into(), WEIRD.into()),
+            ("DATA_RETENTION".into(), "480h".into()),
+        ],
+        labels: vec![("org.example.team".into(), "data $base".into())],
+        networks: vec!["front".into(), "back".into()],
+        publish: true,
+        md5_roles: true,
+        docker: [
+            "--network-alias",
+            "metrics",
+            "--memory",
+            "2g",
+            "--hostname",
+            "pmm",
+            "--ulimit",
+            "nofile=10000:10000",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        ..Options::default()
+    })?;
+    fs_err::write(server.mountpoint()?.join(RULES_PATH), RULES)?;
+    // At rest, to have something to compare with to the byte.
+    let tree = server.snapshot_between()?;
+    let before = Seen::of(&server)?;
+    assert_eq!(before.inventory.len(), 5 + 12, "{before:?}");
+    let was = server.inspect()?;
+
+    let tool = Ferryctl::new()?;
+    let done = tool.run(&[
+        "migrate",
+        &server.address(),
+        "--to",
+        TO,
+        "--yes",
+        "--output",
+        "json",
+    ])?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    assert_json_events(&done.json()?, "done");
+
+    // The same server, one major later.
+    let run = tool.only_run()?;
+    let is = server.inspect()?;
+    assert!(server.is_v3()?);
+    assert_ne!(was["Id"], is["Id"]);
+    assert_eq!(witness::version(&server)?, "3.8.1");
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    assert_eq!(server.unclean()?, [""; 0]);
+    assert_eq!(
+        witness::strangers(&server.mountpoint()?, (1000, 0))?,
+        [""; 0]
+    );
+    assert_eq!(settings(&was), settings(&is));
+    for (old, new) in [("80/tcp", "8080/tcp"), ("443/tcp", "8443/tcp")] {
+        assert_eq!(port(&was, old), port(&is, new));
+    }
+    let env = is["Config"]["Env"].to_string();
+    assert!(
+        env.contains("PMM_DATA_RETENTION=480h") && !env.contains("\"DATA_RETENTION"),
+        "{env}"
+    );
+    assert!(!server.mountpoint()?.join(RULES_PATH).exists());
+
+    // The old one is kept and cannot start by itself; of the agents nothing is left.
+    let old = Container {
+        name: format!("{}-2.44.1-{run}", server.name),
+    };
+    let kept = old.inspect()?;
+    assert_eq!(kept["Id"], was["Id"]);
+    assert_eq!(kept["State"]["Running"], false);
+    assert_eq!(kept["State"]["ExitCode"], 0, "stopped, not killed");
+    assert_eq!(kept["HostConfig"]["RestartPolicy"]["Name"], "no");
+    assert_eq!(
+        witness::beside(&server.name)?,
+        [
+            format!("container {}", old.name),
+            format!("volume {}-data-ferry-{run}", server.name)
+        ]
+    );
+
+    // And all the way back.
+    let back = tool.run(&["rollback", &run, "--yes", "--output", "json"])?;
+    assert_eq!(back.code, 0, "{}", back.shown());
+    assert_json_events(&back.json()?, "rolled-back");
+    server.wait_ready()?;
+    assert_eq!(witness::version(&server)?, "2.44.1");
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    assert_eq!(server.unclean()?, [""; 0]);
+    let again = server.inspect()?;
+    assert_eq!(again["Id"], was["Id"]);
+    assert_eq!(again["HostConfig"], was["HostConfig"]);
+    assert_eq!(again["Config"], was["Config"]);
+    assert_eq!(settings(&again), settings(&was));
+    server.stop(60)?;
+    assert_eq!(
+        witness::not_as_before(&tree, &server.tree_snapshot()?, 2),
+        [""; 0]
+    );
+    Ok(())
+}
+
+#[test]
+fn the_first_pmm3_gets_its_own_owner_and_its_keys_stay_good() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let before = Seen::of(&server)?;
+    let tool = Ferryctl::new()?;
+    let done = tool.run(&[
+        "migrate",
+        &server.address(),
+        "--to",
+        "ferry-test/pmm-server:3.0.0",
+        "--yes",
+    ])?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    assert_eq!(witness::version(&server)?, "3.0.0");
+    assert_eq!(
+        witness::strangers(&server.mountpoint()?, (1000, 1000))?,
+        [""; 0]
+    );
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    // This version turns keys into service accounts only for a Grafana administrator, whose password the tool does not ask for.
+    // The keys are good all the same, as was just seen, and the operator is told.
+    let left = "SELECT count(*) FROM api_key WHERE service_account_id IS NULL";
+    assert_ne!(server.psql("grafana", left)?, "0");
+    assert!(
+        done.stdout.contains("log in once as an administrator"),
+        "{}",
+        done.shown()
+    );
+    Ok(())
+}

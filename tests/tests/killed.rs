@@ -1,0 +1,376 @@
+//! The real controller and real agents, killed with SIGKILL at the worst moments, between and within steps. Whatever moment that is,
+//! `ferryctl resume` ends where an undisturbed crossing ends, and `ferryctl rollback` where it began.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use ferry_tests::kill::{
+    self, BULK_OWNER, Bulk, Call, Ended, Tool, agents_of, is, kill_container, owners, pid_of, send,
+};
+use ferry_tests::server::{Options, Seed, TestServer};
+use ferry_tests::snapshot::{self, Entry, differences};
+use ferry_tests::{Result, images};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// Enough files for a step over them to take longer than it takes to notice that it began.
+const MANY: (usize, usize) = (300, 400);
+
+/// A used PMM 2, and all that must be found again.
+struct Scene {
+    server: TestServer,
+    tool: Tool,
+    address: String,
+    target: String,
+    bulk: Option<Bulk>,
+    nodes: usize,
+    services: usize,
+    history: Option<f64>,
+    container: Value,
+    owners: BTreeMap<PathBuf, (u32, u32, u32)>,
+    /// Files that no program touches, to the byte.
+    still: Vec<Entry>,
+}
+
+impl Scene {
+    fn new(bulk: Option<(usize, usize)>) -> Result<Self> {
+        let server = TestServer::start(&Options {
+            seed: Seed {
+                nodes: 5,
+                services: 12,
+                files: 60,
+                mib: 1,
+                odd: true,
+            },
+            ..Options::default()
+        })?;
+        let data = server.mountpoint()?;
+        let make = |(folders, files)| Bulk::make(data.join("dump/many"), folders, files);
+        let bulk = bulk.map(make).transpose()?;
+        server.wait_ready()?;
+        let history = server.metric("count(up offset 1d)")?;
+        assert!(history > Some(1.0), "{history:?}");
+        Ok(Self {
+            nodes: server.count("nodes")?,
+            services: server.count("services")?,
+            history,
+            container: server.inspect()?,
+            owners: owners(&data)?,
+            still: snapshot::take(&data.join("dump"))?,
+            address: format!("docker:{}", server.name),
+            target: images::ensure()?.pmm3,
+            tool: Tool::new()?,
+            server,
+            bulk,
+        })
+    }
+
+    fn migrate(&self) -> Result<Call> {
+        self.tool
+            .start(&["migrate", &self.address, "--to", &self.target, "--yes"])
+    }
+
+    fn bulk(&self) -> &Bulk {
+        self.bulk
+            .as_ref()
+            .expect("the scene was made with many files")
+    }
+
+    fn volume_agent(&self) -> String {
+        format!("ferry-volume-{}", self.server.name)
+    }
+
+    fn sidecar(&self) -> String {
+        format!("ferry-sidecar-{}", self.server.name)
+    }
+
+    /// Waits for the first changed owners, stops the agent there, and proves that the moment is within the transfer.
+    fn stop_in_transfer(&self, call: &mut Call) -> Result<u32> {
+        let agent = pid_of(&self.volume_agent())?;
+        call.wait_for("the transfer", is("intended", "transfer-ownership", false))?;
+        self.bulk().wait_changing()?;
+        send(agent, Signal::STOP)?;
+        let (changed, of) = self.bulk().changed()?;
+        assert!(0 < changed && changed < of, "{changed} of {of}: not within");
+        Ok(agent)
+    }
+
+    /// While a run is open nobody else gets the server, and `status` tells of it.
+    fn assert_open(&self, run: &str) -> Result<()> {
+        let other = self.migrate()?.end()?;
+        assert_eq!(other.code, 5, "{other:?}");
+        let hint = format!("ferryctl resume {run}");
+        assert!(format!("{other:?}").contains(&hint), "{other:?}");
+        let status = self.tool.run(&["status"])?;
+        assert_eq!(status.code, 0, "{status:?}");
+        assert_eq!(status.last("run")["run"], run, "{status:?}");
+        assert_eq!(status.last("run")["state"], "running", "{status:?}");
+        Ok(())
+    }
+
+    /// The result of an undisturbed crossing.
+    fn assert_crossed(&self, run: &str, ended: &Ended) -> Result<()> {
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert_eq!(ended.last("summary")["run"], run, "{ended:?}");
+        assert!(self.server.is_v3()?);
+        assert_eq!(self.server.count("nodes")?, self.nodes);
+        assert_eq!(self.server.count("services")?, self.services);
+        assert_eq!(self.server.metric("count(up offset 1d)")?, self.history);
+        assert_eq!(self.server.unclean()?, [""; 0]);
+        let now = self.server.inspect()?;
+        assert_eq!(now["HostConfig"]["RestartPolicy"]["Name"], "always");
+        let old = format!("{}-2.44.1-{run}", self.server.name);
+        let old = self.server.named(&old).inspect()?;
+        assert_eq!(old["Id"], self.container["Id"]);
+        assert_eq!(old["State"]["Running"], false);
+        assert_eq!(old["HostConfig"]["RestartPolicy"]["Name"], "no");
+        assert_eq!(agents_of(&self.server.name)?, [""; 0]);
+        let data = self.server.mountpoint()?;
+        for (path, (uid, gid, _)) in owners(&data.join("dump"))? {
+            assert_eq!((uid, gid), (1000, 0), "{}", path.display());
+        }
+        self.assert_over()
+    }
+
+    /// As if nothing had been asked for.
+    fn assert_as_before(&self) -> Result<()> {
+        self.server.wait_ready()?;
+        assert!(!self.server.is_v3()?);
+        let now = self.server.inspect()?;
+        for field in ["Id", "Name", "Config", "HostConfig", "Mounts"] {
+            assert_eq!(now[field], self.container[field], "{field}");
+        }
+        assert_eq!(self.server.count("nodes")?, self.nodes);
+        assert_eq!(self.server.count("services")?, self.services);
+        self.server.wait_until("the history", 30, || {
+            self.server
+                .metric("count(up offset 1d)")
+                .is_ok_and(|history| history == self.history)
+        })?;
+        assert_eq!(self.server.unclean()?, [""; 0]);
+        assert_eq!(agents_of(&self.server.name)?, [""; 0]);
+        let data = self.server.mountpoint()?;
+        let still = snapshot::take(&data.join("dump"))?;
+        let changes = differences(&self.still, &still);
+        assert!(changes.is_empty(), "{:?}", &changes[..changes.len().min(5)]);
+        let now = owners(&data)?;
+        for (path, was) in &self.owners {
+            if let Some(is) = now.get(path) {
+                assert_eq!(is, was, "{}", path.display());
+            }
+        }
+        self.assert_over()
+    }
+
+    fn assert_over(&self) -> Result<()> {
+        let open = self.tool.run(&["status"])?;
+        assert_eq!((open.code, open.lines.len()), (0, 0), "{open:?}");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_controller_killed_again_and_again_is_resumed_to_the_end() -> Result<()> {
+    let scene = Scene::new(Some((60, 200)))?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the live copy", is("progress", "copy-volume", false))?;
+    call.kill()?;
+    scene.assert_open(&run)?;
+
+    let resume = || scene.tool.start(&["resume", &run]);
+    let mut call = resume()?;
+    call.wait_for("the stop", is("progress", "stop-services", false))?;
+    call.kill()?;
+    scene.assert_open(&run)?;
+
+    let mut call = resume()?;
+    call.wait_for(
+        "the new container",
+        is("finished", "replace-container", false),
+    )?;
+    call.kill()?;
+    scene.assert_open(&run)?;
+
+    let mut call = resume()?;
+    call.wait_for("the boot", is("intended", "wait-until-ready", false))?;
+    call.kill()?;
+    scene.assert_open(&run)?;
+
+    let ended = resume()?.end()?;
+    assert_eq!(ended.count("intended", "replace-container"), 0, "{ended:?}");
+    scene.assert_crossed(&run, &ended)
+}
+
+#[test]
+fn a_controller_killed_within_the_transfer_of_owners_is_resumed() -> Result<()> {
+    let scene = Scene::new(Some(MANY))?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the live copy", is("intended", "copy-volume", false))?;
+    let agent = scene.stop_in_transfer(&mut call)?;
+    call.kill()?;
+    // The agent goes on without a controller; the next one finds it at work, or done.
+    send(agent, Signal::CONT)?;
+    let ended = scene.tool.run(&["resume", &run])?;
+    scene.assert_crossed(&run, &ended)
+}
+
+#[test]
+fn a_controller_killed_within_the_transfer_of_owners_is_rolled_back() -> Result<()> {
+    let scene = Scene::new(Some(MANY))?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the live copy", is("intended", "copy-volume", false))?;
+    let agent = scene.stop_in_transfer(&mut call)?;
+    call.kill()?;
+    send(agent, Signal::CONT)?;
+
+    // The way back is cut off too.
+    let mut call = scene.tool.start(&["rollback", &run, "--yes"])?;
+    call.wait_for("the owners", is("intended", "transfer-ownership", true))?;
+    call.kill()?;
+    // What was asked for is the rollback: going on with it ends in "rolled back".
+    let ended = scene.tool.run(&["resume", &run])?;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_eq!(ended.last("summary")["state"], "rolled-back", "{ended:?}");
+    scene.assert_as_before()
+}
+
+#[test]
+fn a_controller_killed_before_the_new_server_is_ready_is_rolled_back() -> Result<()> {
+    let scene = Scene::new(None)?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the boot", is("intended", "wait-until-ready", false))?;
+    call.kill()?;
+    scene.assert_open(&run)?;
+    let mut call = scene.tool.start(&["rollback", &run, "--yes"])?;
+    call.wait_for("the volume", is("intended", "hand-over-volume", true))?;
+    call.kill()?;
+    let ended = scene.tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    scene.assert_as_before()
+}
+
+#[test]
+fn a_controller_killed_while_it_looks_is_in_nobodys_way() -> Result<()> {
+    let scene = Scene::new(None)?;
+    let call = scene.migrate()?;
+    scene.server.wait_until("the sidecar", 30, || {
+        agents_of(&scene.server.name).is_ok_and(|agents| agents.contains(&scene.sidecar()))
+    })?;
+    let killed = call.kill()?;
+    assert!(killed.lines.is_empty(), "there is no run yet: {killed:?}");
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    scene.assert_crossed(&run, &call.end()?)
+}
+
+#[test]
+fn agents_that_are_killed_are_started_again_and_the_run_goes_on() -> Result<()> {
+    let scene = Scene::new(Some(MANY))?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the agents", is("finished", "launch-agents", false))?;
+    call.wait_for("the baseline", is("intended", "capture-baseline", false))?;
+    kill_container(&scene.sidecar())?;
+    call.wait_for("the copy", is("intended", "copy-volume", false))?;
+    call.wait_for("the stop", is("progress", "stop-services", false))?;
+    kill_container(&scene.sidecar())?;
+    scene.stop_in_transfer(&mut call)?;
+    kill_container(&scene.volume_agent())?;
+    let ended = call.end()?;
+    for step in ["stop-services", "transfer-ownership"] {
+        assert!(ended.count("reconnecting", step) > 0, "{step}: {ended:?}");
+    }
+    scene.assert_crossed(&run, &ended)
+}
+
+#[test]
+fn an_interrupted_controller_says_how_to_go_on() -> Result<()> {
+    let scene = Scene::new(None)?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the stop", is("progress", "stop-services", false))?;
+    call.signal(Signal::INT)?;
+    let ended = call.end()?;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    let hint = format!("ferryctl resume {run}");
+    assert!(format!("{ended:?}").contains(&hint), "{ended:?}");
+    scene.assert_open(&run)?;
+    let ended = scene.tool.run(&["resume", &run])?;
+    scene.assert_crossed(&run, &ended)
+}
+
+/// Moments that nobody thought of. `FERRY_TEST_SEED` repeats them.
+#[test]
+fn a_controller_killed_at_any_moment_can_be_taken_back_or_gone_on_with() -> Result<()> {
+    let mut random = Random::new();
+    let scene = Scene::new(None)?;
+    for round in 0..3 {
+        let mut call = scene.migrate()?;
+        let run = call.run_name()?;
+        let moment = Instant::now() + random.up_to(Duration::from_secs(11));
+        std::thread::sleep(moment.saturating_duration_since(Instant::now()));
+        let killed = match call.kill() {
+            Ok(killed) => killed.lines,
+            // A quick machine is done before the later moments.
+            Err(_) => Vec::new(),
+        };
+        let at = killed.iter().rev().find(|line| line["step_id"].is_string());
+        random.tell(&format!("round {round} ended at {at:?}"));
+        if round == 2 {
+            let ended = scene.tool.run(&["resume", &run])?;
+            if ended.code == 0 {
+                return scene.assert_crossed(&run, &ended);
+            }
+            assert_eq!(ended.last("error")["code"], "run-over", "{ended:?}");
+            return Ok(());
+        }
+        let ended = scene.tool.run(&["rollback", &run, "--yes"])?;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        scene.assert_as_before()?;
+    }
+    Ok(())
+}
+
+/// A small generator of its own: what matters is that its seed is told.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let told = std::env::var("FERRY_TEST_SEED").ok();
+        let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_secs());
+        let random = Self(told.and_then(|s| s.parse().ok()).unwrap_or_else(now));
+        random.tell(&format!("FERRY_TEST_SEED={}", random.0));
+        random
+    }
+
+    #[allow(clippy::print_stderr, reason = "shown with a failed test")]
+    fn tell(&self, what: &str) {
+        eprintln!("{what}");
+    }
+
+    fn up_to(&mut self, most: Duration) -> Duration {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis((z ^ (z >> 31)) % millis.max(1))
+    }
+}
+
+#[test]
+fn the_many_files_are_nobodys_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let bulk = kill::Bulk::make(folder.path().join("many"), 3, 4).unwrap();
+    assert_eq!(bulk.changed().unwrap(), (0, 12));
+    let (uid, gid) = BULK_OWNER;
+    let found = owners(folder.path()).unwrap();
+    let theirs = found.values().filter(|o| (o.0, o.1) == (uid, gid)).count();
+    assert_eq!(theirs, 1 + 3 + 12);
+}
