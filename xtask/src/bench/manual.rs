@@ -1,0 +1,97 @@
+//! The documented commands, as a careful person types them (`facts/pmm.md` 2.1, 2.2): what Ferry is measured against.
+
+use crate::demo::server::Server;
+use crate::docker::docker;
+use crate::error::Result;
+
+/// Whether a copy of the volume is made before anything is changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copy {
+    /// `cp -a` of the whole volume while everything is stopped, as the official script does.
+    Yes,
+    /// None, as the documentation's steps go.
+    No,
+}
+
+/// Carries the server over by hand; returns when the new container was started.
+pub(crate) fn cross(server: &Server, old_image: &str, new_image: &str, copy: Copy) -> Result<()> {
+    let name = server.name();
+    let volume = server.volume();
+    docker(["exec", name, "supervisorctl", "stop", "all"]).read()?;
+    if copy == Copy::Yes {
+        let from = format!("{volume}:/from:ro");
+        let to = format!("{volume}-copy:/to");
+        docker([
+            "run",
+            "--rm",
+            "--name",
+            &format!("{name}-copy"),
+            "--user",
+            "0",
+        ])
+        .args(["--volume", &from, "--volume", &to, "--entrypoint", "cp"])
+        .args([old_image, "-a", "/from/.", "/to/"])
+        .read()?;
+    }
+    docker(["exec", name, "chown", "-R", "1000:0", "/srv"]).read()?;
+    docker(["stop", name]).read()?;
+    docker(["rename", name, &format!("{name}-old")]).read()?;
+    let publish = format!("127.0.0.1:{}:8080", server.port());
+    docker([
+        "run",
+        "--detach",
+        "--name",
+        name,
+        "--restart",
+        "unless-stopped",
+    ])
+    .args(["--publish", &publish, "--volume", &format!("{volume}:/srv")])
+    .args([
+        "--env",
+        "PMM_DATA_RETENTION=720h",
+        "--env",
+        "PMM_ENABLE_UPDATES=false",
+        new_image,
+    ])
+    .read()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Copy, cross};
+    use crate::bench::prober::Prober;
+    use crate::demo::load::Load;
+    use crate::demo::proof::{Seen, prove};
+    use crate::demo::server::Server;
+    use crate::docker::Named;
+
+    /// The proof of the demo and the prober, held against a migration that Ferry has no part in.
+    #[test]
+    #[ignore = "starts two servers"]
+    fn what_is_carried_over_by_hand_is_found_again() {
+        let images = crate::doubles::ensure().unwrap();
+        let named = Named::claim("ferry-by-hand").unwrap();
+        let server = Server::start("ferry-by-hand", &images.pmm2).unwrap();
+        Load {
+            files: 300,
+            mebibytes: 8,
+            services: 40,
+        }
+        .put(&server)
+        .unwrap();
+        let before = Seen::of(&server, 2).unwrap();
+        assert!(
+            before.services.len() >= 40 && before.files == 300,
+            "{before}"
+        );
+        let prober = Prober::start(server.port());
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        cross(&server, &images.pmm2, &images.pmm3, Copy::Yes).unwrap();
+        server.wait_ready(3).unwrap();
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        assert!(prober.downtime().unwrap().as_millis() > 100);
+        prove(&before, &Seen::of(&server, 3).unwrap()).unwrap();
+        named.remove().unwrap();
+    }
+}
