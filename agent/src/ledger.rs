@@ -165,7 +165,7 @@ impl StepLedger {
         self.replay.outcome.as_ref()
     }
 
-    /// The last value kept under the given type, of any attempt.
+    /// All values that were kept, of all attempts, the oldest first.
     #[must_use]
     pub fn kept(&self) -> &[serde_json::Value] {
         &self.replay.kept
