@@ -3,16 +3,16 @@
 mod agent;
 mod crossing;
 mod manual;
+mod ownership;
 mod prober;
 
 use crate::error::Result;
-use crate::sh::Tool;
 
 /// `cargo xtask bench`
 #[derive(clap::Subcommand)]
 pub(crate) enum Bench {
     /// The change of owners on a large tree, against `chown -R`
-    Ownership,
+    Ownership(ownership::Args),
     /// What an idle agent costs: memory, time to be ready, size
     Agent(agent::Args),
     /// The downtime of a whole migration, against the documented commands
@@ -22,16 +22,7 @@ pub(crate) enum Bench {
 /// Runs one.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
-        Bench::Ownership => Tool::cargo()
-            .args([
-                "bench",
-                "--locked",
-                "-p",
-                "ferry-agent",
-                "--bench",
-                "ownership",
-            ])
-            .show(),
+        Bench::Ownership(args) => ownership::run(args),
         Bench::Agent(args) => agent::run(args),
         Bench::Crossing(args) => crossing::run(args),
     }

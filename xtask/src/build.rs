@@ -78,6 +78,29 @@ pub(crate) fn ensure(profile: Profile) -> Result<Binaries> {
 
 /// The call of cargo that builds both.
 pub(crate) fn tool(profile: Profile) -> Result<Tool> {
+    let programs = [
+        "-p",
+        "ferry-agent",
+        "--bin",
+        "ferryd",
+        "-p",
+        "ferry-ctl",
+        "--bin",
+        "ferryctl",
+    ];
+    Ok(cargo(profile)?.args(programs))
+}
+
+/// Builds one of the agent's measuring programs as the agent itself is built, and says where it is.
+pub(crate) fn example(name: &str, profile: Profile) -> Result<PathBuf> {
+    cargo(profile)?
+        .args(["-p", "ferry-agent", "--example", name])
+        .show()?;
+    let folder = folder()?.join(triple()?).join(profile.name());
+    checked(&folder.join("examples"), name)
+}
+
+fn cargo(profile: Profile) -> Result<Tool> {
     // With an explicit target the flags leave build scripts and macros alone, which cannot be static.
     let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     flags.push_str(" -C target-feature=+crt-static");
@@ -92,17 +115,7 @@ pub(crate) fn tool(profile: Profile) -> Result<Tool> {
             profile.name(),
             "--target-dir",
         ])
-        .arg(folder()?)
-        .args([
-            "-p",
-            "ferry-agent",
-            "--bin",
-            "ferryd",
-            "-p",
-            "ferry-ctl",
-            "--bin",
-            "ferryctl",
-        ]))
+        .arg(folder()?))
 }
 
 /// Where the programs of a finished build are; an error when one is absent or not static.
