@@ -14,6 +14,7 @@ pub mod dial;
 pub mod engine;
 pub mod error;
 pub mod facts;
+mod fence;
 pub mod ledger;
 pub mod places;
 pub mod runner;

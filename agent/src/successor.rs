@@ -88,9 +88,12 @@ pub(crate) fn settings_digest(container: &ContainerInspect) -> String {
             ])
         })
         .collect();
+    let mut host = raw["HostConfig"].clone();
+    // Three ways of saying "none"; after a fence was taken away an engine may use another one.
+    host["PidsLimit"] = json!(container.pids_limit());
     let settings = json!({
         "config": config,
-        "host": raw["HostConfig"],
+        "host": host,
         "mounts": mounts,
         "networks": container.networks(),
     });

@@ -39,7 +39,7 @@ fn settings(inspected: &Value) -> Value {
             (name.clone(), Value::from(kept))
         });
     serde_json::json!({
-        "name": inspected["Name"], "restart": host["RestartPolicy"], "memory": host["Memory"], "ulimits": host["Ulimits"],
+        "name": inspected["Name"], "restart": host["RestartPolicy"], "memory": host["Memory"], "pids": host["PidsLimit"], "ulimits": host["Ulimits"],
         "label": config["Labels"]["org.example.team"], "hostname": config["Hostname"],
         "weird": own("WEIRD"), "seed": own("STANDIN_SEED"), "mounts": inspected["Mounts"],
         "networks": networks.collect::<serde_json::Map<_, _>>(),
@@ -90,6 +90,8 @@ fn a_used_server_crosses_whole_and_comes_back_whole() -> Result<()> {
             "pmm",
             "--ulimit",
             "nofile=10000:10000",
+            "--pids-limit",
+            "4000",
         ]
         .map(str::to_owned)
         .to_vec(),
@@ -154,6 +156,12 @@ fn a_used_server_crosses_whole_and_comes_back_whole() -> Result<()> {
             format!("volume {}-data-ferry-{run}", server.name)
         ]
     );
+
+    // Not even somebody's hand brings it up beside the new one.
+    assert_eq!(kept["HostConfig"]["PidsLimit"], 1);
+    old.assert_start_is_fruitless()?;
+    assert_eq!(witness::version(&server)?, "3.8.1");
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
 
     // And all the way back.
     let back = tool.run(&["rollback", &run, "--yes", "--output", "json"])?;

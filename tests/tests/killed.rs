@@ -255,6 +255,25 @@ fn a_controller_killed_before_the_new_server_is_ready_is_rolled_back() -> Result
 }
 
 #[test]
+fn an_old_server_that_somebody_starts_in_between_stays_down() -> Result<()> {
+    // While the transfer takes its time nothing overtakes the person.
+    let scene = Scene::new(Some(MANY))?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the owners", is("intended", "transfer-ownership", false))?;
+    call.kill()?;
+    scene.server.assert_start_is_fruitless()?;
+    let ended = scene.tool.run(&["resume", &run])?;
+    scene.assert_crossed(&run, &ended)?;
+    let told = format!("{:?}", ended.lines);
+    assert!(
+        told.contains("somebody started the old container"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_controller_killed_while_it_looks_is_in_nobodys_way() -> Result<()> {
     let scene = Scene::new(None)?;
     let call = scene.migrate()?;

@@ -261,6 +261,24 @@ impl Engine {
         self.of_container(name, ask).await.map(drop)
     }
 
+    /// Sets how many processes the container may have; 0: as many as it likes. Takes effect at once, also on one that does not run.
+    ///
+    /// Whether the engine kept it says [`ContainerInspect::pids_limit`]: without the kernel's `pids` controller it is only warned of.
+    ///
+    /// # Errors
+    /// No such container; podman 4 has no such call and answers 404 (facts/building-blocks.md 1).
+    pub async fn update_pids_limit(&self, name: &str, limit: i64) -> Result<(), EngineError> {
+        // Below 0 is "none" to every engine; 0 may mean "as it is".
+        let body = json!({ "PidsLimit": if limit > 0 { limit } else { -1 } });
+        let ask = Ask::new(
+            Method::POST,
+            path(name, "/update")?,
+            format!("set the limit of processes of {name}"),
+        )
+        .body(&body);
+        self.of_container(name, ask).await.map(drop)
+    }
+
     /// Sends the container's own stop signal and waits for `grace`. Nothing is killed: a container that needs longer is reported.
     ///
     /// Take the restart policy off first ([`Engine::update_restart_policy`]).

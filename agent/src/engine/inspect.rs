@@ -262,6 +262,12 @@ impl ContainerInspect {
         }
     }
 
+    /// How many processes it may have; 0: as many as it likes. An engine says that in three ways.
+    #[must_use]
+    pub fn pids_limit(&self) -> i64 {
+        number(&self.0, "/HostConfig/PidsLimit").max(0)
+    }
+
     /// Whether the engine removes it when it ends.
     #[must_use]
     pub fn auto_remove(&self) -> bool {

@@ -75,6 +75,7 @@ fn container_facts(
         started: started(inspect),
         restart_policy: inspect.restart_policy().to_string(),
         auto_remove: inspect.auto_remove(),
+        pids_limit: inspect.pids_limit(),
         settings_digest: successor::settings_digest(inspect),
         environment: changes(&translation),
         mounts: inspect.mounts().iter().map(mount_fact).collect(),

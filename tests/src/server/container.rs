@@ -36,7 +36,46 @@ impl Container {
     /// When there is no such container.
     pub fn inspect(&self) -> Result<Value> {
         let text = docker(&["container", "inspect", &self.name])?;
-        Ok(serde_json::from_str::<Value>(&text)?[0].take())
+        let mut told = serde_json::from_str::<Value>(&text)?[0].take();
+        // An engine says "no limit" with nothing at first, and with 0 once there was one.
+        if told["HostConfig"]["PidsLimit"].is_null() {
+            told["HostConfig"]["PidsLimit"] = 0.into();
+        }
+        Ok(told)
+    }
+
+    /// How many processes it has; 0 when it does not run.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn processes(&self) -> Result<usize> {
+        if self.inspect()?["State"]["Running"] != true {
+            return Ok(0);
+        }
+        // It may end in between.
+        let listed = docker(&["top", &self.name, "-eo", "pid"]).unwrap_or_default();
+        Ok(listed.lines().count().saturating_sub(1))
+    }
+
+    /// Starts it as a person would who does not know of Ferry, and looks on for some seconds.
+    ///
+    /// # Errors
+    /// When it has a process beside its first: then it is not fenced.
+    pub fn assert_start_is_fruitless(&self) -> Result<()> {
+        // An engine may refuse it outright.
+        let started = docker(&["start", &self.name]);
+        for _ in 0..20 {
+            let processes = self.processes()?;
+            if processes > 1 {
+                return Err(std::io::Error::other(format!(
+                    "`{}` has {processes} processes after {started:?}",
+                    self.name
+                ))
+                .into());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        Ok(())
     }
 
     /// Both streams of its log.

@@ -28,6 +28,9 @@ impl Work for ReplaceContainer {
         let old = engine.inspect_container(&self.0.old_container_id).await?;
         let mut carried =
             successor::settings(engine, &old, &self.0.image_id, &self.0.target_version).await?;
+        // By now the old one has the fence's limit.
+        let limit = Some(self.0.pids_limit).filter(|&limit| limit > 0);
+        carried.over.body["HostConfig"]["PidsLimit"] = json!(limit);
         if let Some(labels) = carried.over.body["Labels"].as_object_mut() {
             labels.insert(RUN_LABEL.to_owned(), json!(cx.run));
         } else {

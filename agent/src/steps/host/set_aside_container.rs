@@ -6,7 +6,8 @@ use ferry_proto::v1::{self, Outcome};
 use crate::{
     context::Context,
     error::StepError,
-    steps::{Work, done},
+    fence,
+    steps::{Work, done, done_with},
 };
 
 pub(in crate::steps) struct SetAsideContainer(pub(in crate::steps) v1::SetAsideContainer);
@@ -22,11 +23,12 @@ impl Work for SetAsideContainer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
         let aside = self.aside(&cx.run);
+        let started = fence::keep_down(engine, &self.0.container_id).await?;
         let container = engine.inspect_container(&self.0.container_id).await?;
         if container.name() != aside {
             engine.rename(&self.0.container_id, &aside).await?;
         }
-        let mut outcome = done(format!("kept as `{aside}`"));
+        let mut outcome = done_with(format!("kept as `{aside}`"), Vec::from_iter(started));
         outcome.values.insert("container".to_owned(), aside);
         Ok(outcome)
     }

@@ -11,8 +11,8 @@ use crate::{
     context::Context,
     engine::{RestartPolicy, containers::DEFAULT_GRACE},
     error::StepError,
-    places,
-    steps::{Work, done},
+    fence, places,
+    steps::{Work, done, done_with},
     surroundings::Host,
 };
 
@@ -25,17 +25,7 @@ impl Work for StartServer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
         let engine = &host.engine;
-        let old = engine.inspect_container(&self.0.old_container_id).await?;
-        if old.running() {
-            return Err(StepError::new(
-                "old-server-runs",
-                format!(
-                    "the old container `{}` runs again: two servers must not share the data",
-                    old.name()
-                ),
-            )
-            .hint("stop it and find out who started it, then `ferryctl resume`"));
-        }
+        let started = fence::keep_down(engine, &self.0.old_container_id).await?;
         cx.keep(&true)?;
         let container = engine.inspect_container(&self.0.name).await?;
         places::check_ours(&container, &cx.run)?;
@@ -49,7 +39,7 @@ impl Work for StartServer {
             self.watch(host, &cx.run).await?;
             sleep(POLL).await;
         }
-        Ok(done("runs"))
+        Ok(done_with("runs", Vec::from_iter(started)))
     }
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {

@@ -1,5 +1,5 @@
-//! Stops the server's container with its full grace. Its programs are down by then, so this is the
-//! supervisor's own exit; the grace is for what was not.
+//! Stops the server's container with its full grace, and fences it. Its programs are down by then, so
+//! this is the supervisor's own exit; the grace is for what was not.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::Context,
     error::StepError,
-    places,
+    fence, places,
     steps::{Work, done, done_with},
 };
 
@@ -19,6 +19,9 @@ pub(in crate::steps) struct StopServer(pub(in crate::steps) v1::StopServer);
 #[derive(Serialize, Deserialize)]
 struct Before {
     running: bool,
+    /// How many processes it might have; 0: as many as it liked.
+    #[serde(default)]
+    pids_limit: i64,
 }
 
 /// 128 + SIGKILL: how the engine reports that it lost patience.
@@ -32,15 +35,17 @@ impl Work for StopServer {
         if cx.first_kept::<Before>()?.is_none() {
             cx.keep(&Before {
                 running: container.running(),
+                pids_limit: container.pids_limit(),
             })?;
         }
         if !container.running() {
-            return Ok(done("was stopped already"));
+            let unfenced = fence::close(engine, &self.0.container_id).await?;
+            return Ok(done_with("was stopped already", Vec::from_iter(unfenced)));
         }
         let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
         places::stop(engine, &self.0.container_id, grace).await?;
         let stopped = engine.inspect_container(&self.0.container_id).await?;
-        let mut warnings = Vec::new();
+        let mut warnings = Vec::from_iter(fence::close(engine, &self.0.container_id).await?);
         if stopped.exit_code() == KILLED {
             warnings.push("the container's first process was killed, and not by Ferry".to_owned());
         }
@@ -67,17 +72,17 @@ impl Work for StopServer {
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
-        let ran = cx
-            .first_kept::<Before>()?
-            .is_some_and(|before| before.running);
-        if !ran {
+        let Some(before) = cx.first_kept::<Before>()? else {
+            return Ok(done("nothing to start"));
+        };
+        if !before.running {
+            fence::open(engine, &self.0.container_id, before.pids_limit).await?;
             return Ok(done("nothing to start"));
         }
         // It may still be on its way down: it was asked to stop, and started again it must be whole.
-        if cx.first_kept::<Before>()?.is_some() {
-            let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
-            places::stop(engine, &self.0.container_id, grace).await?;
-        }
+        let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
+        places::stop(engine, &self.0.container_id, grace).await?;
+        fence::open(engine, &self.0.container_id, before.pids_limit).await?;
         let container = engine.inspect_container(&self.0.container_id).await?;
         engine.start(&self.0.container_id).await?;
         Ok(done(format!(

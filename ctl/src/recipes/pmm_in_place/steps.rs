@@ -185,7 +185,7 @@ impl<'a> Ground<'a> {
             ),
             step(
                 Place::Host,
-                "stop the container",
+                "stop the container, fence it",
                 estimate::STOP_SERVER,
                 Kind::StopServer(v1::StopServer {
                     container_id: container.id.clone(),
@@ -251,6 +251,7 @@ impl<'a> Ground<'a> {
                     reference: target.reference.clone(),
                     target_version: target.version.clone(),
                     data_destination: data.destination.clone(),
+                    pids_limit: container.pids_limit,
                 }),
             ),
             step(
