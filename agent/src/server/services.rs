@@ -2,7 +2,8 @@
 //!
 //! Why by name: `stopAllProcesses` also stops the agent where that is one of the programs. Why in order: nginx first, so
 //! that clients are refused and keep their data instead of getting half-dead answers; `pmm-managed` before what it would
-//! restart; the databases last (`facts/pmm.md` 8.1).
+//! restart; the databases last (`facts/pmm.md` 8.1). Programs between which no order matters stop side by side: each second
+//! of this is downtime, and every one has its own full grace all the same.
 //!
 //! What ran before is in the [`StopPlan`], which is made before the first stop: the caller writes it down first, so that
 //! undo knows it whatever happens.
@@ -35,8 +36,20 @@ const ORDER: [&str; 15] = [
 ];
 /// Programs of PMM that have no place of their own in the order.
 const ALSO_KNOWN: [&str; 4] = ["prometheus", "pmm-init", "nomad-server", "pmm-update"];
-/// How often a program is looked at while it stops or starts.
+/// The first of each wave: those up to the next are stopped together, when all before them are down. Those that use the
+/// databases are in waves before them, and those that restart others before these.
+const WAVES: [&str; 7] = [
+    "nginx",
+    "*",
+    "pmm-update-perform-init",
+    "pmm-agent",
+    "pmm-managed",
+    "qan-api2",
+    "victoriametrics",
+];
+/// How often a program is looked at while it stops or starts. Most are gone at once, so the first looks come sooner.
 const LOOK: Duration = Duration::from_millis(200);
+const FIRST_LOOK: Duration = Duration::from_millis(5);
 /// How long a program may be ended before it counts as failed.
 const EXITED_PATIENCE: Duration = Duration::from_secs(5);
 /// What a program gets beyond its own grace, for the supervisor's own loop.
@@ -91,18 +104,28 @@ pub fn stop_order(processes: &[Process], own: Option<&str>) -> Vec<String> {
         .collect()
 }
 
+/// The wave of a program that [`stop_order`] names.
+fn wave(full_name: &str) -> usize {
+    let unknown = position("*");
+    let rank = full_name.rsplit(':').find_map(place).unwrap_or(unknown);
+    WAVES.iter().filter(|first| position(first) <= rank).count()
+}
+
+fn position(name: &str) -> usize {
+    ORDER
+        .iter()
+        .position(|known| *known == name)
+        .unwrap_or_default()
+}
+
 fn place(name: &str) -> Option<usize> {
     ORDER.iter().position(|known| *known == name && name != "*")
 }
 
 fn rank(process: &Process) -> usize {
-    let unknown = ORDER
-        .iter()
-        .position(|name| *name == "*")
-        .unwrap_or_default();
     place(&process.name)
         .or_else(|| place(&process.group))
-        .unwrap_or(unknown)
+        .unwrap_or_else(|| position("*"))
 }
 
 /// Whether PMM has a program of this name by itself.
@@ -137,7 +160,7 @@ pub fn plan_stop(processes: &[Process], own: Option<&str>) -> StopPlan {
     }
 }
 
-/// Stops what the plan names, one after the other, each with its own grace, and proves that the processes are gone.
+/// Stops what the plan names, wave after wave, each with its own grace, and proves that the processes are gone.
 ///
 /// Safe to repeat: what is down already is passed over.
 ///
@@ -150,8 +173,14 @@ pub async fn stop_all(
     on: OnService<'_>,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    for name in &plan.order {
-        stop_one(supervisor, name, on, cancel).await?;
+    for together in plan.order.chunk_by(|a, b| wave(a) == wave(b)) {
+        let mut asked = Vec::with_capacity(together.len());
+        for name in together {
+            asked.extend(ask_to_stop(supervisor, name, on).await?);
+        }
+        for stopping in asked {
+            stopping.wait(supervisor, on, cancel).await?;
+        }
     }
     let names: Vec<String> = supervisor
         .processes()
@@ -167,39 +196,65 @@ pub async fn stop_all(
     }
 }
 
-async fn stop_one(
+/// A program that was asked to stop.
+struct Stopping<'a> {
+    name: &'a str,
+    process: Option<Identity>,
+    grace: Duration,
+    since: Instant,
+}
+
+/// Asks one program to stop, if it runs.
+async fn ask_to_stop<'a>(
     supervisor: &Supervisor,
-    name: &str,
+    name: &'a str,
     on: OnService<'_>,
-    cancel: &CancellationToken,
-) -> Result<()> {
+) -> Result<Option<Stopping<'a>>> {
     let before = match supervisor.process(name).await {
         // Somebody removed it from the supervisor meanwhile: then it does not run.
         Err(ServerError::SupervisorFault { fault, .. }) if fault.code == Fault::BAD_NAME => {
-            return Ok(());
+            return Ok(None);
         }
         other => other?,
     };
     if before.state.is_down() {
         on(ServiceEvent::Stopped(name.to_owned(), false));
-        return Ok(());
+        return Ok(None);
     }
     let grace = supervisor.config().stop_wait(&before.group, &before.name) + SLACK;
     let process = before.pid.and_then(Identity::of);
     on(ServiceEvent::Stopping(name.to_owned()));
     supervisor.stop(name).await?;
-    let started = Instant::now();
-    loop {
-        let now = supervisor.process(name).await?;
-        let gone = process.as_ref().is_none_or(|process| !process.is_alive());
-        if now.state.is_down() && now.pid.is_none() && gone {
-            on(ServiceEvent::Stopped(name.to_owned(), true));
-            return Ok(());
+    Ok(Some(Stopping {
+        name,
+        process,
+        grace,
+        since: Instant::now(),
+    }))
+}
+
+impl Stopping<'_> {
+    async fn wait(
+        self,
+        supervisor: &Supervisor,
+        on: OnService<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let mut look = FIRST_LOOK;
+        loop {
+            let now = supervisor.process(self.name).await?;
+            let gone = self.process.as_ref().is_none_or(|it| !it.is_alive());
+            if now.state.is_down() && now.pid.is_none() && gone {
+                on(ServiceEvent::Stopped(self.name.to_owned(), true));
+                return Ok(());
+            }
+            let waited = self.since.elapsed();
+            if waited > self.grace {
+                return Err(late(self.name, now.state, "stopped", waited));
+            }
+            pause(cancel, "stopping the server's programs", look).await?;
+            look = (look * 2).min(LOOK);
         }
-        if started.elapsed() > grace {
-            return Err(late(name, now.state, "stopped", started.elapsed()));
-        }
-        pause(cancel, "stopping the server's programs").await?;
     }
 }
 
@@ -227,7 +282,7 @@ pub async fn start_all(
             if now.state == ProcessState::Exited {
                 let since: Instant = *exited_since.get_or_insert_with(Instant::now);
                 if since.elapsed() < EXITED_PATIENCE {
-                    pause(cancel, "starting the server's programs").await?;
+                    pause(cancel, "starting the server's programs", LOOK).await?;
                     continue;
                 }
                 if now.exit_status == 0 {
@@ -255,7 +310,7 @@ pub async fn start_all(
                 }
                 _ => {}
             }
-            pause(cancel, "starting the server's programs").await?;
+            pause(cancel, "starting the server's programs", LOOK).await?;
         }
         on(ServiceEvent::Running(name.clone()));
     }
@@ -271,10 +326,10 @@ fn late(name: &str, state: ProcessState, wanted: &'static str, after: Duration) 
     }
 }
 
-async fn pause(cancel: &CancellationToken, what: &str) -> Result<()> {
+async fn pause(cancel: &CancellationToken, what: &str, pause: Duration) -> Result<()> {
     tokio::select! {
         () = cancel.cancelled() => Err(ServerError::Cancelled { what: what.into() }),
-        () = tokio::time::sleep(LOOK) => Ok(()),
+        () = tokio::time::sleep(pause) => Ok(()),
     }
 }
 
@@ -320,6 +375,35 @@ mod tests {
             spawn_error: String::new(),
             logfile: String::new(),
             started: 0,
+        }
+    }
+
+    #[test]
+    fn databases_stop_together_when_nobody_uses_them_any_more() {
+        let waves = |names: &[&str]| names.iter().map(|name| wave(name)).collect::<Vec<_>>();
+        assert_eq!(
+            waves(&[
+                "nginx",
+                "own:own",
+                "pmm-update-perform",
+                "pmm-agent",
+                "pmm-managed"
+            ]),
+            [1, 2, 3, 4, 5]
+        );
+        assert_eq!(waves(&["qan-api2", "vmalert", "tools:grafana"]), [6; 3]);
+        assert_eq!(
+            waves(&["victoriametrics", "clickhouse", "postgresql"]),
+            [7; 3]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn waves_never_go_back(names in proptest::sample::subsequence(ORDER.to_vec(), 0..ORDER.len())) {
+            let all: Vec<_> = names.iter().map(|n| process(n, n, ProcessState::Running)).collect();
+            let order = stop_order(&all, None);
+            prop_assert!(order.windows(2).all(|pair| wave(&pair[0]) <= wave(&pair[1])));
         }
     }
 

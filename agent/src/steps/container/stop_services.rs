@@ -12,7 +12,7 @@ use crate::{
     context::Context,
     error::StepError,
     server::{
-        ServerRoot,
+        ServerError, ServerRoot,
         postgres::Postgres,
         services::{ServiceEvent, plan_stop, start_all, stop_all},
         supervisor::Supervisor,
@@ -56,6 +56,26 @@ async fn supervisor_of_a_fresh_start(
     }
 }
 
+/// The supervisor looks once a second whether it was told to end, unless something wakes it (its loop sleeps through
+/// signals, as Python's own functions do since 3.5). Whoever stops the container next would wait for that, so it is kept
+/// awake until it is gone. Not for long: a run may be held here by a person.
+fn keep_awake(supervisor: Supervisor) {
+    const PAUSE: Duration = Duration::from_millis(40);
+    const AT_MOST: Duration = Duration::from_secs(20);
+    tokio::spawn(async move {
+        let until = Instant::now() + AT_MOST;
+        // Once it is on its way down it answers with a fault: it still is there, and still sleeps.
+        while Instant::now() < until
+            && matches!(
+                supervisor.state().await,
+                Ok(_) | Err(ServerError::SupervisorFault { .. })
+            )
+        {
+            sleep(PAUSE).await;
+        }
+    });
+}
+
 #[async_trait]
 impl Work for StopServices {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
@@ -81,6 +101,7 @@ impl Work for StopServices {
             ServiceEvent::Starting(_) | ServiceEvent::Running(_) => {}
         };
         stop_all(&supervisor, &plan, &mut report, &cx.cancel.token).await?;
+        keep_awake(supervisor);
         let warnings = plan
             .unknown
             .iter()
