@@ -50,8 +50,17 @@ impl Work for ReplaceContainer {
             count(inspect.networks().len() as u64, "network"),
             count(carried.variables as u64, "variable"),
         );
-        let notes = carried.over.notes.iter().map(|note| note.text.clone());
-        let warnings = notes.chain(created.warnings).collect();
+        // Ports are translated for everybody (facts/pmm.md 7.4): nothing to look at.
+        let (usual, unusual): (Vec<_>, Vec<_>) = carried
+            .over
+            .notes
+            .into_iter()
+            .partition(|note| note.code == "port-translated");
+        for note in usual {
+            cx.note(note.text);
+        }
+        let unusual = unusual.into_iter().map(|note| note.text);
+        let warnings = unusual.chain(created.warnings).collect();
         Ok(done_with(summary, warnings))
     }
 
