@@ -58,10 +58,12 @@ pub(super) fn scan_open(
     mut each: impl FnMut(BorrowedFd<'_>, &CStr, Seen<'_>) -> Result<(), TreeError>,
 ) -> Result<(), TreeError> {
     const BATCH: u64 = 1024;
-    scratch
-        .lister
-        .read(fd, &mut scratch.names)
-        .map_err(|e| TreeError::io("reading the directory", dir, e))?;
+    match scratch.lister.read(fd, &mut scratch.names) {
+        Ok(()) => {}
+        // Removed since it was opened: nothing is in it any more.
+        Err(Errno::NOENT) => scratch.names.clear(),
+        Err(e) => return Err(TreeError::io("reading the directory", dir, e)),
+    }
     let mut seen = 0;
     for name in scratch.names.iter() {
         if root.excludes(dir, name.to_bytes()) {

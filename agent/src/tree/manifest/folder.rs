@@ -97,10 +97,11 @@ impl ManifestFolder {
     pub(super) fn complete(&self, pass: Pass) -> Result<(), TreeError> {
         let io = |error: Errno| failed("rename", error.into());
         renameat(&self.fd, unfinished(pass), &self.fd, name(pass)).map_err(io)?;
-        if pass == Pass::Live {
-            // The copy has moved on: a manifest of an earlier final pass does not describe it.
-            self.remove(name(Pass::Final))?;
-        }
+        // The copy has moved on: the manifest of the other pass does not describe it any more.
+        self.remove(name(match pass {
+            Pass::Live => Pass::Final,
+            Pass::Final => Pass::Live,
+        }))?;
         self.remove(CUT)?;
         fsync(&self.fd).map_err(|e| failed("sync", e.into()))
     }
