@@ -41,6 +41,7 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
         Some(Kind::StartServer(it)) => Box::new(host::StartServer(it)),
         Some(Kind::RetireAgents(it)) => Box::new(host::RetireAgents(it)),
         Some(Kind::CopyVolume(it)) => Box::new(volume::CopyVolume(it)),
+        Some(Kind::ProveCopy(it)) => Box::new(volume::ProveCopy(it)),
         Some(Kind::SetAsideFiles(it)) => Box::new(volume::SetAsideFiles(it)),
         Some(Kind::TransferOwnership(it)) => Box::new(volume::TransferOwnership(it)),
         Some(Kind::HandOverVolume(it)) => Box::new(volume::HandOverVolume(it)),

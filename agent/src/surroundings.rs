@@ -41,7 +41,7 @@ pub struct Container {
 }
 
 /// The means of a volume agent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Volume {
     /// The server's data.
     pub data: PathBuf,

@@ -75,6 +75,7 @@ impl Action {
             Some(Kind::MigrateApiKeys(_)) => "migrate-api-keys",
             Some(Kind::CompareBaseline(_)) => "compare-baseline",
             Some(Kind::RetireAgents(_)) => "retire-agents",
+            Some(Kind::ProveCopy(_)) => "prove-copy",
         }
     }
 }
@@ -87,7 +88,12 @@ impl Action {
     pub fn leaves_something(&self) -> bool {
         !matches!(
             &self.kind,
-            Some(Kind::WaitUntilReady(_) | Kind::MigrateApiKeys(_) | Kind::CompareBaseline(_))
+            Some(
+                Kind::ProveCopy(_)
+                    | Kind::WaitUntilReady(_)
+                    | Kind::MigrateApiKeys(_)
+                    | Kind::CompareBaseline(_)
+            )
         )
     }
 }

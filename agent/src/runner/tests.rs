@@ -141,6 +141,10 @@ fn target() -> Option<v1::Owner> {
 fn steps() -> Vec<Step> {
     vec![
         step(ActionKind::CopyVolume(v1::CopyVolume { final_pass: true })),
+        step(ActionKind::ProveCopy(v1::ProveCopy {
+            final_manifest: true,
+            ..v1::ProveCopy::default()
+        })),
         step(ActionKind::SetAsideFiles(v1::SetAsideFiles {
             paths: vec!["prometheus/rules/own.yml".to_owned()],
         })),

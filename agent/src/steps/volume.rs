@@ -3,6 +3,7 @@
 
 mod copy_volume;
 mod hand_over_volume;
+mod prove_copy;
 mod set_aside_files;
 mod transfer_ownership;
 
@@ -10,6 +11,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub(super) use copy_volume::CopyVolume;
 pub(super) use hand_over_volume::HandOverVolume;
+pub(super) use prove_copy::ProveCopy;
 pub(super) use set_aside_files::SetAsideFiles;
 pub(super) use transfer_ownership::TransferOwnership;
 
@@ -21,10 +23,11 @@ use crate::{
     context::{Context, EventLog},
     error::StepError,
     surroundings::Volume,
-    tree::{Done, Owner, Root, TreeError, Watch},
+    tree::{Done, Manifest, ManifestFolder, Owner, Pass, Root, TreeError, Watch},
 };
 
-/// The server's data in the backup volume; beside it lies what is Ferry's.
+/// The server's data in the backup volume; beside it lie the manifests of both passes, and what is
+/// Ferry's.
 const COPY: &str = "data";
 
 fn copy_path(volume: &Volume) -> PathBuf {
@@ -40,6 +43,11 @@ fn open_copy(path: &std::path::Path) -> Result<Root, TreeError> {
             source: error.into(),
         }),
     }
+}
+
+/// The manifest of a pass, read as a whole.
+fn manifest(volume: &Volume, pass: Pass) -> Result<Manifest, TreeError> {
+    ManifestFolder::open(&volume.backup)?.read(pass)
 }
 
 fn owner(owner: Option<&v1::Owner>) -> Result<Owner, StepError> {

@@ -8,8 +8,8 @@ use std::{ffi::CStr, os::fd::AsFd, os::fd::AsRawFd};
 
 use rustix::{
     fs::{
-        CWD, Mode, OFlags, XattrFlags, chmodat, getxattr, getxattr_query, listxattr,
-        listxattr_query, openat, removexattr, setxattr,
+        CWD, Mode, OFlags, XattrFlags, chmodat, flistxattr_query, getxattr, getxattr_query,
+        listxattr, listxattr_query, openat, removexattr, setxattr,
     },
     io::{Errno, Result},
 };
@@ -129,9 +129,18 @@ pub(super) fn all(fd: impl AsFd) -> Result<Vec<(std::ffi::CString, Vec<u8>)>> {
     Ok(found)
 }
 
+/// As [`all`], of what is open for reading or writing: most files have none, and asking the
+/// descriptor itself is a quarter of asking by its link.
+pub(super) fn all_of_open(fd: impl AsFd) -> Result<Vec<(std::ffi::CString, Vec<u8>)>> {
+    match flistxattr_query(&fd) {
+        Ok(0) | Err(Errno::NOTSUP) => Ok(Vec::new()),
+        _ => all(fd),
+    }
+}
+
 /// Makes the extended attributes of `to` those in `wanted`.
 pub(super) fn replace_all(to: impl AsFd, wanted: &[(std::ffi::CString, Vec<u8>)]) -> Result<()> {
-    let present = all(&to)?;
+    let present = all_of_open(&to).or_else(|_| all(&to))?;
     for (name, _) in &present {
         if !wanted.iter().any(|(n, _)| n == name) {
             removexattr(link(&to), name.as_c_str())?;

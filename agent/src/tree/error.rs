@@ -102,6 +102,51 @@ pub enum TreeError {
         /// The files, each with how many of its names were met.
         problems: Problems,
     },
+    /// The file system of the copy is about to be full.
+    #[error(
+        "no room for `{path}`: it needs {needed} bytes, {free} are free, and {reserve} of them are \
+         left for others"
+    )]
+    NoSpace {
+        /// What was about to be written.
+        path: String,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are never used.
+        reserve: u64,
+    },
+    /// What was just written reads differently.
+    #[error("the copy of `{path}` does not read as it was written: {what}")]
+    CopyDiffers {
+        /// Path below the root.
+        path: String,
+        /// In what it differs.
+        what: &'static str,
+    },
+    /// A pass has no manifest, or has not finished it.
+    #[error("there is no manifest `{path}`: the copy was not finished")]
+    ManifestMissing {
+        /// Where it should be.
+        path: String,
+    },
+    /// The manifest cannot be believed.
+    #[error("the manifest of the copy is damaged at byte {offset}: {reason}")]
+    ManifestDamaged {
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong there.
+        reason: &'static str,
+    },
+    /// The manifest was written by another version.
+    #[error("the manifest of the copy has format {found}, and this version reads format {known}")]
+    ManifestVersion {
+        /// Format in the file.
+        found: u32,
+        /// The format that is understood.
+        known: u32,
+    },
     /// The record of former owners cannot be believed.
     #[error("the record of former owners is damaged at byte {offset}: {reason}")]
     RecordDamaged {
@@ -138,6 +183,11 @@ impl TreeError {
             Self::Cancelled => "tree-cancelled",
             Self::Entries { .. } => "tree-entries-failed",
             Self::LinksOutside { .. } => "tree-links-outside",
+            Self::NoSpace { .. } => "no-space",
+            Self::CopyDiffers { .. } => "copy-differs",
+            Self::ManifestMissing { .. } => "manifest-missing",
+            Self::ManifestDamaged { .. } => "manifest-damaged",
+            Self::ManifestVersion { .. } => "manifest-version",
             Self::RecordDamaged { .. } => "tree-record-damaged",
             Self::RecordVersion { .. } => "tree-record-version",
             Self::RecordOfOther { .. } => "tree-record-of-other",
@@ -154,6 +204,19 @@ impl TreeError {
             ),
             Self::LinksOutside { .. } => {
                 Some("find the other names with `find -inum`, remove or copy them, and run again")
+            }
+            Self::NoSpace { .. } => Some(
+                "make room there, or choose another place for the copy; what is copied already is \
+                 not copied again",
+            ),
+            Self::CopyDiffers { .. } => {
+                Some("look at the disk of the copy (`dmesg`, `smartctl`), then copy again")
+            }
+            Self::ManifestMissing { .. } | Self::ManifestDamaged { .. } => {
+                Some("copy again: the pass writes a new manifest, and copies what changed only")
+            }
+            Self::ManifestVersion { .. } => {
+                Some("use the release that made the copy, or copy again with this one")
             }
             Self::RecordDamaged { .. } => {
                 Some("nothing was changed from it; restore the owners from the backup instead")

@@ -1,14 +1,22 @@
 //! Makes one tree equal to another: the backup's copy, and its restore.
 //!
-//! There is no index: the copy itself is the memory of what was copied. A file of the copy has the
+//! The copy itself is the memory of what was copied. A file of the copy has the
 //! source's size and mtime, and a ctime of when it was finished. A source whose ctime is older than
 //! that has not changed since, whatever was done to its mtime. So a pass that was killed goes on
 //! where it was, and the final pass costs two looks at each entry and a copy of what changed.
 //! A file that changed while the live pass read it is marked by an impossible mtime, and copied
 //! again by the next pass.
 //!
-//! Rejected: an index file (one more thing that can be lost, or disagree with the copy); hard links
-//! into an older copy (they share the inode, hence the owner).
+//! A pass also writes a manifest where that is wanted, with the hash of what it copied. It reads
+//! earlier ones for the hashes of what did not change, and for nothing else: whether something has
+//! changed is decided by looking at both sides, so a lost or stale manifest costs time only.
+//!
+//! The final pass is its own proof, because a second walk would double the downtime: it looks at
+//! both sides of every entry, reads back every byte that it wrote, and looks at the attributes
+//! that it set. What it found unchanged was read back before, by the proof of the live pass.
+//!
+//! Rejected: an index as the memory of what was copied (it can be lost, or disagree with the copy);
+//! hard links into an older copy (they share the inode, hence the owner).
 //!
 //! Not seen: stores through a shared mapping that was dirty before a pass began, until the kernel
 //! writes the page back. Services are stopped before the final pass, so theirs are.
@@ -24,13 +32,20 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
+use rustix::io::Errno;
+
 use super::{
-    Problems, Root, Threads, TreeError, Watch, pool, pool::Queue, progress::Meter, root::RelPath,
+    ManifestFolder, Problems, Root, Threads, TreeError, Watch,
+    manifest::Keeper,
+    pool,
+    pool::Queue,
+    progress::Meter,
+    root::RelPath,
+    space::{self, Room},
 };
-pub(super) use content::{Stop, same_bytes};
+pub(super) use content::{Limiter, Stop, hash_of, same_bytes};
 pub(super) use entry::open_source;
 
-use content::Limiter;
 use dir::Found;
 
 /// Which pass of a backup it is.
@@ -44,7 +59,7 @@ pub enum Pass {
 
 /// How a copy is made.
 #[derive(Debug, Clone, Copy)]
-pub struct CopyOptions {
+pub struct CopyOptions<'a> {
     /// Workers; the copy of many small files is bound by the file system's journal, and more than
     /// two hinder one another (facts/building-blocks.md 9).
     pub threads: Threads,
@@ -52,15 +67,18 @@ pub struct CopyOptions {
     pub pass: Pass,
     /// Upper bound of bytes of content a second, for a live pass beside a busy server.
     pub bytes_per_second: Option<u64>,
+    /// Where the pass writes its manifest and reads earlier ones; outside both trees.
+    pub manifest: Option<&'a ManifestFolder>,
 }
 
-impl CopyOptions {
+impl CopyOptions<'_> {
     /// Defaults for the given pass.
     pub fn new(pass: Pass) -> Self {
         Self {
             threads: Threads { min: 2, max: 2 },
             pass,
             bytes_per_second: None,
+            manifest: None,
         }
     }
 }
@@ -117,6 +135,10 @@ pub struct CopyReport {
     pub extras: u64,
     /// Mounts met in the source, not entered.
     pub mounts: u64,
+    /// Bytes of unchanged files that were read because no manifest knew their hash.
+    pub bytes_hashed: u64,
+    /// BLAKE3 of the manifest, in hexadecimal, where one was written.
+    pub manifest: Option<String>,
 }
 
 /// What happens to an entry that the source does not have.
@@ -144,6 +166,9 @@ struct Mirror<'a> {
     same: Same,
     live: bool,
     limiter: Option<Limiter>,
+    keeper: Option<Keeper<'a>>,
+    /// Looked at before something is written; a restore takes what there is.
+    room: Option<Room>,
     /// Cleared once the file systems have refused.
     can_clone: AtomicBool,
     can_copy_range: AtomicBool,
@@ -169,22 +194,37 @@ impl Mirror<'_> {
         std::ffi::CString::new(name).unwrap_or_default()
     }
 
-    fn run(&self, threads: Threads, action: &'static str) -> Result<CopyReport, TreeError> {
+    /// The error of a write that failed for good: a full file system is told as such.
+    fn write_failed(&self, path: &[u8], error: Errno) -> TreeError {
+        match (error, &self.room) {
+            (Errno::NOSPC | Errno::DQUOT, Some(room)) => room.full(self.dst, path, 0),
+            (Errno::NOSPC | Errno::DQUOT, None) => space::full(self.dst, path, 0, 0),
+            _ => TreeError::io("write", path, error),
+        }
+    }
+
+    fn run(mut self, threads: Threads, action: &'static str) -> Result<CopyReport, TreeError> {
         let queue = Queue::new();
         queue.push([RelPath::from([])]);
         let mut found = Found::default();
-        for local in pool::run(self, &queue, threads)? {
+        for mut local in pool::run(&self, &queue, threads)? {
+            if let Some(keeper) = &self.keeper {
+                keeper.hand_on(&mut local.tally, false)?;
+            }
             found.merge(local);
         }
         self.sync_links(&mut found)?;
         self.finish_dirs(&mut found)?;
-        rustix::fs::syncfs(self.dst).map_err(|e| TreeError::io("sync", b"", e))?;
-        let problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        rustix::fs::syncfs(self.dst).map_err(|e| self.write_failed(b"", e))?;
+        let problems = std::mem::take(&mut self.problems)
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         if !problems.is_empty() {
-            return Err(TreeError::Entries {
-                action,
-                problems: problems.clone(),
-            });
+            return Err(TreeError::Entries { action, problems });
+        }
+        if let Some(keeper) = self.keeper {
+            keeper.hand_on(&mut found.tally, false)?;
+            found.report.manifest = Some(keeper.finish()?);
         }
         Ok(CopyReport {
             entries: found.report.entries + 1,
@@ -197,11 +237,12 @@ impl Mirror<'_> {
 /// holes. What `src` does not have (any more) is removed from `dst`. Synced when it returns.
 ///
 /// # Errors
-/// [`TreeError::Entries`], [`TreeError::Io`], [`TreeError::Cancelled`].
+/// [`TreeError::Entries`], [`TreeError::NoSpace`], [`TreeError::CopyDiffers`], [`TreeError::Io`],
+/// [`TreeError::Cancelled`].
 pub fn copy(
     src: &Root,
     dst: &Root,
-    options: &CopyOptions,
+    options: &CopyOptions<'_>,
     watch: &Watch<'_>,
 ) -> Result<CopyReport, TreeError> {
     let mirror = Mirror {
@@ -212,6 +253,11 @@ pub fn copy(
         same: Same::SinceCopied,
         live: options.pass == Pass::Live,
         limiter: options.bytes_per_second.map(Limiter::new),
+        keeper: match options.manifest {
+            Some(folder) => Some(Keeper::begin(folder, options.pass)?),
+            None => None,
+        },
+        room: Some(Room::of(dst)?),
         can_clone: AtomicBool::new(true),
         can_copy_range: AtomicBool::new(true),
         names: AtomicU64::new(0),
@@ -224,7 +270,7 @@ pub fn copy(
 /// not have is deleted: it is moved aside. Can be repeated, and taken up again after a kill.
 ///
 /// # Errors
-/// [`TreeError::Entries`], [`TreeError::Io`], [`TreeError::Cancelled`].
+/// [`TreeError::Entries`], [`TreeError::NoSpace`], [`TreeError::Io`], [`TreeError::Cancelled`].
 pub fn restore(
     copy: &Root,
     dst: &Root,
@@ -242,6 +288,8 @@ pub fn restore(
         },
         live: false,
         limiter: None,
+        keeper: None,
+        room: None,
         can_clone: AtomicBool::new(true),
         can_copy_range: AtomicBool::new(true),
         names: AtomicU64::new(0),

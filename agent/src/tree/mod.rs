@@ -20,10 +20,12 @@
 //! a pass of `chown -R` (changes the ctime of what is right already, keeps no record).
 
 mod attrs;
+mod bytes;
 mod compare;
 mod count;
 mod error;
 mod list;
+mod manifest;
 mod meta;
 mod mirror;
 mod owner;
@@ -37,6 +39,7 @@ mod space;
 pub use compare::{CompareOptions, CompareReport, compare};
 pub use count::{TreeStats, count};
 pub use error::{Problems, TreeError};
+pub use manifest::{MANIFEST_FORMAT, Manifest, ManifestFolder, ProveOptions, ProveReport, prove};
 pub use mirror::{CopyOptions, CopyReport, Pass, RestoreOptions, Trust, copy, restore};
 pub use owner::{
     LinkCheck, Owner, RestoreOwnersReport, TransferOptions, TransferReport, VerifyReport,

@@ -40,28 +40,40 @@ pub(super) fn scan(
     dir: &RelPath,
     scratch: &mut Scratch,
     meter: &Meter<'_>,
-    mut each: impl FnMut(BorrowedFd<'_>, &CStr, Seen<'_>) -> Result<(), TreeError>,
+    each: impl FnMut(BorrowedFd<'_>, &CStr, Seen<'_>) -> Result<(), TreeError>,
 ) -> Result<bool, TreeError> {
+    match root.open_dir(dir) {
+        Ok(fd) => scan_open(root, (dir, fd.as_fd()), scratch, meter, each).map(|()| true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(e) => Err(TreeError::io("open", dir, e)),
+    }
+}
+
+/// As [`scan`], of a directory that is open as `fd`.
+pub(super) fn scan_open(
+    root: &Root,
+    (dir, fd): (&RelPath, BorrowedFd<'_>),
+    scratch: &mut Scratch,
+    meter: &Meter<'_>,
+    mut each: impl FnMut(BorrowedFd<'_>, &CStr, Seen<'_>) -> Result<(), TreeError>,
+) -> Result<(), TreeError> {
     const BATCH: u64 = 1024;
-    let fd = match root.open_dir(dir) {
-        Ok(fd) => fd,
-        Err(Errno::NOENT) => return Ok(false),
-        Err(e) => return Err(TreeError::io("open", dir, e)),
-    };
-    scratch
-        .lister
-        .read(fd.as_fd(), &mut scratch.names)
-        .map_err(|e| TreeError::io("reading the directory", dir, e))?;
+    match scratch.lister.read(fd, &mut scratch.names) {
+        Ok(()) => {}
+        // Removed since it was opened: nothing is in it any more.
+        Err(Errno::NOENT) => scratch.names.clear(),
+        Err(e) => return Err(TreeError::io("reading the directory", dir, e)),
+    }
     let mut seen = 0;
     for name in scratch.names.iter() {
         if root.excludes(dir, name.to_bytes()) {
             continue;
         }
-        match Meta::at(&fd, name) {
-            Ok(meta) if meta.same_mount(root.meta()) => each(fd.as_fd(), name, Seen::Entry(&meta))?,
-            Ok(_) => each(fd.as_fd(), name, Seen::Mount)?,
+        match Meta::at(fd, name) {
+            Ok(meta) if meta.same_mount(root.meta()) => each(fd, name, Seen::Entry(&meta))?,
+            Ok(_) => each(fd, name, Seen::Mount)?,
             Err(Errno::NOENT) => {}
-            Err(e) => each(fd.as_fd(), name, Seen::Failed(e))?,
+            Err(e) => each(fd, name, Seen::Failed(e))?,
         }
         seen += 1;
         if seen == BATCH {
@@ -69,8 +81,7 @@ pub(super) fn scan(
             seen = 0;
         }
     }
-    meter.add(seen, 0)?;
-    Ok(true)
+    meter.add(seen, 0)
 }
 
 /// Whether an entry of this kind is given an owner. A device is not: who owns a device node owns

@@ -1,6 +1,8 @@
 //! How much room a file system has.
 
-use super::{Root, TreeError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Root, TreeError, error::show};
 
 /// Room on the file system of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,4 +34,75 @@ pub fn fs_space(root: &Root) -> Result<FsSpace, TreeError> {
         free_inodes: vfs.f_favail,
         fs_type: u64::try_from(fs.f_type).unwrap_or(0),
     })
+}
+
+/// Sees to it that a copy never takes the last room of a file system, which it may share with a
+/// running server.
+pub(super) struct Room {
+    reserve: u64,
+    /// Bytes written since the last look.
+    since: AtomicU64,
+}
+
+/// Bytes between two looks.
+const LOOK: u64 = 16 << 20;
+/// What a new file takes beside its content.
+pub(super) const PER_FILE: u64 = 4096;
+
+impl Room {
+    pub(super) fn of(root: &Root) -> Result<Self, TreeError> {
+        Ok(Self {
+            reserve: reserve(fs_space(root)?.total_bytes),
+            since: AtomicU64::new(LOOK),
+        })
+    }
+
+    /// Looks whether there is room, when that was not looked at for a while or `bytes` are many.
+    pub(super) fn take(&self, root: &Root, path: &[u8], bytes: u64) -> Result<(), TreeError> {
+        let since = self.since.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        if since < LOOK {
+            return Ok(());
+        }
+        self.since.store(0, Relaxed);
+        let space = fs_space(root)?;
+        let no_inode = space.total_inodes > 0 && space.free_inodes == 0;
+        if space.free_bytes >= self.reserve.saturating_add(bytes) && !no_inode {
+            return Ok(());
+        }
+        Err(self.full(root, path, bytes))
+    }
+
+    /// The error of a file system that is full, whether that was foreseen or met.
+    pub(super) fn full(&self, root: &Root, path: &[u8], bytes: u64) -> TreeError {
+        full(root, path, bytes, self.reserve)
+    }
+}
+
+/// As [`Room::full`], where nothing is kept free.
+pub(super) fn full(root: &Root, path: &[u8], needed: u64, reserve: u64) -> TreeError {
+    TreeError::NoSpace {
+        path: show(path),
+        needed,
+        free: fs_space(root).map_or(0, |space| space.free_bytes),
+        reserve,
+    }
+}
+
+/// A hundredth, at least 512 MiB and at most 16 GiB; but never more than a twentieth, which on a
+/// small file system is less than that.
+fn reserve(total: u64) -> u64 {
+    (total / 100).clamp(512 << 20, 16 << 30).min(total / 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reserve;
+
+    #[test]
+    fn the_reserve_fits_small_and_large_file_systems() {
+        assert_eq!(reserve(100 << 20), 5 << 20);
+        assert_eq!(reserve(20 << 30), 512 << 20);
+        assert_eq!(reserve(200 << 30), 2 << 30);
+        assert_eq!(reserve(100 << 40), 16 << 30);
+    }
 }

@@ -109,6 +109,7 @@ mod tests {
                 "heal-roles",
                 "dump-databases",
                 "copy-volume",
+                "prove-copy",
                 "stop-services",
                 "fence-server",
                 "stop-server",

@@ -2,8 +2,8 @@
 
 use std::{
     collections::HashSet,
-    ffi::CStr,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ffi::{CStr, CString},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use rustix::{
@@ -13,16 +13,18 @@ use rustix::{
 
 use super::{
     super::{
-        TreeError,
+        TreeError, attrs,
         error::{join, show_in},
         list::{Lister, Names},
+        manifest::{Entry, Page, Seen as Source, Tally, What, digest_of_attributes},
         meta::{Kind, Meta},
         pool::{Job, Queue},
         root::RelPath,
-        scan::{Scratch, Seen, scan},
+        scan::{Scratch, Seen, scan_open},
     },
     CopyReport, Mirror,
     content::Stop,
+    entry::{Before, older, same_look},
     links::LinkedName,
 };
 
@@ -33,7 +35,20 @@ pub(super) struct Found {
     lister: Lister,
     pub(super) report: CopyReport,
     pub(super) linked: Vec<LinkedName>,
-    pub(super) dirs: Vec<RelPath>,
+    /// Directories that more is put into at the end, and the root.
+    pub(super) dirs: Vec<Directory>,
+    /// What goes into the manifest.
+    pub(super) tally: Tally,
+    pub(super) buffer: Vec<u8>,
+    /// Something was put into the directory at hand, or taken out.
+    pub(super) touched: bool,
+}
+
+/// A directory of the source, as it was when it was listed.
+pub(super) struct Directory {
+    path: RelPath,
+    want: Meta,
+    attributes: Vec<(CString, Vec<u8>)>,
 }
 
 impl Found {
@@ -47,6 +62,7 @@ impl Found {
         sum.changed_meanwhile += part.changed_meanwhile;
         sum.extras += part.extras;
         sum.mounts += part.mounts;
+        sum.bytes_hashed += part.bytes_hashed;
         self.linked.extend(other.linked);
         self.dirs.extend(other.dirs);
     }
@@ -76,25 +92,38 @@ impl Job for Mirror<'_> {
                 return Ok(());
             }
         };
-        let mut before = Names::default();
+        let src = match self.src.open_dir(&path) {
+            Ok(fd) => fd,
+            // Gone, or something else has its name by now.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                return self.vanished_dir(&path, dst.as_fd(), found);
+            }
+            Err(e) => return Err(TreeError::io("open", &path, e)),
+        };
+        let stat = |fd: BorrowedFd<'_>| Meta::of(fd).map_err(|e| TreeError::io("stat", &path, e));
+        let (want, have) = (stat(src.as_fd())?, stat(dst.as_fd())?);
+        let mut page = self.keeper.as_ref().map(|keeper| keeper.page(&path));
+        let mut names = Names::default();
         found
             .lister
-            .read(dst.as_fd(), &mut before)
+            .read(dst.as_fd(), &mut names)
             .map_err(|e| TreeError::io("reading the directory", &path, e))?;
-        let mut scratch = std::mem::take(&mut found.scratch);
-        let mut alive: HashSet<Box<[u8]>> = HashSet::new();
-        let mut below = Vec::new();
-        let there = scan(
+        // What is left of these is what the source does not have.
+        let mut before: HashSet<&CStr> = names.iter().collect();
+        let (mut scratch, mut below) = (std::mem::take(&mut found.scratch), Vec::new());
+        let (linked, open) = (found.linked.len(), (&path, src.as_fd()));
+        found.touched = false;
+        scan_open(
             self.src,
-            &path,
+            open,
             &mut scratch,
             &self.meter,
             |src, name, seen| {
                 if self.dst.excludes(&path, name.to_bytes()) {
                     return Ok(());
                 }
-                alive.insert(name.to_bytes().into());
-                match seen {
+                let fresh = !before.contains(name);
+                let there = match seen {
                     Seen::Entry(meta) => {
                         found.report.entries += 1;
                         let pair = Pair {
@@ -102,73 +131,129 @@ impl Job for Mirror<'_> {
                             src,
                             dst: dst.as_fd(),
                         };
-                        self.entry(&pair, name, meta, found, &mut below)
+                        self.entry(&pair, name, (meta, fresh), &mut page, found, &mut below)?
                     }
                     Seen::Mount => {
                         found.report.mounts += 1;
-                        Ok(())
+                        true
                     }
-                    Seen::Failed(e) => self.entry_failed(&path, name, e),
+                    Seen::Failed(e) => {
+                        self.entry_failed(&path, name, e)?;
+                        true
+                    }
+                };
+                if there {
+                    before.remove(name);
                 }
+                Ok(())
             },
         )?;
         found.scratch = scratch;
-        if !there {
-            return self.vanished(&path, c"", found);
-        }
-        for name in before.iter() {
+        for name in before {
             let bytes = name.to_bytes();
-            let left_out = self.dst.excludes(&path, bytes) || self.src.excludes(&path, bytes);
-            if !left_out && !alive.contains(bytes) {
+            if !self.dst.excludes(&path, bytes) && !self.src.excludes(&path, bytes) {
                 self.put_away(&path, dst.as_fd(), name, found)?;
             }
         }
-        found.dirs.push(path);
+        let known = page.as_ref().and_then(|page| page.known_own(&want));
+        let same = !found.touched && same_look(&want, &have) && older(&want, &have);
+        let has_links = found.linked.len() > linked;
+        if known.is_none() || !same || has_links || path.is_empty() {
+            let attributes =
+                attrs::all_of_open(&src).map_err(|e| TreeError::io("listxattr", &path, e))?;
+            if let Some(page) = &mut page {
+                page.set_own(known.unwrap_or_else(|| of_directory(&want, &attributes)));
+            }
+            let directory = Directory {
+                path: path.clone(),
+                want,
+                attributes,
+            };
+            if has_links || path.is_empty() {
+                found.dirs.push(directory);
+            } else {
+                // All that lies directly in it is there, and what lies deeper is not its affair.
+                self.finish_dir(&directory, dst.as_fd(), found)?;
+            }
+        } else if let (Some(page), Some(known)) = (&mut page, known) {
+            page.set_own(known);
+        }
+        if let (Some(keeper), Some(page)) = (&self.keeper, page) {
+            keeper.put(page, &mut found.tally)?;
+        }
         queue.push(below);
         Ok(())
     }
 }
 
+/// What the manifest says of a directory.
+fn of_directory(want: &Meta, attributes: &[(CString, Vec<u8>)]) -> Entry {
+    Entry {
+        mode: want.mode,
+        owner: want.owner,
+        mtime: want.mtime,
+        attributes: digest_of_attributes(attributes),
+        source: Source::of(want),
+        what: What::Plain,
+    }
+}
+
 impl Mirror<'_> {
-    /// One entry of the source.
+    /// One entry of the source; false where it has vanished.
     fn entry(
         &self,
         pair: &Pair<'_>,
         name: &CStr,
-        meta: &Meta,
+        (meta, fresh): (&Meta, bool),
+        page: &mut Option<Page>,
         found: &mut Found,
         below: &mut Vec<RelPath>,
-    ) -> Result<(), TreeError> {
+    ) -> Result<bool, TreeError> {
+        let known = page.as_mut().and_then(|page| page.known(name, meta));
         if meta.is_linked() {
             found.linked.push(LinkedName {
                 inode: (meta.dev, meta.ino),
                 dir: pair.path.clone(),
                 name: name.into(),
+                known,
             });
-            return Ok(());
+            return Ok(true);
         }
-        let result = match meta.kind() {
-            Kind::Dir => self.dir_entry(pair, name, found).map(|()| {
-                below.push(join(pair.path, name.to_bytes()).into());
-            }),
-            _ => self.sync_entry(pair, name, meta, found),
+        let result = if meta.kind() == Kind::Dir {
+            self.dir_entry(pair, name, found).map(|()| None)
+        } else {
+            self.sync_entry(pair, name, meta, Before { fresh, known }, found)
         };
-        self.settle(pair.path, name, result, found)
+        let is_dir = meta.kind() == Kind::Dir;
+        match result {
+            Ok(entry) => {
+                if is_dir {
+                    below.push(join(pair.path, name.to_bytes()).into());
+                }
+                if let Some(page) = page
+                    && (is_dir || entry.is_some())
+                {
+                    page.add(name, entry);
+                }
+                Ok(true)
+            }
+            Err(stop) => self.settle(pair.path, name, Err(stop), found),
+        }
     }
 
-    /// Sorts what became of an entry into normal, a problem, or the end.
+    /// Sorts what became of an entry into normal, a problem, or the end; false where it vanished.
     pub(super) fn settle(
         &self,
         dir: &[u8],
         name: &CStr,
         result: Result<(), Stop>,
         found: &mut Found,
-    ) -> Result<(), TreeError> {
+    ) -> Result<bool, TreeError> {
         match result {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
             Err(Stop::Work(error)) => Err(error),
-            Err(Stop::Entry(Errno::NOENT)) => self.vanished(dir, name, found),
-            Err(Stop::Entry(error)) => self.entry_failed(dir, name, error),
+            Err(Stop::Entry(Errno::NOENT)) => self.vanished(dir, name, found).map(|()| false),
+            Err(Stop::Entry(error)) => self.entry_failed(dir, name, error).map(|()| true),
         }
     }
 
@@ -183,6 +268,36 @@ impl Mirror<'_> {
         Ok(())
     }
 
+    /// A directory vanished after its parent was listed: what remains of it is an empty one, which
+    /// the next pass removes. Its parent is finished, so it is left in its place.
+    fn vanished_dir(
+        &self,
+        path: &RelPath,
+        dst: BorrowedFd<'_>,
+        found: &mut Found,
+    ) -> Result<(), TreeError> {
+        self.vanished(path, c"", found)?;
+        if !self.live {
+            return Ok(());
+        }
+        let mut names = Names::default();
+        found
+            .lister
+            .read(dst, &mut names)
+            .map_err(|e| TreeError::io("reading the directory", path, e))?;
+        for name in names.iter() {
+            self.put_away(path, dst, name, found)?;
+        }
+        if let Some(keeper) = &self.keeper {
+            let look = || Ok((Meta::of(dst)?, attrs::all_of_open(dst)?));
+            let (meta, attributes) = look().map_err(|e: Errno| TreeError::io("stat", path, e))?;
+            let mut page = keeper.blank_page(path);
+            page.set_own(of_directory(&meta, &attributes));
+            keeper.put(page, &mut found.tally)?;
+        }
+        Ok(())
+    }
+
     /// Notes a problem; a full or broken file system ends the work, the rest would fail likewise.
     pub(super) fn entry_failed(
         &self,
@@ -191,7 +306,7 @@ impl Mirror<'_> {
         error: Errno,
     ) -> Result<(), TreeError> {
         if matches!(error, Errno::NOSPC | Errno::DQUOT | Errno::ROFS | Errno::IO) {
-            return Err(TreeError::io("write", &join(dir, name.to_bytes()), error));
+            return Err(self.write_failed(&join(dir, name.to_bytes()), error));
         }
         self.problem(|| format!("{}: {error}", show_in(dir, name.to_bytes())));
         Ok(())
@@ -206,27 +321,40 @@ impl Mirror<'_> {
             Err(Errno::NOENT) => {}
             Err(e) => return Err(e.into()),
         }
+        found.touched = true;
         Ok(mkdirat(pair.dst, name, Mode::RWXU)?)
     }
 
-    /// Gives all directories their owners, modes, extended attributes and times, the root last.
+    /// Finishes what was left for the end, the root last.
     pub(super) fn finish_dirs(&self, found: &mut Found) -> Result<(), TreeError> {
         let mut dirs = std::mem::take(&mut found.dirs);
-        dirs.sort_by(|a, b| b.cmp(a));
-        for path in dirs {
-            let both = || -> Result<(OwnedFd, OwnedFd), Errno> {
-                Ok((self.src.open_dir(&path)?, self.dst.open_dir(&path)?))
-            };
-            let result = both().and_then(|(src, dst)| {
-                let (want, have) = (Meta::of(&src)?, Meta::of(&dst)?);
-                self.sync_attributes(src.as_fd(), dst.as_fd(), &want, &have)
-            });
-            match result {
-                Ok(true) => found.report.attributes_set += 1,
-                Ok(false) => {}
-                Err(e) => self.settle(&path, c"", Err(Stop::Entry(e)), found)?,
+        dirs.sort_by(|a, b| b.path.cmp(&a.path));
+        for directory in dirs {
+            match self.dst.open_dir(&directory.path) {
+                Ok(dst) => self.finish_dir(&directory, dst.as_fd(), found)?,
+                Err(e) => self.entry_failed(&directory.path, c"", e)?,
             }
         }
         Ok(())
+    }
+
+    /// Gives a directory its owner, mode, extended attributes and times.
+    fn finish_dir(
+        &self,
+        directory: &Directory,
+        dst: BorrowedFd<'_>,
+        found: &mut Found,
+    ) -> Result<(), TreeError> {
+        let set = || {
+            let have = Meta::of(dst)?;
+            self.sync_attributes(&directory.attributes, dst, &directory.want, &have)
+        };
+        match set() {
+            Ok(set) => {
+                found.report.attributes_set += u64::from(set);
+                Ok(())
+            }
+            Err(e) => self.entry_failed(&directory.path, c"", e),
+        }
     }
 }

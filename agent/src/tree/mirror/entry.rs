@@ -1,26 +1,28 @@
 //! One entry that is no directory: left, given other attributes, or made anew and renamed into place.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::{Duration, SystemTime},
 };
 
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, mknodat, openat, readlinkat,
-        renameat, symlinkat, unlinkat, utimensat,
+        AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, fchmod, fchown, futimens,
+        mknodat, openat, readlinkat, renameat, symlinkat, unlinkat, utimensat,
     },
     io::Errno,
 };
 
 use super::{
     super::{
-        attrs,
+        TreeError, attrs,
+        error::{join, show},
+        manifest::{Digest, Entry, Seen, What, digest_of_attributes},
         meta::{Kind, Meta, Stamp},
     },
     Mirror, Same,
-    content::{Stop, same_bytes},
+    content::{Flow, Stop, hash_of, same_bytes},
     dir::{Found, Pair},
 };
 
@@ -30,16 +32,32 @@ const RACY: Duration = Duration::from_millis(100);
 /// The mtime of a copy that is known to be stale: no file has it, so the next pass copies again.
 const STALE: Stamp = Stamp { sec: -1, nsec: 0 };
 
+/// What is known of an entry before it is looked at on the other side.
+pub(super) struct Before {
+    /// The destination has no such name.
+    pub(super) fresh: bool,
+    /// What an earlier manifest says, where that still describes the source.
+    pub(super) known: Option<Entry>,
+}
+
+type Attributes = Vec<(CString, Vec<u8>)>;
+
 impl Mirror<'_> {
-    /// Makes `name` in the destination what it is in the source.
+    /// Makes `name` in the destination what it is in the source. Returns what the manifest says of
+    /// it, where there is one.
     pub(super) fn sync_entry(
         &self,
         pair: &Pair<'_>,
         name: &CStr,
         want: &Meta,
+        Before { fresh, known }: Before,
         found: &mut Found,
-    ) -> Result<(), Stop> {
-        let have = match Meta::at(pair.dst, name) {
+    ) -> Result<Option<Entry>, Stop> {
+        let have = match fresh {
+            true => Err(Errno::NOENT),
+            false => Meta::at(pair.dst, name),
+        };
+        let have = match have {
             Ok(have) if !have.same_mount(self.dst.meta()) => return Err(Errno::XDEV.into()),
             Ok(have) if have.kind() == want.kind() => Some(have),
             Ok(_) => {
@@ -49,22 +67,56 @@ impl Mirror<'_> {
             Err(Errno::NOENT) => None,
             Err(e) => return Err(e.into()),
         };
-        if let Some(have) = have
-            && self.is_same(pair, name, want, &have)?
-        {
-            if self.same == Same::SinceCopied && older(want, &have) && same_look(want, &have) {
-                return Ok(());
+        if let Some(have) = &have {
+            let untouched =
+                self.same == Same::SinceCopied && older(want, have) && same_look(want, have);
+            if untouched && known.is_some() && want.size == have.size && want.nlink == have.nlink {
+                return Ok(known);
             }
-            let src = attrs::open_path(pair.src, name)?;
-            let dst = attrs::open_path(pair.dst, name)?;
-            let set = self.sync_attributes(src.as_fd(), dst.as_fd(), want, &have)?;
-            found.report.attributes_set += u64::from(set);
-            return Ok(());
+            if self.is_same(pair, name, want, have)? {
+                if untouched && self.keeper.is_none() {
+                    return Ok(None);
+                }
+                return self.describe(pair, name, (want, have), known, found);
+            }
         }
         match want.kind() {
-            Kind::File => self.copy_file(pair, name, found),
-            _ => self.copy_node(pair, name, want),
+            Kind::File => self.copy_file(pair, name, have.is_none(), found),
+            _ => self.copy_node(pair, name, want, found),
         }
+    }
+
+    /// Sees to the attributes of an entry whose content is right, and says what it is.
+    fn describe(
+        &self,
+        pair: &Pair<'_>,
+        name: &CStr,
+        (want, have): (&Meta, &Meta),
+        known: Option<Entry>,
+        found: &mut Found,
+    ) -> Result<Option<Entry>, Stop> {
+        let (src, dst) = (
+            attrs::open_path(pair.src, name)?,
+            attrs::open_path(pair.dst, name)?,
+        );
+        let attributes = attrs::all(&src)?;
+        let set = self.sync_attributes(&attributes, dst.as_fd(), want, have)?;
+        found.report.attributes_set += u64::from(set);
+        if self.keeper.is_none() || known.is_some() {
+            return Ok(known);
+        }
+        if want.kind() != Kind::File {
+            return Ok(Some(node(want, pair.src, name, &attributes)?));
+        }
+        let src = open_source(pair.src, name)?;
+        let digest = self.hash_known_file(src.as_fd(), want.size, &mut found.buffer)?;
+        let after = Meta::of(&src)?;
+        if !after.same_inode(want) || (after.size, after.ctime) != (want.size, want.ctime) {
+            // It was unchanged up to now: what was hashed is not what was copied.
+            return self.copy_file(pair, name, false, found);
+        }
+        found.report.bytes_hashed += want.size;
+        Ok(Some(file(want, want.size, digest, &attributes)))
     }
 
     /// Whether the content (or target, or device) is the same.
@@ -102,56 +154,131 @@ impl Mirror<'_> {
         }
     }
 
-    fn copy_file(&self, pair: &Pair<'_>, name: &CStr, found: &mut Found) -> Result<(), Stop> {
+    fn copy_file(
+        &self,
+        pair: &Pair<'_>,
+        name: &CStr,
+        fresh: bool,
+        found: &mut Found,
+    ) -> Result<Option<Entry>, Stop> {
         let src = open_source(pair.src, name)?;
         let before = Meta::of(&src)?;
         if before.kind() != Kind::File {
             return Err(Errno::NOENT.into()); // replaced meanwhile: as good as gone
         }
-        let temporary = self.temporary();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let dst = openat(pair.dst, &temporary, flags, Mode::RUSR | Mode::WUSR)?;
+        found.touched = true;
+        // A new name needs no rename: until the file is finished its mtime is that of the copying,
+        // and the next pass copies it again.
+        let temporary = (!fresh).then(|| self.temporary());
+        let target = temporary.as_deref().unwrap_or(name);
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let dst = openat(pair.dst, target, flags, Mode::RUSR | Mode::WUSR)?;
         let result = self
-            .fill_file(&src, &dst, &before)
-            .and_then(|(bytes, stale)| {
-                if stale && !self.live {
+            .fill_file((pair.path, name), &src, &dst, &before, found)
+            .and_then(|filled| {
+                if filled.stale && !self.live {
                     // Seldom enough to be worth its own sentence: ESTALE says what happened.
                     return Err(Errno::STALE.into());
                 }
-                renameat(pair.dst, &temporary, pair.dst, name)?;
+                if temporary.is_some() {
+                    renameat(pair.dst, target, pair.dst, name)?;
+                }
                 found.report.files_copied += 1;
-                found.report.bytes_copied += bytes;
-                found.report.changed_meanwhile += u64::from(stale);
-                Ok(())
+                found.report.bytes_copied += filled.bytes;
+                found.report.changed_meanwhile += u64::from(filled.stale);
+                Ok(filled.entry)
             });
         if result.is_err() {
-            // Best effort: a leftover is removed by the next pass as an entry the source has not.
-            let _ = unlinkat(pair.dst, &temporary, AtFlags::empty());
+            // Best effort: a leftover is not what the source has, and the next pass sees to it.
+            let _ = unlinkat(pair.dst, target, AtFlags::empty());
         }
         result
     }
 
     /// Content and attributes; says whether the source changed (or may have) meanwhile.
-    fn fill_file(&self, src: &OwnedFd, dst: &OwnedFd, before: &Meta) -> Result<(u64, bool), Stop> {
-        let bytes = self.copy_content(src.as_fd(), dst.as_fd(), before.size)?;
+    fn fill_file(
+        &self,
+        (dir, name): (&[u8], &CStr),
+        src: &OwnedFd,
+        dst: &OwnedFd,
+        before: &Meta,
+        found: &mut Found,
+    ) -> Result<Filled, Stop> {
+        let mut hasher = self.keeper.is_some().then(blake3::Hasher::new);
+        let path = join(dir, name.to_bytes());
+        let mut flow = Flow {
+            from: src.as_fd(),
+            to: dst.as_fd(),
+            path: &path,
+            buffer: &mut found.buffer,
+            hasher: hasher.as_mut(),
+        };
+        let bytes = self.copy_content(&mut flow, before)?;
         let after = Meta::of(src)?;
         let changed =
             (after.size, after.mtime, after.ctime) != (before.size, before.mtime, before.ctime);
         let stale = changed || (self.live && is_recent(before));
-        attrs::set_owner(dst, before.owner)?;
-        attrs::set_mode(dst, before.bits())?;
-        attrs::replace_all(dst, &attrs::all(src)?)?;
-        let mtime = if stale && self.live {
-            STALE
-        } else {
-            before.mtime
+        fchown(
+            dst,
+            Some(before.owner.to_uid()),
+            Some(before.owner.to_gid()),
+        )?;
+        fchmod(dst, Mode::from_raw_mode(before.bits().into()))?;
+        let attributes = attrs::all_of_open(src)?;
+        attrs::replace_all(dst, &attributes)?;
+        let mut look = *before;
+        if stale && self.live {
+            look.mtime = STALE;
+        }
+        futimens(dst, &times(before.atime, look.mtime))?;
+        let Some(hasher) = hasher else {
+            let entry = None;
+            return Ok(Filled {
+                bytes,
+                stale,
+                entry,
+            });
         };
-        set_times(dst.as_fd(), before.atime, mtime)?;
-        Ok((bytes, stale))
+        let digest = hasher.finalize().into();
+        if !self.live && !stale {
+            self.read_back(&path, dst, (before, digest), &mut found.buffer)?;
+        }
+        Ok(Filled {
+            bytes,
+            stale,
+            entry: Some(file(&look, before.size, digest, &attributes)),
+        })
+    }
+
+    /// The proof of what the final pass wrote: nobody looks at it again before it may be needed.
+    fn read_back(
+        &self,
+        path: &[u8],
+        dst: &OwnedFd,
+        (want, digest): (&Meta, Digest),
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Stop> {
+        let have = Meta::of(dst)?;
+        let what = if !same_look(want, &have) || want.size != have.size {
+            "owner, mode, size or time"
+        } else if hash_of(dst.as_fd(), have.size, buffer, &mut |_| Ok(()))? != digest {
+            "content"
+        } else {
+            return Ok(());
+        };
+        let path = show(path);
+        Err(Stop::Work(TreeError::CopyDiffers { path, what }))
     }
 
     /// A symbolic link, fifo, socket or device.
-    fn copy_node(&self, pair: &Pair<'_>, name: &CStr, want: &Meta) -> Result<(), Stop> {
+    fn copy_node(
+        &self,
+        pair: &Pair<'_>,
+        name: &CStr,
+        want: &Meta,
+        found: &mut Found,
+    ) -> Result<Option<Entry>, Stop> {
+        found.touched = true;
         let temporary = self.temporary();
         let mode = Mode::from_raw_mode(want.bits().into());
         if want.kind() == Kind::Symlink {
@@ -161,12 +288,17 @@ impl Mirror<'_> {
             let file_type = FileType::from_raw_mode(want.mode.into());
             mknodat(pair.dst, &temporary, file_type, mode, want.rdev)?;
         }
-        let fill = || -> Result<(), Errno> {
+        let fill = || -> Result<Option<Entry>, Errno> {
             let src = attrs::open_path(pair.src, name)?;
             let dst = attrs::open_path(pair.dst, &temporary)?;
             let have = Meta::of(&dst)?;
-            self.sync_attributes(src.as_fd(), dst.as_fd(), want, &have)?;
-            renameat(pair.dst, &temporary, pair.dst, name)
+            let attributes = attrs::all(&src)?;
+            self.sync_attributes(&attributes, dst.as_fd(), want, &have)?;
+            renameat(pair.dst, &temporary, pair.dst, name)?;
+            match &self.keeper {
+                Some(_) => node(want, pair.src, name, &attributes).map(Some),
+                None => Ok(None),
+            }
         };
         fill().map_err(|e| {
             let _ = unlinkat(pair.dst, &temporary, AtFlags::empty());
@@ -174,11 +306,11 @@ impl Mirror<'_> {
         })
     }
 
-    /// Owner, mode, extended attributes and times of an inode that is open on both sides; returns
+    /// Owner, mode, extended attributes and times of the inode that is open as `dst`; returns
     /// whether anything had to be set.
     pub(super) fn sync_attributes(
         &self,
-        src: BorrowedFd<'_>,
+        attributes: &Attributes,
         dst: BorrowedFd<'_>,
         want: &Meta,
         have: &Meta,
@@ -195,9 +327,8 @@ impl Mirror<'_> {
             attrs::set_mode(dst, want.bits())?;
             set = true;
         }
-        let attributes = attrs::all(src)?;
-        if attributes != attrs::all(dst)? {
-            attrs::replace_all(dst, &attributes)?;
+        if *attributes != attrs::all(dst)? {
+            attrs::replace_all(dst, attributes)?;
             set = true;
         }
         if want.mtime != have.mtime {
@@ -208,13 +339,60 @@ impl Mirror<'_> {
     }
 }
 
+/// What became of a file's copy.
+struct Filled {
+    bytes: u64,
+    stale: bool,
+    entry: Option<Entry>,
+}
+
+/// What the manifest says of a file; `look` is the copy's, `size` what was copied.
+fn file(look: &Meta, size: u64, digest: Digest, attributes: &Attributes) -> Entry {
+    let linked = (look.nlink > 1).then_some((look.dev, look.nlink));
+    entry_of(
+        look,
+        attributes,
+        What::File {
+            size,
+            digest,
+            linked,
+        },
+    )
+}
+
+/// What the manifest says of anything that is neither file nor directory.
+fn node(
+    look: &Meta,
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    attributes: &Attributes,
+) -> Result<Entry, Errno> {
+    let what = match look.kind() {
+        Kind::Symlink => What::Symlink(readlinkat(dir, name, Vec::new())?.to_bytes().into()),
+        Kind::Device => What::Device(look.rdev),
+        _ => What::Plain,
+    };
+    Ok(entry_of(look, attributes, what))
+}
+
+fn entry_of(look: &Meta, attributes: &Attributes, what: What) -> Entry {
+    Entry {
+        mode: look.mode,
+        owner: look.owner,
+        mtime: look.mtime,
+        attributes: digest_of_attributes(attributes),
+        source: Seen::of(look),
+        what,
+    }
+}
+
 /// The source has not changed since the copy was finished.
-fn older(src: &Meta, copy: &Meta) -> bool {
+pub(super) fn older(src: &Meta, copy: &Meta) -> bool {
     src.ctime < copy.ctime
 }
 
 /// Same owner, mode and mtime.
-fn same_look(a: &Meta, b: &Meta) -> bool {
+pub(super) fn same_look(a: &Meta, b: &Meta) -> bool {
     (a.owner, a.mode, a.mtime) == (b.owner, b.mode, b.mtime)
 }
 
@@ -229,15 +407,19 @@ fn is_recent(meta: &Meta) -> bool {
         .is_ok_and(|age| age < RACY)
 }
 
-fn set_times(fd: BorrowedFd<'_>, atime: Stamp, mtime: Stamp) -> Result<(), Errno> {
+fn times(atime: Stamp, mtime: Stamp) -> Timestamps {
     let spec = |s: Stamp| Timespec {
         tv_sec: s.sec,
         tv_nsec: s.nsec.into(),
     };
-    let times = Timestamps {
+    Timestamps {
         last_access: spec(atime),
         last_modification: spec(mtime),
-    };
+    }
+}
+
+fn set_times(fd: BorrowedFd<'_>, atime: Stamp, mtime: Stamp) -> Result<(), Errno> {
+    let times = times(atime, mtime);
     match utimensat(fd, c"", &times, AtFlags::EMPTY_PATH) {
         // Before 5.8 the kernel takes no flag here; the descriptor's own link does as well.
         Err(Errno::INVAL) => utimensat(CWD, attrs::link(fd), &times, AtFlags::empty()),

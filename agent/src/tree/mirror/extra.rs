@@ -30,6 +30,7 @@ impl Mirror<'_> {
         name: &CStr,
         found: &mut Found,
     ) -> Result<(), TreeError> {
+        found.touched = true;
         let ours = name.to_bytes().starts_with(b".ferry~");
         let result = match self.extra {
             Extra::Aside(_) if ours => unlinkat(dst, name, AtFlags::empty()),

@@ -1,6 +1,6 @@
 //! Files with several names: copied once, then linked, so that the copy shares what the source shares.
 
-use std::{ffi::CStr, os::fd::AsFd};
+use std::{ffi::CStr, mem, os::fd::AsFd};
 
 use rustix::{
     fs::{AtFlags, linkat, renameat, unlinkat},
@@ -8,10 +8,11 @@ use rustix::{
 };
 
 use super::{
-    super::{TreeError, meta::Meta, root::RelPath},
+    super::{TreeError, manifest::Entry, meta::Meta, root::RelPath},
     Mirror,
     content::Stop,
     dir::{Found, Pair},
+    entry::Before,
 };
 
 /// One name of a file that has several.
@@ -19,30 +20,62 @@ pub(super) struct LinkedName {
     pub(super) inode: (u64, u64),
     pub(super) dir: RelPath,
     pub(super) name: Box<CStr>,
+    /// What an earlier manifest says of it.
+    pub(super) known: Option<Entry>,
 }
 
 impl Mirror<'_> {
     /// Copies the first name of each such file and links the others to it.
     pub(super) fn sync_links(&self, found: &mut Found) -> Result<(), TreeError> {
-        let mut names = std::mem::take(&mut found.linked);
+        let mut names = mem::take(&mut found.linked);
         names.sort_by(|a, b| (a.inode, &a.dir, &a.name).cmp(&(b.inode, &b.dir, &b.name)));
-        for group in names.chunk_by(|a, b| a.inode == b.inode) {
-            let (first, others) = (&group[0], &group[1..]);
-            let result = self.sync_first(first, found);
-            let failed = result.is_err();
-            self.settle(&first.dir, &first.name, result, found)?;
-            if failed {
+        let mut written = Vec::new();
+        for group in names.chunk_by_mut(|a, b| a.inode == b.inode) {
+            let Some((first, others)) = group.split_first_mut() else {
                 continue;
-            }
-            for other in others {
+            };
+            let entry = match self.sync_first(first, found) {
+                Ok(entry) => entry,
+                Err(stop) => {
+                    self.settle(&first.dir, &first.name, Err(stop), found)?;
+                    continue;
+                }
+            };
+            for other in &*others {
                 let result = self.link(first, other, found);
-                self.settle(&other.dir, &other.name, result, found)?;
+                let there = self.settle(&other.dir, &other.name, result, found)?;
+                if let Some(entry) = entry.as_ref().filter(|_| there) {
+                    written.push((other.dir.clone(), other.name.clone(), entry.clone()));
+                }
             }
+            if let Some(entry) = entry {
+                written.push((first.dir.clone(), first.name.clone(), entry));
+            }
+        }
+        self.write_down(written, found)
+    }
+
+    /// Adds to the manifest what was not there when the other files of its directory were.
+    fn write_down(
+        &self,
+        mut written: Vec<(RelPath, Box<CStr>, Entry)>,
+        found: &mut Found,
+    ) -> Result<(), TreeError> {
+        let Some(keeper) = &self.keeper else {
+            return Ok(());
+        };
+        written.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        for group in written.chunk_by(|a, b| a.0 == b.0) {
+            let mut page = keeper.blank_page(&group[0].0);
+            for (_, name, entry) in group {
+                page.add(name, Some(entry.clone()));
+            }
+            keeper.put(page, &mut found.tally)?;
         }
         Ok(())
     }
 
-    fn sync_first(&self, first: &LinkedName, found: &mut Found) -> Result<(), Stop> {
+    fn sync_first(&self, first: &mut LinkedName, found: &mut Found) -> Result<Option<Entry>, Stop> {
         self.meter.add(0, 0)?;
         let (src, dst) = (
             self.src.open_dir(&first.dir)?,
@@ -54,7 +87,12 @@ impl Mirror<'_> {
             dst: dst.as_fd(),
         };
         let meta = Meta::at(&src, &first.name)?;
-        self.sync_entry(&pair, &first.name, &meta, found)
+        let known = first.known.take().filter(|known| known.describes(&meta));
+        let before = Before {
+            fresh: false,
+            known,
+        };
+        self.sync_entry(&pair, &first.name, &meta, before, found)
     }
 
     /// Makes `other` a name of what `first` is a name of.

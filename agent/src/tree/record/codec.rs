@@ -1,6 +1,12 @@
 //! What a frame says, as bytes. Numbers are LEB128; runs of equal owner and mode are one item.
 
-use super::super::{Owner, list::Names, meta::Kind, root::RelPath};
+use super::super::{
+    Owner,
+    bytes::{put, put_bytes, take, take_bytes, take32},
+    list::Names,
+    meta::Kind,
+    root::RelPath,
+};
 
 /// What one entry was before the change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,46 +112,6 @@ impl Frame {
         };
         rest.is_empty().then_some(frame)
     }
-}
-
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    loop {
-        let low = u8::try_from(number & 0x7f).unwrap_or(0);
-        number >>= 7;
-        if number == 0 {
-            return out.push(low);
-        }
-        out.push(low | 0x80);
-    }
-}
-
-fn take(rest: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, after) = rest.split_first()?;
-        *rest = after;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-fn take32(rest: &mut &[u8]) -> Option<u32> {
-    take(rest)?.try_into().ok()
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put(out, u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-    out.extend_from_slice(bytes);
-}
-
-fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let len = usize::try_from(take(rest)?).ok()?;
-    let (bytes, after) = rest.split_at_checked(len)?;
-    *rest = after;
-    Some(bytes)
 }
 
 fn put_run(out: &mut Vec<u8>, item: &Item, count: usize) {

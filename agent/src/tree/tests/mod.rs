@@ -5,6 +5,7 @@ mod count;
 mod killed;
 mod odd;
 mod owning;
+mod proving;
 mod recording;
 
 use std::{

@@ -163,6 +163,13 @@ impl<'a> Ground<'a> {
                 bytes(data.backup_free_bytes)
             )),
         );
+        // A copy that cannot be trusted ends the run here, before anything has changed.
+        steps.push(step(
+            Place::Volume,
+            "prove the copy against its manifest",
+            estimate::prove(data.bytes, data.entries),
+            Kind::ProveCopy(v1::ProveCopy::default()),
+        ));
         steps
     }
 

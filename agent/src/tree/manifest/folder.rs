@@ -1,0 +1,127 @@
+//! Where manifests lie: beside the copy, never in it.
+
+use std::{fs::File, os::fd::OwnedFd, path::Path};
+
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, fsync, openat, renameat, unlinkat},
+    io::Errno,
+};
+
+use super::{
+    super::{Pass, TreeError, root::DIR},
+    Manifest,
+    file::failed,
+};
+
+/// A folder with the manifests of both passes.
+#[derive(Debug)]
+pub struct ManifestFolder {
+    fd: OwnedFd,
+    path: String,
+}
+
+/// What a killed pass left, taken for what it is worth.
+const CUT: &str = "manifest.cut";
+
+fn name(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Live => "manifest.live",
+        Pass::Final => "manifest",
+    }
+}
+
+fn unfinished(pass: Pass) -> &'static str {
+    match pass {
+        Pass::Live => "manifest.live.new",
+        Pass::Final => "manifest.new",
+    }
+}
+
+impl ManifestFolder {
+    /// Opens the folder `path`, which must lie outside the copied tree.
+    ///
+    /// # Errors
+    /// [`TreeError::Open`].
+    pub fn open(path: &Path) -> Result<Self, TreeError> {
+        let shown = path.display().to_string();
+        match openat(CWD, path, DIR, Mode::empty()) {
+            Ok(fd) => Ok(Self { fd, path: shown }),
+            Err(error) => Err(TreeError::Open {
+                path: shown,
+                source: error.into(),
+            }),
+        }
+    }
+
+    /// Opens the whole manifest of a pass.
+    ///
+    /// # Errors
+    /// [`TreeError::ManifestMissing`], and as [`Manifest::open`].
+    pub fn read(&self, pass: Pass) -> Result<Manifest, TreeError> {
+        match self.file(name(pass), OFlags::RDONLY) {
+            Ok(file) => Manifest::open(file),
+            Err(Errno::NOENT) => Err(TreeError::ManifestMissing {
+                path: format!("{}/{}", self.path, name(pass)),
+            }),
+            Err(error) => Err(failed("open", error.into())),
+        }
+    }
+
+    /// Everything that earlier passes wrote, the best first; what cannot be read is left out,
+    /// because it only saves work.
+    pub(super) fn known(&self) -> Vec<Manifest> {
+        let names = [name(Pass::Final), name(Pass::Live), CUT];
+        let open = |name| {
+            let file = self.file(name, OFlags::RDONLY).ok()?;
+            Manifest::salvage(file).ok()
+        };
+        names.into_iter().filter_map(open).collect()
+    }
+
+    /// An empty file for the manifest of a pass that begins. What a killed pass left is kept for
+    /// [`ManifestFolder::known`], unless an earlier one left more.
+    pub(super) fn begin(&self, pass: Pass) -> Result<File, TreeError> {
+        for left in [unfinished(Pass::Live), unfinished(Pass::Final)] {
+            if self.size(left) > self.size(CUT) {
+                renameat(&self.fd, left, &self.fd, CUT).map_err(|e| failed("rename", e.into()))?;
+            } else {
+                self.remove(left)?;
+            }
+        }
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        self.file(unfinished(pass), flags)
+            .map_err(|e| failed("create", e.into()))
+    }
+
+    /// Gives a manifest that is whole and on disk its name, and removes what it outdates.
+    pub(super) fn complete(&self, pass: Pass) -> Result<(), TreeError> {
+        let io = |error: Errno| failed("rename", error.into());
+        renameat(&self.fd, unfinished(pass), &self.fd, name(pass)).map_err(io)?;
+        // The copy has moved on: the manifest of the other pass does not describe it any more.
+        self.remove(name(match pass {
+            Pass::Live => Pass::Final,
+            Pass::Final => Pass::Live,
+        }))?;
+        self.remove(CUT)?;
+        fsync(&self.fd).map_err(|e| failed("sync", e.into()))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), TreeError> {
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed("removal", error.into())),
+        }
+    }
+
+    /// Bytes in a file; zero where there is none.
+    fn size(&self, name: &str) -> u64 {
+        let file = self.file(name, OFlags::RDONLY).ok();
+        file.and_then(|file| file.metadata().ok())
+            .map_or(0, |meta| meta.len())
+    }
+
+    fn file(&self, name: &str, flags: OFlags) -> Result<File, Errno> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+    }
+}
