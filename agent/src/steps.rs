@@ -48,6 +48,7 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
         Some(Kind::CaptureBaseline(_)) => Box::new(container::CaptureBaseline),
         Some(Kind::HealRoles(it)) => Box::new(container::HealRoles(it)),
         Some(Kind::DumpDatabases(it)) => Box::new(container::DumpDatabases(it)),
+        Some(Kind::ProveDumps(it)) => Box::new(container::ProveDumps(it)),
         Some(Kind::StopServices(_)) => Box::new(container::StopServices),
         Some(Kind::WaitUntilReady(it)) => Box::new(container::WaitUntilReady(it)),
         Some(Kind::MigrateApiKeys(_)) => Box::new(container::MigrateApiKeys),

@@ -61,6 +61,7 @@ impl Action {
             Some(Kind::CaptureBaseline(_)) => "capture-baseline",
             Some(Kind::HealRoles(_)) => "heal-roles",
             Some(Kind::DumpDatabases(_)) => "dump-databases",
+            Some(Kind::ProveDumps(_)) => "prove-dumps",
             Some(Kind::CopyVolume(_)) => "copy-volume",
             Some(Kind::StopServices(_)) => "stop-services",
             Some(Kind::FenceServer(_)) => "fence-server",

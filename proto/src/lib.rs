@@ -7,10 +7,12 @@
 mod digest;
 mod failure;
 mod labels;
+mod room;
 mod status;
 
 pub use digest::{PlanError, seal, verify};
 pub use failure::{CODE_KEY, HINT_KEY, failure_from_status, failure_to_status};
+pub use room::proof_bytes;
 pub use status::{IllegalTransition, StatusEvent, next_status};
 
 /// The generated types of the `ferry.v1` API, with their canonical JSON.

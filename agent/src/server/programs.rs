@@ -21,6 +21,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+mod talk;
+
+pub(crate) use talk::Talk;
+
 use super::users::own_uid;
 use super::{Result, ServerError, ServerRoot};
 
@@ -60,7 +64,12 @@ pub(crate) struct Surroundings {
     pub(crate) bin_dir: PathBuf,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// Whether the server goes before: its programs get the processor first.
+    pub(crate) gentle: bool,
 }
+
+/// The priority of a gentle program: half of what there is to give away.
+const GENTLE: i32 = 10;
 
 /// One start of a program.
 pub(crate) struct Launch {
@@ -148,6 +157,7 @@ impl Surroundings {
         };
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         let change_user = own_uid() != self.uid;
+        let gentle = self.gentle;
         let mut command = Command::new(&path);
         command
             .args(&launch.args)
@@ -170,6 +180,9 @@ impl Surroundings {
                 nix::unistd::chroot(root.as_c_str())?;
             }
             nix::unistd::chdir(c"/")?;
+            if gentle {
+                rustix::process::setpriority_process(None, GENTLE)?;
+            }
             if change_user {
                 nix::unistd::setgroups(&[])?;
                 nix::unistd::setgid(gid)?;
@@ -276,6 +289,7 @@ mod tests {
             bin_dir: "/usr/bin".into(),
             uid: 0,
             gid: 0,
+            gentle: false,
         };
         let launch = Launch {
             program: Program::Psql,

@@ -4,6 +4,7 @@ mod baseline;
 mod dump_databases;
 mod heal_roles;
 mod migrate_api_keys;
+mod prove_dumps;
 mod stop_services;
 mod wait_until_ready;
 
@@ -11,6 +12,7 @@ pub(super) use baseline::{CaptureBaseline, CompareBaseline};
 pub(super) use dump_databases::DumpDatabases;
 pub(super) use heal_roles::HealRoles;
 pub(super) use migrate_api_keys::MigrateApiKeys;
+pub(super) use prove_dumps::ProveDumps;
 pub(super) use stop_services::StopServices;
 pub(super) use wait_until_ready::WaitUntilReady;
 

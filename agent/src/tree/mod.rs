@@ -32,6 +32,7 @@ mod owner;
 mod pool;
 mod progress;
 mod record;
+mod remove;
 mod root;
 mod scan;
 mod space;
@@ -48,6 +49,7 @@ pub use owner::{
 pub use pool::Threads;
 pub use progress::{CancelFlag, Done, Progress, Quiet, Watch};
 pub use record::{RECORD_FORMAT, RecordReader, RecordWriter};
+pub use remove::remove;
 pub use root::{Root, STATE_FOLDER};
 pub use space::{FsSpace, fs_space};
 

@@ -1,5 +1,9 @@
 //! Dumping a database, and proving that the dump can be read.
+//!
+//! The rows are counted in the very snapshot that is dumped: the server goes on writing meanwhile, and a count of any
+//! other moment would prove nothing.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU8;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -31,6 +35,17 @@ pub struct DumpRequest {
     pub jobs: NonZeroU8,
 }
 
+/// A dump that was made.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Dump {
+    /// Its files.
+    pub manifest: Manifest,
+    /// The rows of every ordinary table in it, as [`Postgres::table_rows`] names them.
+    pub rows: BTreeMap<String, u64>,
+    /// The size of the database when it was dumped, in bytes, with its indexes.
+    pub database_size: u64,
+}
+
 /// How far a dump is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DumpProgress {
@@ -41,7 +56,8 @@ pub struct DumpProgress {
 }
 
 impl Postgres {
-    /// Dumps a database into a new folder, has `pg_restore` read the archive's contents, and hashes its files.
+    /// Dumps a database into a new folder, has `pg_restore` read the archive's contents, hashes its files, and counts
+    /// the rows of its tables as they are in the dump.
     ///
     /// The folder belongs to the database's user. After a failure the folder stays, with what was written: removing is
     /// the caller's decision.
@@ -53,15 +69,18 @@ impl Postgres {
         request: &DumpRequest,
         progress: &mut (dyn FnMut(DumpProgress) + Send),
         cancel: &CancellationToken,
-    ) -> Result<Manifest> {
+    ) -> Result<Dump> {
         let database_size = self.database_size(&request.database).await?;
         let host_dir = self.make_dir(&request.dir)?;
+        let mut snapshot = self.hold_snapshot(&request.database, cancel).await?;
+        let rows = snapshot.table_rows(cancel).await?;
         let mut args = self.connect_args();
         args.extend([
             "-Fd".into(),
             "-j".into(),
             request.jobs.to_string().into(),
             "-Z1".into(),
+            format!("--snapshot={}", snapshot.id()).into(),
         ]);
         args.extend(["-f".into(), request.dir.clone().into()]);
         args.extend(["-d".into(), connection_string(&request.database).into()]);
@@ -73,7 +92,7 @@ impl Postgres {
             time: DUMP_TIME,
             max_output: 1 << 20,
         };
-        let surroundings = self.surroundings();
+        let surroundings = self.gentle_surroundings();
         let mut run = std::pin::pin!(surroundings.run(launch, cancel));
         loop {
             tokio::select! {
@@ -90,8 +109,13 @@ impl Postgres {
             written: size_of(&host_dir),
             database_size,
         });
+        snapshot.release().await;
         self.check_dump(&request.dir, cancel).await?;
-        hash_in_background(&host_dir).await
+        Ok(Dump {
+            manifest: hash_in_background(&host_dir).await?,
+            rows,
+            database_size,
+        })
     }
 
     /// Has `pg_restore` read the contents of a dump, given in the server's names, and gives the number of its entries.

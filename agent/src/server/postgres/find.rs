@@ -141,6 +141,12 @@ impl Running {
     }
 }
 
+/// Whether this process is a PostgreSQL server of that user on exactly that folder.
+pub(super) fn serves(pid: u32, data_dir: &Path, uid: u32) -> bool {
+    Running::observe(pid)
+        .is_some_and(|seen| seen.uid == uid && seen.data_dir.as_deref() == Some(data_dir))
+}
+
 /// The value of `-D`, `-Ddir`, `--data-directory=dir` or `-c data_directory=dir`.
 fn data_dir(args: &[&OsStr]) -> Option<PathBuf> {
     let mut args = args.iter().skip(1);

@@ -15,14 +15,16 @@ mod query;
 mod restore;
 mod roles;
 mod scratch;
+mod snapshot;
 
 pub use controldata::ControlData;
-pub use dump::{DumpProgress, DumpRequest};
+pub use dump::{Dump, DumpProgress, DumpRequest};
 pub use hba::{Hba, HbaRule};
 pub use manifest::{Manifest, ManifestEntry, verify_manifest};
 pub use query::{Rows, literal};
 pub use restore::RestoreRequest;
 pub use roles::{PasswordKind, Role};
+pub use scratch::{ProofRequest, ToProve};
 
 use std::path::PathBuf;
 

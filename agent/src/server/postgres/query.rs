@@ -16,9 +16,9 @@ pub type Rows = Vec<Vec<Option<String>>>;
 /// What `psql` writes for NULL, which no text of PMM's holds.
 const NULL: &str = "\u{1}";
 /// How long a question may take: exact counts of large tables take their time.
-const QUERY_TIME: Duration = Duration::from_secs(300);
+pub(super) const QUERY_TIME: Duration = Duration::from_secs(300);
 /// How much an answer may hold, in bytes.
-const MAX_ROWS: usize = 32 << 20;
+pub(super) const MAX_ROWS: usize = 32 << 20;
 /// Nothing that only asks can change anything.
 const READ_ONLY: &str = "-c default_transaction_read_only=on -c lock_timeout=30s";
 
@@ -29,6 +29,15 @@ impl Postgres {
             bin_dir: self.bin_dir.clone(),
             uid: self.uid,
             gid: self.gid,
+            gentle: false,
+        }
+    }
+
+    /// For work beside a serving server, which can wait.
+    pub(super) fn gentle_surroundings(&self) -> Surroundings {
+        Surroundings {
+            gentle: true,
+            ..self.surroundings()
         }
     }
 
@@ -64,6 +73,23 @@ impl Postgres {
                 what: "a backslash",
             });
         }
+        // Not as an argument: other users could read it there.
+        let stdin = format!("{sql}\n;\n").into_bytes();
+        let launch = self.ask_with_psql(database, options, Some(stdin));
+        let output = self
+            .surroundings()
+            .run(launch, &CancellationToken::new())
+            .await?;
+        Ok(parse_csv(&String::from_utf8_lossy(&output)))
+    }
+
+    /// How `psql` is started so that its answers can be read by [`parse_csv`].
+    pub(super) fn ask_with_psql(
+        &self,
+        database: &str,
+        options: &'static str,
+        stdin: Option<Vec<u8>>,
+    ) -> Launch {
         let mut args = self.connect_args();
         for arg in ["-X", "-q", "-t", "--csv", "-v", "ON_ERROR_STOP=1", "-P"] {
             args.push(arg.into());
@@ -71,20 +97,14 @@ impl Postgres {
         args.push(format!("null={NULL}").into());
         args.push("-d".into());
         args.push(connection_string(database).into());
-        let launch = Launch {
+        Launch {
             program: Program::Psql,
             args,
-            // Not as an argument: other users could read it there.
-            stdin: Some(format!("{sql}\n;\n").into_bytes()),
+            stdin,
             options,
             time: QUERY_TIME,
             max_output: MAX_ROWS,
-        };
-        let output = self
-            .surroundings()
-            .run(launch, &CancellationToken::new())
-            .await?;
-        Ok(parse_csv(&String::from_utf8_lossy(&output)))
+        }
     }
 
     /// The first column of the first row.
@@ -145,41 +165,48 @@ impl Postgres {
     /// # Errors
     /// As [`Self::query`].
     pub async fn table_rows(&self, database: &str) -> Result<BTreeMap<String, u64>> {
-        let tables = self
-            .query(
-                database,
-                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
-                 AND n.nspname !~ '^pg_' ORDER BY 1, 2",
-            )
-            .await?;
-        let mut sql = String::new();
-        for row in &tables {
-            let [Some(schema), Some(table)] = row.as_slice() else {
-                continue;
-            };
-            let name = if schema == "public" {
-                table.clone()
-            } else {
-                format!("{schema}.{table}")
-            };
-            let union = if sql.is_empty() { "" } else { " UNION ALL " };
-            let (label, schema, table) = (literal(&name)?, identifier(schema), identifier(table));
-            // Writing to a String cannot fail.
-            let _ = write!(sql, "{union}SELECT {label}, count(*) FROM {schema}.{table}");
+        let tables = self.query(database, TABLES).await?;
+        match count_sql(&tables)? {
+            Some(sql) => Ok(counts(self.query(database, &sql).await?)),
+            None => Ok(BTreeMap::new()),
         }
-        if sql.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let rows = self.query(database, &sql).await?;
-        Ok(rows
-            .into_iter()
-            .filter_map(|row| match row.as_slice() {
-                [Some(name), Some(count)] => Some((name.clone(), count.parse().ok()?)),
-                _ => None,
-            })
-            .collect())
     }
+}
+
+/// The ordinary tables, without those of extensions: these are made, and in part filled, by the extension itself.
+pub(super) const TABLES: &str = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+     WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
+     AND n.nspname !~ '^pg_' AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass \
+     AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1, 2";
+
+/// One question for the rows of all these tables; `None` where there is none.
+pub(super) fn count_sql(tables: &Rows) -> Result<Option<String>> {
+    let mut sql = String::new();
+    for row in tables {
+        let [Some(schema), Some(table)] = row.as_slice() else {
+            continue;
+        };
+        let name = if schema == "public" {
+            table.clone()
+        } else {
+            format!("{schema}.{table}")
+        };
+        let union = if sql.is_empty() { "" } else { " UNION ALL " };
+        let (label, schema, table) = (literal(&name)?, identifier(schema), identifier(table));
+        // Writing to a String cannot fail.
+        let _ = write!(sql, "{union}SELECT {label}, count(*) FROM {schema}.{table}");
+    }
+    Ok((!sql.is_empty()).then_some(sql))
+}
+
+/// The answer to [`count_sql`].
+pub(super) fn counts(rows: Rows) -> BTreeMap<String, u64> {
+    rows.into_iter()
+        .filter_map(|row| match row.as_slice() {
+            [Some(name), Some(count)] => Some((name.clone(), count.parse().ok()?)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Names a database in a way that no name can be taken for a connection string.
@@ -210,7 +237,7 @@ pub(super) fn identifier(name: &str) -> String {
 }
 
 /// Reads what `psql --csv -t` writes. An empty line is a row with one empty column.
-fn parse_csv(text: &str) -> Rows {
+pub(super) fn parse_csv(text: &str) -> Rows {
     let mut rows = Vec::new();
     let mut row = Vec::new();
     let mut letters = text.chars().peekable();

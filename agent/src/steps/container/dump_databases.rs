@@ -9,7 +9,7 @@ use ferry_proto::v1::{self, Outcome};
 use crate::{
     context::Context,
     error::StepError,
-    server::postgres::{DumpProgress, DumpRequest, Manifest, verify_manifest},
+    server::postgres::{Dump, DumpProgress, DumpRequest, verify_manifest},
     steps::{Work, done},
 };
 
@@ -24,10 +24,24 @@ fn manifest_name(database: &str) -> String {
     format!("dump-{database}.manifest")
 }
 
+/// What is known of a dump in the run's folder.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Dumped {
-    folder: String,
-    manifest: Manifest,
+pub(super) struct Dumped {
+    pub(super) folder: String,
+    pub(super) dump: Dump,
+}
+
+/// The dump of a database, as it was written down.
+pub(super) fn dumped(cx: &Context, database: &str) -> Result<Dumped, StepError> {
+    let json = cx.run_dir.read(&manifest_name(database))?.ok_or_else(|| {
+        StepError::new("dump-missing", format!("there is no dump of `{database}`"))
+    })?;
+    serde_json::from_slice(&json).map_err(|e| {
+        StepError::new(
+            "dump-manifest",
+            format!("what is known of the dump of `{database}` cannot be read: {e}"),
+        )
+    })
 }
 
 #[async_trait]
@@ -54,14 +68,11 @@ impl Work for DumpDatabases {
             let mut report = |progress: DumpProgress| {
                 cx.progress(progress.written, 0, "bytes", database);
             };
-            let manifest = postgres
+            let dump = postgres
                 .dump(&request, &mut report, &cx.cancel.token)
                 .await?;
-            bytes += manifest.size();
-            let dumped = Dumped {
-                folder: name,
-                manifest,
-            };
+            bytes += dump.manifest.size();
+            let dumped = Dumped { folder: name, dump };
             let json = serde_json::to_vec(&dumped)
                 .map_err(|e| StepError::new("dump-manifest", e.to_string()))?;
             cx.run_dir.replace(&manifest_name(database), &json)?;
@@ -77,12 +88,8 @@ impl Work for DumpDatabases {
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
         for database in &self.0.databases {
-            let json = cx.run_dir.read(&manifest_name(database))?.ok_or_else(|| {
-                StepError::new("dump-missing", format!("there is no dump of `{database}`"))
-            })?;
-            let dumped: Dumped = serde_json::from_slice(&json)
-                .map_err(|e| StepError::new("dump-manifest", e.to_string()))?;
-            verify_manifest(&cx.run_dir.path().join(&dumped.folder), &dumped.manifest).await?;
+            let Dumped { folder, dump } = dumped(cx, database)?;
+            verify_manifest(&cx.run_dir.path().join(folder), &dump.manifest).await?;
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! The server's data: whether it can be copied, given another owner and given back.
 
-use ferry_proto::v1::{DataFacts, Facts};
+use ferry_proto::{
+    proof_bytes,
+    v1::{DataFacts, Facts},
+};
 
 use super::{Notebook, Subject, data_mount, names};
 use crate::{
@@ -23,6 +26,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     };
     check_mount(facts, data, subject, notebook);
     check_space(data, notebook);
+    check_room_for_proof(facts, data, notebook);
     check_sharing(data, notebook);
     check_tree(data, subject, notebook);
     if !data.open_run.is_empty() {
@@ -115,6 +119,26 @@ fn check_space(data: &DataFacts, notebook: &mut Notebook) {
                 count(data.backup_free_inodes)
             ),
             "free or add space where the engine keeps volumes, then check again",
+        );
+    }
+}
+
+/// The dumps are restored once on the server's own volume, before anything is changed.
+fn check_room_for_proof(facts: &Facts, data: &DataFacts, notebook: &mut Notebook) {
+    let Some(server) = facts.server.as_ref().filter(|it| !it.external_postgres) else {
+        return;
+    };
+    let databases = server.databases.iter();
+    let needed = proof_bytes(databases.fold(0, |sum, it| it.bytes.saturating_add(sum)));
+    if data.free_bytes < needed {
+        notebook.blocker(
+            "proof-room",
+            format!(
+                "the dumps are proven by restoring them on the server's volume, which needs {}, and {} are free",
+                bytes(needed),
+                bytes(data.free_bytes)
+            ),
+            "free space on the server's volume, then check again",
         );
     }
 }

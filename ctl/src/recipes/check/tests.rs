@@ -207,6 +207,9 @@ const CASES: &[Case] = {
         ("inodes-too-few", Blocker, |f| {
             f.data.as_mut().unwrap().backup_free_inodes = 1
         }),
+        ("proof-room", Blocker, |f| {
+            f.data.as_mut().unwrap().free_bytes = 1
+        }),
         ("data-shared", Blocker, |f| shared(f, "pmm-old (running)")),
         ("data-shared-stopped", Warning, |f| {
             shared(f, "pmm-old (exited)")

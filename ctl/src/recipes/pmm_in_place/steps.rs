@@ -1,6 +1,9 @@
 //! The steps of the recipe, in their order, each with everything it needs to know.
 
-use ferry_proto::v1::{self as v1, Action, Facts, Owner, Place, ServerFacts, Step, action::Kind};
+use ferry_proto::{
+    proof_bytes,
+    v1::{self as v1, Action, Facts, Owner, Place, ServerFacts, Step, action::Kind},
+};
 
 use super::roles_to_heal;
 use crate::{
@@ -127,12 +130,6 @@ impl<'a> Ground<'a> {
                 Kind::CaptureBaseline(v1::CaptureBaseline {}),
             ),
         ];
-        let roles = roles_to_heal(self.server);
-        if !roles.is_empty() {
-            let title = format!("heal database roles: {}", roles.join(", "));
-            let heal = Kind::HealRoles(v1::HealRoles { roles });
-            steps.push(step(Place::Container, &title, estimate::HEAL, heal));
-        }
         // What lies outside the server cannot be dumped by its own tools on its own socket.
         if !self.server.external_postgres {
             let databases: Vec<String> = DATABASES.map(str::to_owned).to_vec();
@@ -145,6 +142,7 @@ impl<'a> Ground<'a> {
                 estimate::dump(self.database_bytes()),
                 dump,
             ));
+            steps.push(self.proof(wishes, false));
         }
         let whither = match wishes.backup {
             Backup::NewVolume => "copy volume → new volume",
@@ -167,9 +165,16 @@ impl<'a> Ground<'a> {
         steps.push(step(
             Place::Volume,
             "prove the copy against its manifest",
-            estimate::prove(data.bytes, data.entries),
+            estimate::prove_copy(data.bytes, data.entries),
             Kind::ProveCopy(v1::ProveCopy::default()),
         ));
+        // After the proof and the copy: it is the first step that changes anything of the server.
+        let roles = roles_to_heal(self.server);
+        if !roles.is_empty() {
+            let title = format!("heal database roles: {}", roles.join(", "));
+            let heal = Kind::HealRoles(v1::HealRoles { roles });
+            steps.push(step(Place::Container, &title, estimate::HEAL, heal));
+        }
         steps
     }
 
@@ -334,6 +339,25 @@ impl<'a> Ground<'a> {
                 }),
             ),
         ]
+    }
+
+    /// Restoring the dumps where nobody sees it; the cluster is kept where a later step uses it.
+    fn proof(&self, wishes: &Wishes, keep: bool) -> Step {
+        let database_bytes = self.database_bytes();
+        let prove = Kind::ProveDumps(v1::ProveDumps {
+            databases: DATABASES.map(str::to_owned).to_vec(),
+            jobs: wishes.jobs.max(1),
+            keep,
+        });
+        let room = bytes(proof_bytes(database_bytes));
+        let free = bytes(self.data.free_bytes);
+        step(
+            Place::Container,
+            "prove the dumps in a scratch cluster",
+            estimate::prove_dumps(database_bytes),
+            prove,
+        )
+        .remark(format!("needs {room}, {free} free"))
     }
 
     fn launch(&self, volume_agent: bool) -> Kind {
