@@ -23,7 +23,8 @@ pub struct Stage {
     pub tool: Tool,
     /// The server as it is at the begin and the end of each case.
     pub before: Observed,
-    target: String,
+    /// The image to become.
+    pub target: String,
 }
 
 /// What a run does when nobody dies.
@@ -43,14 +44,23 @@ impl Stage {
     /// # Errors
     /// When it cannot be started or is not ready in time.
     pub fn new() -> Result<Self> {
+        Self::with(Options::default(), |_| Ok(()))
+    }
+
+    /// One with settings of its own, to which something is done before anybody looks.
+    ///
+    /// # Errors
+    /// As [`Stage::new`], and what `prepare` fails with.
+    pub fn with(options: Options, prepare: impl FnOnce(&TestServer) -> Result<()>) -> Result<Self> {
         let server = TestServer::used(Options {
             seed: Seed {
                 odd: true,
-                ..Seed::default()
+                ..options.seed
             },
             md5_roles: true,
-            ..Options::default()
+            ..options
         })?;
+        prepare(&server)?;
         fs_err::write(server.mountpoint()?.join(RULES.0), RULES.1)?;
         Ok(Self {
             before: Observed::of(&server, None)?,
