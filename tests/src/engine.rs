@@ -78,9 +78,17 @@ impl PrivateEngine {
     pub fn kill(&self) -> Result<()> {
         let daemon = self.daemon().take();
         let mut daemon = daemon.ok_or_else(|| std::io::Error::other("no daemon runs"))?;
+        let containerd = self.folder.path().join("exec/containerd/containerd.pid");
+        let child = fs_err::read_to_string(&containerd)?;
         daemon.kill()?;
         daemon.wait()?;
-        Ok(())
+        // The kernel ends the child with its parent, and the machine's first process reaps it when it comes to that. Until then the next
+        // daemon would take it for alive, and wait for it in vain.
+        let began = Instant::now();
+        while is_alive(child.trim()) && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(fs_err::remove_file(containerd)?)
     }
 
     /// Starts a daemon on what the one before left, and waits until it answers.
@@ -181,6 +189,13 @@ impl Drop for PrivateEngine {
         let _told = run(Command::new("umount").arg(self.folder.path().join("data")));
         let _told = ip(&["link", "delete", &self.bridge]);
     }
+}
+
+/// Whether a process has not ended; one that has and was not reaped yet has.
+fn is_alive(pid: &str) -> bool {
+    let status = fs_err::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = status.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    !(state.is_empty() || state.starts_with('Z') || state.starts_with('X'))
 }
 
 fn ip(words: &[&str]) -> Result<()> {

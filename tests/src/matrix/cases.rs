@@ -219,12 +219,14 @@ pub fn slice(all: &[Case], number: usize) -> Vec<Case> {
     victims.dedup();
     let mut chosen = Vec::new();
     for part in 0..number {
-        let from = all.len() * part / number;
-        let Some(&victim) = victims.get(part % victims.len().max(1)) else {
+        // From the middle of each part: the very first step of a run is the dullest.
+        let from = all.len() * (2 * part + 1) / (2 * number);
+        let (round, turn) = (part / victims.len().max(1), part % victims.len().max(1));
+        let Some(&victim) = victims.get(turn) else {
             break;
         };
-        // With an even number of victims each would otherwise always go the same way.
-        let back = (part + part / victims.len()) % 2 == 1;
+        // In the next round each goes the other way.
+        let back = (round + turn) % 2 == 1;
         let way = if back { Way::Rollback } else { Way::Resume };
         let fits = |case: &&Case| case.victim == victim && case.way == way;
         let after = all[from..].iter().find(fits);

@@ -11,7 +11,7 @@ use crate::scene::{Planned, Told, goes_on_back, held, rolled_back, until};
 fn on_a_disk(name: &str) -> Result<(Stage, Disk)> {
     let disk = Disk::make(
         &format!("ferry-test-{}-{name}", std::process::id()),
-        400 << 20,
+        8 << 30,
     )?;
     let stage = Stage::with(
         Options {
@@ -57,8 +57,8 @@ pub(crate) fn no_space_for_the_copy() -> Result<()> {
     ])?;
     let ended = plan.apply(&stage.tool)?;
     let told = Told {
-        code: "tree-entries-failed",
-        says: &["No space left on device"],
+        code: "no-space",
+        says: &["No space left on device", "free or add space"],
     };
     rolled_back(&stage, &ended, told)
 }

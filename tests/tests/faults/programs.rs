@@ -40,17 +40,38 @@ fn damage_a_table(server: &TestServer) -> Result<()> {
     server.wait_ready()
 }
 
-/// Somebody ends the dump's sessions at the database, each time that they appear.
+/// Somebody ends the dump's sessions at the database, while it waits for a table that somebody else has locked.
 pub(crate) fn the_dump_loses_its_session() -> Result<()> {
-    let stage = Stage::new()?;
-    let (call, _run) = until(&stage, "finished", "capture-baseline")?;
-    let server = stage.server.named(&stage.server.name);
-    let again = Again::and_again(move || {
-        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'pg_dump'";
-        server.psql("postgres", end).is_ok_and(|ended| ended != "0")
+    let stage = Stage::with(Options::default(), |server| {
+        server
+            .psql("pmm-managed", "CREATE TABLE zz_locked (number int)")
+            .map(drop)
+    })?;
+    let server = || stage.server.named(&stage.server.name);
+    let locker = server();
+    let lock = std::thread::spawn(move || {
+        let lock = "BEGIN; LOCK TABLE zz_locked; SELECT pg_sleep(300)";
+        locker.psql("pmm-managed", lock)
     });
-    let ended = call.end();
-    assert!(again.hits() > 0, "no session was ended");
+    stage.server.wait_until("the lock", 30, || {
+        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+        server()
+            .psql("pmm-managed", held)
+            .is_ok_and(|count| count != "0")
+    })?;
+    let ender = server();
+    let again = Again::and_again(move || {
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE application_name = 'pg_dump'";
+        ender.psql("postgres", end).is_ok_and(|ended| ended != "0")
+    });
+    let ended = stage.migrate()?.end();
+    let hits = again.hits();
+    let unlock = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                  WHERE query LIKE '%zz_locked; SELECT pg_sleep%' AND pid <> pg_backend_pid()";
+    stage.server.psql("postgres", unlock)?;
+    let _ended = lock.join();
+    assert!(hits > 0, "no session was ended: {ended:#?}");
     let told = Told {
         code: "tool-failed",
         says: &["terminat"],
