@@ -77,8 +77,16 @@ impl From<StepError> for Failure {
     }
 }
 
+/// What a full disk is told as, wherever it is met: the one failure of a disk that an operator mends at once.
+const NO_SPACE: &str = "no-space";
+const NO_SPACE_HINT: &str =
+    "free or add space on the disk that is written to, then `ferryctl migrate` again";
+
 impl From<std::io::Error> for StepError {
     fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            return Self::new(NO_SPACE, error.to_string()).hint(NO_SPACE_HINT);
+        }
         Self::new("io", error.to_string())
     }
 }
@@ -91,6 +99,11 @@ impl From<TreeError> for StepError {
             }
             _ => Vec::new(),
         };
+        if let TreeError::Io { source, .. } = &error
+            && source.kind() == std::io::ErrorKind::StorageFull
+        {
+            return Self::new(NO_SPACE, error.to_string()).hint(NO_SPACE_HINT);
+        }
         let hint = error.hint().unwrap_or_default();
         Self::new(error.code(), error.to_string())
             .hint(hint)
@@ -113,5 +126,28 @@ impl From<ServerError> for StepError {
 impl From<CarryOverError> for StepError {
     fn from(error: CarryOverError) -> Self {
         Self::new(error.code(), error.to_string()).hint(error.hint().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_as_one_with_the_way_on() {
+        let full = || std::io::Error::from_raw_os_error(28);
+        let tree = TreeError::Io {
+            action: "write",
+            path: "clickhouse/a".into(),
+            source: full(),
+        };
+        for error in [StepError::from(full()), StepError::from(tree)] {
+            assert_eq!(error.code(), "no-space");
+            let failure = Failure::from(error);
+            assert!(failure.message.contains("No space left"), "{failure:?}");
+            assert!(failure.hint.contains("ferryctl migrate"), "{failure:?}");
+        }
+        let other = StepError::from(std::io::Error::from_raw_os_error(5));
+        assert_eq!(other.code(), "io");
     }
 }

@@ -1,5 +1,6 @@
 //! Programs of the machine that the tests call, and the one error they end in.
 
+use std::cell::RefCell;
 use std::process::{Command, Output};
 
 /// Why a test could not go on.
@@ -41,6 +42,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Something is not as a test needs it, in words.
+    #[must_use]
+    pub fn of(words: String) -> Self {
+        Self::File(std::io::Error::other(words))
+    }
+}
+
 /// What everything here returns.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -69,10 +78,43 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
     })
 }
 
+thread_local! {
+    /// The engine that this thread's tests mean; the machine's own without it.
+    static ENGINE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// While it lives, `docker` and the tool mean another engine on this thread. A variable of the process would mean it for all threads.
+#[derive(Debug)]
+pub struct Elsewhere(());
+
+impl Elsewhere {
+    /// From now on the engine at this address is meant.
+    #[must_use]
+    pub fn at(address: &str) -> Self {
+        ENGINE.set(Some(address.to_owned()));
+        Self(())
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        ENGINE.set(None);
+    }
+}
+
+/// A program that talks to the engine that this thread means.
+pub(crate) fn of_engine(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    if let Some(address) = ENGINE.with_borrow(Clone::clone) {
+        command.env("DOCKER_HOST", address);
+    }
+    command
+}
+
 /// Runs `docker` with these words, and gives its standard output without the last line's end.
 ///
 /// # Errors
 /// When it cannot be started or ends with a failure.
 pub fn docker(arguments: &[&str]) -> Result<String> {
-    run(Command::new("docker").args(arguments)).map(|out| out.trim_end().to_owned())
+    run(of_engine("docker").args(arguments)).map(|out| out.trim_end().to_owned())
 }

@@ -85,3 +85,12 @@ pub fn free_bytes(folder: &Path) -> Result<u64> {
     let space = rustix::fs::statvfs(folder).map_err(std::io::Error::from)?;
     Ok(space.f_bavail * space.f_frsize)
 }
+
+/// Makes a file one that nobody may change, not even root; or an ordinary one again.
+///
+/// # Errors
+/// When the file system knows no such thing.
+pub fn set_immutable(file: &Path, immutable: bool) -> Result<()> {
+    let flag = if immutable { "+i" } else { "-i" };
+    run(Command::new("chattr").arg(flag).arg(file)).map(drop)
+}

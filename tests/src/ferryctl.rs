@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
-use crate::command::{output, run};
+use crate::command::{of_engine, output, run};
 use crate::{Error, Result};
 
 /// No call takes longer and still ends well; a tool that hangs must fail a test, not stop the suite.
@@ -100,7 +100,7 @@ impl Ferryctl {
     /// The call, ready to be started in any way; the terminal tests put it behind a pseudo terminal.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = of_engine(&self.program);
         command
             .args(words)
             .env("FERRY_STATE_DIR", self.state.path())

@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::command::docker;
+use crate::command::{docker, of_engine};
 use crate::{Error, Result};
 
 /// Longer than any step of a small server takes, shorter than a person's patience with a hung test.
@@ -98,7 +98,7 @@ impl Tool {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&self, words: &[&str]) -> Result<Call> {
-        let mut command = Command::new(&self.programs.ferryctl);
+        let mut command = of_engine(&self.programs.ferryctl);
         command
             .args(words)
             .args(["--output", "json", "--state-dir"]);

@@ -12,11 +12,15 @@ pub mod agent;
 mod command;
 pub mod daemon;
 pub mod disk;
+pub mod engine;
 pub mod ferryctl;
 pub mod images;
 pub mod kill;
+pub mod matrix;
+pub mod proxy;
+pub mod random;
 pub mod server;
 pub mod snapshot;
 pub mod witness;
 
-pub use command::{Error, Result, docker};
+pub use command::{Elsewhere, Error, Result, docker};

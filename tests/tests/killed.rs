@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ferry_tests::kill::{
     self, BULK_OWNER, Bulk, Call, Ended, Tool, agents_of, is, kill_container, owners, pid_of, send,
 };
+use ferry_tests::random::Random;
 use ferry_tests::server::{Options, Seed, TestServer};
 use ferry_tests::snapshot::{self, Entry, differences};
 use ferry_tests::{Result, images};
@@ -353,34 +354,6 @@ fn a_controller_killed_at_any_moment_can_be_taken_back_or_gone_on_with() -> Resu
         scene.assert_as_before()?;
     }
     Ok(())
-}
-
-/// A small generator of its own: what matters is that its seed is told.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let told = std::env::var("FERRY_TEST_SEED").ok();
-        let now = || std::time::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_secs());
-        let random = Self(told.and_then(|s| s.parse().ok()).unwrap_or_else(now));
-        random.tell(&format!("FERRY_TEST_SEED={}", random.0));
-        random
-    }
-
-    #[allow(clippy::print_stderr, reason = "shown with a failed test")]
-    fn tell(&self, what: &str) {
-        eprintln!("{what}");
-    }
-
-    fn up_to(&mut self, most: Duration) -> Duration {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis((z ^ (z >> 31)) % millis.max(1))
-    }
 }
 
 #[test]

@@ -1,11 +1,10 @@
 //! One container, and the ways in which a test looks into it. Looking is all that tests use `exec` for; the tool never does.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::command::{docker, output};
+use crate::command::{docker, of_engine, output};
 use crate::{Error, Result};
 
 /// A container by its name; it belongs to the [`TestServer`](super::TestServer) whose name it begins with.
@@ -83,7 +82,7 @@ impl Container {
     /// # Errors
     /// When Docker cannot be started.
     pub fn logs(&self) -> Result<String> {
-        let output = output(Command::new("docker").args(["logs", &self.name]))?;
+        let output = output(of_engine("docker").args(["logs", &self.name]))?;
         let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.push_str(&String::from_utf8_lossy(&output.stderr));
         Ok(text)
@@ -294,7 +293,7 @@ impl Container {
     pub fn program(&self, name: &str) -> Result<String> {
         // `supervisorctl status` ends with a failure when the program does not run; its words are what counts.
         let words = ["exec", &self.name, "supervisorctl", "status", name];
-        let output = output(Command::new("docker").args(words))?;
+        let output = output(of_engine("docker").args(words))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text
             .split_whitespace()

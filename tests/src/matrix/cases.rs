@@ -1,0 +1,322 @@
+//! The cases, computed from a plan and from what an undisturbed run was seen to do. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::engine::Containers;
+use crate::random::Random;
+use crate::{Error, Result};
+
+/// A step that takes this long is also hit somewhere in its middle.
+const LONG: Duration = Duration::from_millis(400);
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Victim {
+    /// `ferryctl`.
+    Controller,
+    /// The agent beside the server's processes.
+    Sidecar,
+    /// The agent with the server's data alone.
+    VolumeAgent,
+    /// The engine's daemon.
+    Engine(Containers),
+}
+
+impl Victim {
+    /// Those that live on the machine's own engine, which itself must not be killed.
+    pub const PROCESSES: [Self; 3] = [Self::Controller, Self::Sidecar, Self::VolumeAgent];
+    /// A private engine's daemon, in both ways that it may treat its containers.
+    pub const ENGINES: [Self; 2] = [
+        Self::Engine(Containers::Die),
+        Self::Engine(Containers::Live),
+    ];
+    const ALL: [Self; 5] = [
+        Self::Controller,
+        Self::Sidecar,
+        Self::VolumeAgent,
+        Self::ENGINES[0],
+        Self::ENGINES[1],
+    ];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Controller => "controller",
+            Self::Sidecar => "sidecar",
+            Self::VolumeAgent => "volume-agent",
+            Self::Engine(Containers::Die) => "engine",
+            Self::Engine(Containers::Live) => "engine-live-restore",
+        }
+    }
+}
+
+/// When, seen from a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The journal says that it is intended.
+    Intended,
+    /// The journal says that it is finished.
+    Finished,
+    /// So many milliseconds after it was intended.
+    Within(u64),
+}
+
+/// What is asked for afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `ferryctl resume`.
+    Resume,
+    /// `ferryctl rollback`.
+    Rollback,
+}
+
+/// One crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The step's name in the plan.
+    pub step: String,
+    /// On the way back.
+    pub undo: bool,
+    /// When.
+    pub event: Event,
+    /// Who.
+    pub victim: Victim,
+    /// What next.
+    pub way: Way,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let back = if self.undo { "undo-" } else { "" };
+        let way = match self.way {
+            Way::Resume => "resume",
+            Way::Rollback => "rollback",
+        };
+        write!(f, "{}:{back}", self.step)?;
+        match self.event {
+            Event::Intended => f.write_str("intended")?,
+            Event::Finished => f.write_str("finished")?,
+            Event::Within(ms) => write!(f, "within-{ms}ms")?,
+        }
+        write!(f, ":{}:{way}", self.victim.word())
+    }
+}
+
+impl FromStr for Case {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let parts: Vec<&str> = text.split(':').collect();
+        let [step, event, victim, way] = parts[..] else {
+            return Err(());
+        };
+        let (undo, event) = match event.strip_prefix("undo-") {
+            Some(event) => (true, event),
+            None => (false, event),
+        };
+        let within = |event: &str| {
+            event
+                .strip_prefix("within-")?
+                .strip_suffix("ms")?
+                .parse()
+                .ok()
+        };
+        Ok(Self {
+            step: step.to_owned(),
+            undo,
+            event: match event {
+                "intended" => Event::Intended,
+                "finished" => Event::Finished,
+                other => Event::Within(within(other).ok_or(())?),
+            },
+            victim: *Victim::ALL
+                .iter()
+                .find(|it| it.word() == victim)
+                .ok_or(())?,
+            way: match way {
+                "resume" => Way::Resume,
+                "rollback" => Way::Rollback,
+                _ => return Err(()),
+            },
+        })
+    }
+}
+
+/// A word of the journal about a step, as an undisturbed run had it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The step.
+    pub step: String,
+    /// On the way back.
+    pub undo: bool,
+    /// `Intended` or `Finished`.
+    pub event: Event,
+    /// The agents that lived then.
+    pub agents: Vec<Victim>,
+    /// Since the start of the run.
+    pub at: Duration,
+}
+
+/// All cases: each step of the plan, there and back, at each of its moments, and somewhere within it when it is long.
+///
+/// # Errors
+/// When the undisturbed run said nothing of a step: it would be missing in the matrix.
+pub fn cases(steps: &[String], moments: &[Moment], random: &mut Random) -> Result<Vec<Case>> {
+    let mut all = Vec::new();
+    for undo in [false, true] {
+        for step in steps {
+            let of = |event: Event| {
+                let found = moments
+                    .iter()
+                    .find(|it| it.step == *step && it.undo == undo && it.event == event);
+                found.ok_or_else(|| missing(step, undo))
+            };
+            let (intended, finished) = (of(Event::Intended)?, of(Event::Finished)?);
+            let took = finished.at.saturating_sub(intended.at);
+            let mut hits = vec![(Event::Intended, intended), (Event::Finished, finished)];
+            if took >= LONG {
+                let moment = random.up_to(took).as_millis();
+                let within = Event::Within(u64::try_from(moment).unwrap_or(u64::MAX));
+                hits.insert(1, (within, intended));
+            }
+            for (event, moment) in hits {
+                for victim in Victim::ALL {
+                    let is_agent = matches!(victim, Victim::Sidecar | Victim::VolumeAgent);
+                    if is_agent && !moment.agents.contains(&victim) {
+                        continue;
+                    }
+                    for way in [Way::Resume, Way::Rollback] {
+                        let step = step.clone();
+                        all.push(Case {
+                            step,
+                            undo,
+                            event,
+                            victim,
+                            way,
+                        });
+                    }
+                }
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn missing(step: &str, undo: bool) -> Error {
+    let way = if undo { "rollback" } else { "crossing" };
+    std::io::Error::other(format!(
+        "the undisturbed {way} said nothing of step `{step}`"
+    ))
+    .into()
+}
+
+/// So many of the cases, spread evenly over the steps, with the victims taking turns and with both ways. The same each time.
+#[must_use]
+pub fn slice(all: &[Case], number: usize) -> Vec<Case> {
+    let mut victims: Vec<Victim> = all.iter().map(|case| case.victim).collect();
+    victims.sort_unstable();
+    victims.dedup();
+    let mut chosen = Vec::new();
+    for part in 0..number {
+        // From the middle of each part: the very first step of a run is the dullest.
+        let from = all.len() * (2 * part + 1) / (2 * number);
+        let (round, turn) = (part / victims.len().max(1), part % victims.len().max(1));
+        let Some(&victim) = victims.get(turn) else {
+            break;
+        };
+        // In the next round each goes the other way.
+        let back = (round + turn) % 2 == 1;
+        let way = if back { Way::Rollback } else { Way::Resume };
+        let fits = |case: &&Case| case.victim == victim && case.way == way;
+        let after = all[from..].iter().find(fits);
+        chosen.extend(after.or_else(|| all.iter().rfind(fits)).cloned());
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(step: &str, undo: bool, event: Event, agents: &[Victim], ms: u64) -> Moment {
+        Moment {
+            step: step.to_owned(),
+            undo,
+            event,
+            agents: agents.to_vec(),
+            at: Duration::from_millis(ms),
+        }
+    }
+
+    fn three_steps() -> (Vec<String>, Vec<Moment>) {
+        let steps = ["look", "copy", "stop"].map(str::to_owned).to_vec();
+        let mut moments = Vec::new();
+        let mut at = 0;
+        for undo in [false, true] {
+            for step in &steps {
+                let agents: &[Victim] = match step.as_str() {
+                    "look" => &[],
+                    _ => &[Victim::VolumeAgent],
+                };
+                moments.push(seen(step, undo, Event::Intended, agents, at));
+                at += if step == "copy" { 2000 } else { 10 };
+                moments.push(seen(step, undo, Event::Finished, agents, at));
+            }
+        }
+        (steps, moments)
+    }
+
+    #[test]
+    fn every_step_is_hit_at_every_moment_by_everybody_who_is_there() {
+        let (steps, moments) = three_steps();
+        let all = cases(&steps, &moments, &mut Random::seeded(1)).unwrap();
+        // Controller and two engines always, an agent with two of three steps, one long step; two ways, there and back.
+        assert_eq!(all.len(), (2 * 3 + 3 * 4 + 2 * 4) * 2 * 2);
+        let is_seen = |case: &Case| case.step != "look" || case.victim != Victim::VolumeAgent;
+        assert!(all.iter().all(is_seen));
+        assert!(all.iter().all(|case| case.victim != Victim::Sidecar));
+    }
+
+    #[test]
+    fn a_step_that_the_run_said_nothing_of_is_an_error() {
+        let (mut steps, moments) = three_steps();
+        steps.push("new".to_owned());
+        let error = cases(&steps, &moments, &mut Random::seeded(1)).unwrap_err();
+        assert!(error.to_string().contains("`new`"), "{error}");
+    }
+
+    #[test]
+    fn a_name_is_enough_to_repeat_a_case() {
+        let (steps, moments) = three_steps();
+        for case in cases(&steps, &moments, &mut Random::seeded(2)).unwrap() {
+            assert_eq!(case.to_string().parse(), Ok(case));
+        }
+        assert_eq!("copy:within-x:controller:resume".parse::<Case>(), Err(()));
+        assert_eq!("copy".parse::<Case>(), Err(()));
+    }
+
+    #[test]
+    fn a_slice_has_every_victim_both_ways_and_the_way_back() {
+        let (steps, moments) = three_steps();
+        let all = cases(&steps, &moments, &mut Random::seeded(3)).unwrap();
+        let chosen = slice(&all, 8);
+        assert_eq!(chosen.len(), 8);
+        let has = |what: &dyn Fn(&Case) -> bool| chosen.iter().any(what);
+        for victim in [
+            Victim::Controller,
+            Victim::VolumeAgent,
+            Victim::ENGINES[0],
+            Victim::ENGINES[1],
+        ] {
+            for way in [Way::Resume, Way::Rollback] {
+                assert!(
+                    has(&|case| case.victim == victim && case.way == way),
+                    "{victim:?}"
+                );
+            }
+        }
+        assert!(has(&|case| case.undo) && has(&|case| !case.undo));
+        assert_eq!(chosen, slice(&all, 8));
+    }
+}

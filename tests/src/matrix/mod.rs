@@ -1,0 +1,106 @@
+//! Every step of a plan, every word of the journal about it, everybody who may die: what a crash at that moment leaves is resumed to
+//! where an undisturbed run ends, and rolled back to where it began.
+//!
+//! Nothing here knows a step. The steps are those of the plan that the tool itself makes, and one undisturbed crossing and return
+//! tells which agents there are at each moment and how long each step takes. So a new step is in the matrix by being in the plan, and
+//! an agent is a victim wherever it is seen to live.
+//!
+//! Each case has a name, such as `transfer-ownership:intended:volume-agent:resume`, and is played alone by `FERRY_MATRIX_CASE=NAME`.
+//! A server is used for case after case, because each ends with the proof that all is as it was.
+
+mod cases;
+mod observed;
+mod play;
+mod stage;
+
+pub use cases::{Case, Event, Moment, Victim, Way, cases, slice};
+pub use observed::Observed;
+pub use play::play;
+pub use stage::{Stage, Undisturbed};
+
+use crate::Result;
+use crate::engine::PrivateEngine;
+use crate::random::Random;
+
+/// Cases by name, or by a part of it, instead of those that a test would choose.
+const CHOSEN: &str = "FERRY_MATRIX_CASE";
+
+/// Plays every `workers`-th of the cases that `choose` leaves, from the `worker`-th on, and tells of each: on a private engine those
+/// whose victim is its daemon, on the machine's own all others. A case that fails does not keep the others from
+/// being played, on a server of their own.
+///
+/// # Errors
+/// All failures together; what a stage cannot be set up for at once.
+///
+/// # Panics
+/// When cases failed, with the names that repeat them.
+pub fn work(
+    worker: usize,
+    workers: usize,
+    engine: Option<&PrivateEngine>,
+    choose: impl Fn(Vec<Case>) -> Vec<Case>,
+) -> Result<()> {
+    let _there = engine.map(PrivateEngine::enter);
+    let mut random = Random::new();
+    let mut stage = Stage::new()?;
+    let undisturbed = stage.undisturbed()?;
+    for moment in undisturbed
+        .moments
+        .iter()
+        .filter(|it| it.event == Event::Finished)
+    {
+        let back = if moment.undo { "undone" } else { "done" };
+        random.tell(&format!(
+            "{:>7} ms: {} {back}",
+            moment.at.as_millis(),
+            moment.step
+        ));
+    }
+    let mut all = cases(&undisturbed.steps, &undisturbed.moments, &mut random)?;
+    let victims: &[Victim] = match engine {
+        Some(_) => &Victim::ENGINES,
+        None => &Victim::PROCESSES,
+    };
+    all.retain(|case| victims.contains(&case.victim));
+    let chosen = match std::env::var(CHOSEN) {
+        Ok(part) => part.parse().map_or_else(
+            |_| {
+                all.into_iter()
+                    .filter(|c| c.to_string().contains(&part))
+                    .collect()
+            },
+            |one: Case| {
+                if victims.contains(&one.victim) {
+                    vec![one]
+                } else {
+                    Vec::new()
+                }
+            },
+        ),
+        Err(_) => choose(all),
+    };
+    let mine: Vec<Case> = chosen.into_iter().skip(worker).step_by(workers).collect();
+    let mut failed = Vec::new();
+    for case in &mine {
+        let began = std::time::Instant::now();
+        let end = play(&stage, engine, &undisturbed, case);
+        let seconds = began.elapsed().as_secs();
+        match end {
+            Ok(()) => random.tell(&format!("{case}: as it should be, {seconds} s")),
+            Err(error) => {
+                random.tell(&format!("{case}: FAILED after {seconds} s: {error}"));
+                failed.push(format!("{CHOSEN}={case}: {error}"));
+                // What the failure left is nobody's starting point.
+                stage = Stage::again(stage)?;
+            }
+        }
+    }
+    assert!(
+        failed.is_empty(),
+        "{} of {} cases failed:\n{}",
+        failed.len(),
+        mine.len(),
+        failed.join("\n")
+    );
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! One case, from the begin of a run to the proof that the server is as it should be.
+
+use std::time::Duration;
+
+use super::stage::told;
+use super::{Case, Event, Observed, Stage, Undisturbed, Victim, Way};
+use crate::engine::{Containers, PrivateEngine};
+use crate::kill::{Call, Ended, kill_container};
+use crate::{Error, Result};
+
+/// How long the engine is away: long enough for whatever asks it to notice.
+const AWAY: Duration = Duration::from_millis(700);
+/// How often a held run is gone on with. Once must do; the second time tells a run that is stuck from one that was unlucky twice.
+const MOST_RESUMES: usize = 2;
+
+/// What the blow came to.
+enum Struck {
+    /// The controller is dead.
+    Dead,
+    /// It lives, and the run goes on.
+    Alive(Call),
+}
+
+/// Plays a case. Afterwards the server is as before, whatever the case was.
+///
+/// # Errors
+/// With what was not as it should be.
+pub fn play(
+    stage: &Stage,
+    engine: Option<&PrivateEngine>,
+    undisturbed: &Undisturbed,
+    case: &Case,
+) -> Result<()> {
+    let mut call = stage.migrate()?;
+    let run = call.run_name()?;
+    if case.undo {
+        stage.expect(&call.end()?, 0)?;
+        call = stage.tool.start(&["rollback", &run, "--yes"])?;
+    }
+    let played = Played {
+        stage,
+        engine,
+        undisturbed,
+        case,
+        run,
+    };
+    let struck = played.strike(call)?;
+    if case.undo {
+        played.back(struck)
+    } else {
+        played.forward(struck)
+    }
+}
+
+struct Played<'a> {
+    stage: &'a Stage,
+    engine: Option<&'a PrivateEngine>,
+    undisturbed: &'a Undisturbed,
+    case: &'a Case,
+    run: String,
+}
+
+impl Played<'_> {
+    /// Waits for the moment, and kills.
+    fn strike(&self, mut call: Call) -> Result<Struck> {
+        let word = match self.case.event {
+            Event::Intended | Event::Within(_) => "intended",
+            Event::Finished => "finished",
+        };
+        call.wait_for(&self.case.to_string(), |line| {
+            line["event"] == word
+                && line["step_id"] == self.case.step
+                && line["undo"] == self.case.undo
+        })?;
+        if let Event::Within(milliseconds) = self.case.event {
+            std::thread::sleep(Duration::from_millis(milliseconds));
+        }
+        match self.case.victim {
+            Victim::Controller => {}
+            // A quick machine may be past the moment at which the undisturbed run saw it.
+            Victim::Sidecar | Victim::VolumeAgent => {
+                drop(kill_container(&self.stage.agent(self.case.victim)))
+            }
+            Victim::Engine(containers) => {
+                let engine = self
+                    .engine
+                    .ok_or_else(|| Error::of("a private engine is needed".to_owned()))?;
+                engine.kill()?;
+                // Its controller is left without an engine for a while, or dies together with it.
+                if self.case.way == Way::Rollback {
+                    drop(call);
+                    engine.revive(containers)?;
+                    return Ok(Struck::Dead);
+                }
+                std::thread::sleep(AWAY);
+                engine.revive(containers)?;
+            }
+        }
+        if self.case.victim == Victim::Controller || self.case.way == Way::Rollback {
+            // It may be over by itself at the last of its words.
+            drop(call);
+            return Ok(Struck::Dead);
+        }
+        Ok(Struck::Alive(call))
+    }
+
+    fn forward(&self, struck: Struck) -> Result<()> {
+        if self.case.way == Way::Rollback {
+            return self.rolled_back();
+        }
+        let ended = match struck {
+            Struck::Alive(call) => call.end()?,
+            Struck::Dead => self.resume()?,
+        };
+        let ended = self.unheld(ended)?;
+        let rolled_back = ended.last("summary")["state"] == "rolled-back";
+        if rolled_back && self.may_fail() {
+            self.stage.expect(&ended, 1)?;
+            return self.as_before();
+        }
+        if ended.last("error")["code"] != "run-over" {
+            self.stage.expect(&ended, 0)?;
+        }
+        let now = self.forgiving(Observed::of(&self.stage.server, Some(&self.run))?);
+        told(
+            "not as after an undisturbed run",
+            &self.undisturbed.crossed.changes(&now),
+        )?;
+        self.rolled_back()
+    }
+
+    /// A rollback that was struck.
+    fn back(&self, struck: Struck) -> Result<()> {
+        let ended = match (struck, self.case.way) {
+            (Struck::Alive(call), _) => self.unheld(call.end()?)?,
+            (Struck::Dead, Way::Rollback) => return self.rolled_back(),
+            (Struck::Dead, Way::Resume) => self.resume()?,
+        };
+        let ended = self.unheld(ended)?;
+        // Who resumes does not ask for the rollback: its end is not what a run is for.
+        let over = ended.last("error")["code"] == "run-over";
+        if !over && ended.last("summary")["state"] != "rolled-back" {
+            return Err(Error::of(format!(
+                "it is not rolled back: {}",
+                ended.last("summary")
+            )));
+        }
+        self.as_before()
+    }
+
+    fn resume(&self) -> Result<Ended> {
+        self.stage.tool.run(&["resume", &self.run])
+    }
+
+    /// Where the engine was away a run may be held, and says so; with the engine it goes on.
+    fn unheld(&self, mut ended: Ended) -> Result<Ended> {
+        for _ in 0..MOST_RESUMES {
+            if ended.code != 4 || !self.may_fail() {
+                break;
+            }
+            let told = ended.last("summary")["next"].to_string();
+            if !told.contains(&format!("ferryctl resume {}", self.run)) {
+                return Err(Error::of(format!(
+                    "held without a way on: {}",
+                    ended.last("summary")
+                )));
+            }
+            ended = self.resume()?;
+        }
+        Ok(ended)
+    }
+
+    fn rolled_back(&self) -> Result<()> {
+        let mut ended = self.stage.tool.run(&["rollback", &self.run, "--yes"])?;
+        // The blow may have come after the last word of a rollback.
+        if ended.last("error")["code"] != "run-over" {
+            ended = self.unheld(ended)?;
+            if ended.last("summary")["state"] != "rolled-back" {
+                self.stage.expect(&ended, 0)?;
+            }
+        }
+        self.as_before()
+    }
+
+    /// A host step has nobody to ask without an engine.
+    fn may_fail(&self) -> bool {
+        matches!(self.case.victim, Victim::Engine(_))
+    }
+
+    fn kills_programs(&self) -> bool {
+        self.case.victim == Victim::Engine(Containers::Die)
+    }
+
+    fn forgiving(&self, now: Observed) -> Observed {
+        if self.kills_programs() {
+            now.forgiving_kills()
+        } else {
+            now
+        }
+    }
+
+    fn as_before(&self) -> Result<()> {
+        if self.kills_programs() {
+            return self.stage.assert_as_before_but_killed();
+        }
+        self.stage.assert_as_before()
+    }
+}

@@ -1,0 +1,227 @@
+//! An engine that answers badly, or lets connections go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ferry_tests::kill::is;
+use ferry_tests::matrix::{Observed, Stage};
+use ferry_tests::proxy::{Answer, EngineProxy, Rule};
+use ferry_tests::{Result, docker};
+
+use crate::scene::{Planned, Told, and_back, goes_on_back, goes_on_to_the_end, held, rolled_back};
+
+const REFUSED: Told<'static> = Told {
+    code: "engine-refused",
+    says: &["the test's engine is ill", "500"],
+};
+
+/// The engine fails once, at each request that changes something: the step fails, and all is taken back.
+pub(crate) fn the_engine_fails_once() -> Result<()> {
+    let stage = Stage::new()?;
+    let name = stage.server.name.clone();
+    let create = format!("/containers/create?name={name} ");
+    for words in [
+        &["POST", "/containers/", "/update"] as &[&str],
+        &["POST", "/containers/", "/stop"],
+        &["POST", "/containers/", "/rename"],
+        &["POST", &create],
+        &["POST", "/volumes/create"],
+    ] {
+        let proxy = EngineProxy::start()?;
+        let _there = proxy.enter();
+        // The look before the run launches an agent of its own.
+        let mut call = stage.migrate()?;
+        call.run_name()?;
+        proxy.add(Rule::on(words, Answer::Error).times(1));
+        let ended = call.end()?;
+        assert_eq!(proxy.hits(), 1, "{words:?}: {ended:#?}");
+        rolled_back(&stage, &ended, REFUSED)?;
+    }
+    Ok(())
+}
+
+/// The engine fails for good when it is asked to make the new container, and to bring back the restart policy.
+pub(crate) fn the_engine_fails_for_good() -> Result<()> {
+    let stage = Stage::new()?;
+    let proxy = EngineProxy::start()?;
+    let _there = proxy.enter();
+    let mut call = stage.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the fence", is("finished", "fence-server", false))?;
+    proxy.add(Rule::on(
+        &["POST", "/containers/", "/rename"],
+        Answer::Error,
+    ));
+    proxy.add(Rule::on(
+        &["POST", "/containers/", "/update"],
+        Answer::Error,
+    ));
+    let ended = call.end()?;
+    held(&ended, &run, REFUSED);
+    proxy.heal();
+    goes_on_back(&stage, &run)
+}
+
+/// The engine is not there at all for good, in the middle of a run.
+pub(crate) fn the_engine_is_gone_for_good() -> Result<()> {
+    let stage = Stage::new()?;
+    let proxy = EngineProxy::start()?;
+    let _there = proxy.enter();
+    let mut call = stage.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the stop", is("finished", "stop-services", false))?;
+    proxy.add(Rule::on(&["/"], Answer::Nothing));
+    let ended = call.end()?;
+    let code = ended.last("summary")["failure"]["code"].clone();
+    let code = code.as_str().unwrap_or_default();
+    held(
+        &ended,
+        &run,
+        Told {
+            code,
+            says: &["engine"],
+        },
+    );
+    proxy.heal();
+    goes_on_back(&stage, &run)
+}
+
+/// The tunnel to an agent is cut once, in each step at an agent: nobody notices but the journal.
+pub(crate) fn the_tunnel_is_cut_for_a_moment() -> Result<()> {
+    let stage = Stage::new()?;
+    let mut call = stage.migrate()?;
+    let run = call.run_name()?;
+    for step in [
+        "capture-baseline",
+        "copy-volume",
+        "stop-services",
+        "wait-until-ready",
+    ] {
+        call.wait_for(step, is("intended", step, false))?;
+        cut(&run)?;
+    }
+    let ended = call.end()?;
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let reconnected = ended
+        .lines
+        .iter()
+        .any(|line| line["event"] == "reconnecting");
+    assert!(reconnected, "the cut was not felt: {ended:#?}");
+    let now = Observed::of(&stage.server, Some(&run))?;
+    drop(now);
+    and_back(&stage, &run)
+}
+
+/// No tunnel comes to stand any more: the run is held after the patience, and goes on where it was.
+pub(crate) fn the_tunnel_is_cut_for_ever() -> Result<()> {
+    let stage = Stage::new()?;
+    let proxy = EngineProxy::start()?;
+    let _there = proxy.enter();
+    let mut call = stage.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the copy", is("intended", "copy-volume", false))?;
+    proxy.add(Rule::on(
+        &["POST", "/containers/", "/attach"],
+        Answer::Nothing,
+    ));
+    cut(&run)?;
+    let ended = call.end()?;
+    held(
+        &ended,
+        &run,
+        Told {
+            code: "connection-lost",
+            says: &["agent was not found again", &run],
+        },
+    );
+    proxy.heal();
+    goes_on_to_the_end(&stage, &run)
+}
+
+/// Kills the throw-away containers that carry a run's tunnels.
+fn cut(run: &str) -> Result<()> {
+    let label = format!("label=ferry.run={run}");
+    let found = docker(&[
+        "ps",
+        "--quiet",
+        "--filter",
+        "label=ferry.role=dial",
+        "--filter",
+        &label,
+    ])?;
+    for id in found.lines() {
+        // One that ended meanwhile is cut as well.
+        let _over = docker(&["kill", id]);
+    }
+    Ok(())
+}
+
+/// Somebody removes the image between the plan and the run.
+pub(crate) fn the_image_is_gone() -> Result<()> {
+    let stage = Stage::new()?;
+    let target = format!("ferry-test/gone-{}:3.8.1", std::process::id());
+    let folder = tempfile::tempdir()?;
+    let label = format!("LABEL ferry.test.gone={target}");
+    fs_err::write(
+        folder.path().join("Dockerfile"),
+        format!("FROM {}\n{label}\n", stage.target),
+    )?;
+    docker(&[
+        "build",
+        "--quiet",
+        "--tag",
+        &target,
+        &folder.path().to_string_lossy(),
+    ])?;
+    let planned = Planned::make(&stage, &target);
+    docker(&["rmi", "--force", &target])?;
+    let ended = planned?.apply(&stage.tool)?;
+    let error = ended.last("error");
+    assert!(matches!(ended.code, 1 | 3 | 5), "{ended:#?}");
+    assert!(format!("{ended:?}").contains(&target), "{ended:#?}");
+    assert!(!error.is_null() || ended.code == 3, "{ended:#?}");
+    stage.assert_as_before()
+}
+
+/// Kills in a loop, until told to stop.
+#[derive(Debug)]
+pub(crate) struct Again {
+    stop: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<usize>>,
+}
+
+impl Again {
+    /// Does `what` again and again; it says whether it hit something.
+    pub(crate) fn and_again(what: impl Fn() -> bool + Send + 'static) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut hits = 0;
+            while !asked.load(Ordering::Relaxed) {
+                hits += usize::from(what());
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            hits
+        });
+        Self {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// How often it hit.
+    pub(crate) fn hits(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread
+            .take()
+            .and_then(|thread| thread.join().ok())
+            .unwrap_or(0)
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,218 @@
+//! Programs of the server that fail, hang, or tell another time.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ferry_tests::Result;
+use ferry_tests::kill::{is, pid_of, send};
+use ferry_tests::matrix::Stage;
+use ferry_tests::server::{Options, TestServer};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::engine::Again;
+use crate::scene::{Told, and_back, goes_on_back, held, rolled_back, until};
+
+/// A table whose file is damaged: `pg_dump` reads half of the database and ends there.
+pub(crate) fn the_dump_fails_half_way() -> Result<()> {
+    let stage = Stage::with(Options::default(), damage_a_table)?;
+    let ended = stage.migrate()?.end()?;
+    let told = Told {
+        code: "tool-failed",
+        says: &["damaged", "invalid page"],
+    };
+    rolled_back(&stage, &ended, told)
+}
+
+fn damage_a_table(server: &TestServer) -> Result<()> {
+    server.psql(
+        "pmm-managed",
+        "CREATE TABLE zz_damaged AS SELECT generate_series(1, 1000) AS number",
+    )?;
+    let file = server.psql("pmm-managed", "SELECT pg_relation_filepath('zz_damaged')")?;
+    server.stop(60)?;
+    let path = server.mountpoint()?.join("postgres14").join(file);
+    let mut bytes = fs_err::read(&path)?;
+    bytes[..64].fill(0xa5);
+    // In place: the file stays its owner's.
+    fs_err::write(&path, bytes)?;
+    server.restart_after_stop()?;
+    server.wait_ready()
+}
+
+/// Somebody ends the dump's sessions at the database, while it waits for a table that somebody else has locked.
+pub(crate) fn the_dump_loses_its_session() -> Result<()> {
+    let stage = Stage::with(Options::default(), |server| {
+        server
+            .psql("pmm-managed", "CREATE TABLE zz_locked (number int)")
+            .map(drop)
+    })?;
+    let server = || stage.server.named(&stage.server.name);
+    let locker = server();
+    let lock = std::thread::spawn(move || {
+        let lock = "BEGIN; LOCK TABLE zz_locked; SELECT pg_sleep(300)";
+        locker.psql("pmm-managed", lock)
+    });
+    stage.server.wait_until("the lock", 30, || {
+        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+        server()
+            .psql("pmm-managed", held)
+            .is_ok_and(|count| count != "0")
+    })?;
+    let ender = server();
+    let again = Again::and_again(move || {
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE application_name = 'pg_dump'";
+        ender.psql("postgres", end).is_ok_and(|ended| ended != "0")
+    });
+    let ended = stage.migrate()?.end();
+    let hits = again.hits();
+    let unlock = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                  WHERE query LIKE '%zz_locked; SELECT pg_sleep%' AND pid <> pg_backend_pid()";
+    stage.server.psql("postgres", unlock)?;
+    let _ended = lock.join();
+    assert!(hits > 0, "no session was ended: {ended:#?}");
+    let told = Told {
+        code: "tool-failed",
+        says: &["terminat"],
+    };
+    rolled_back(&stage, &ended?, told)
+}
+
+/// The supervisor hangs: it neither answers nor ends.
+pub(crate) fn the_supervisor_does_not_answer() -> Result<()> {
+    let stage = Stage::new()?;
+    let supervisor = pid_of(&stage.server.name)?;
+    let (call, _run) = until(&stage, "finished", "dump-databases")?;
+    send(supervisor, Signal::STOP)?;
+    let ended = call.end();
+    send(supervisor, Signal::CONT)?;
+    let told = Told {
+        code: "server-timeout",
+        says: &["supervisor"],
+    };
+    rolled_back(&stage, &ended?, told)
+}
+
+/// A program that nothing ends, not even SIGKILL: it is frozen by its control group.
+pub(crate) fn a_service_does_not_stop() -> Result<()> {
+    let stage = Stage::new()?;
+    let pid = stage.server.exec(&["supervisorctl", "pid", "vmproxy"])?;
+    let frozen = Frozen::new(&stage.server.name, &pid)?;
+    let mut call = stage.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the copy", is("finished", "copy-volume", false))?;
+    frozen.freeze()?;
+    let ended = call.end();
+    frozen.thaw()?;
+    let ended = ended?;
+    let told = Told {
+        code: "program-late",
+        says: &["vmproxy"],
+    };
+    if ended.code == 1 {
+        return rolled_back(&stage, &ended, told);
+    }
+    held(
+        &ended,
+        &run,
+        Told {
+            code: "program-late",
+            says: &["vmproxy"],
+        },
+    );
+    goes_on_back(&stage, &run)
+}
+
+/// One process in a control group of its own.
+struct Frozen {
+    group: PathBuf,
+    home: PathBuf,
+    pid: String,
+}
+
+impl Frozen {
+    /// `inside` is the process as its container numbers it.
+    fn new(container: &str, inside: &str) -> Result<Self> {
+        let first = pid_of(container)?;
+        let pid = outside(first, inside)?;
+        let groups = fs_err::read_to_string(format!("/proc/{pid}/cgroup"))?;
+        let own = groups.lines().find_map(|line| line.split_once(":freezer:"));
+        let own = own
+            .map(|(_, path)| path.trim_start_matches('/'))
+            .expect("the machine has the freezer of cgroup 1");
+        let home = PathBuf::from("/sys/fs/cgroup/freezer").join(own);
+        let group = home.join("ferry-test-frozen");
+        fs_err::create_dir(&group)?;
+        Ok(Self { group, home, pid })
+    }
+
+    fn freeze(&self) -> Result<()> {
+        fs_err::write(self.group.join("cgroup.procs"), &self.pid)?;
+        Ok(fs_err::write(self.group.join("freezer.state"), "FROZEN")?)
+    }
+
+    fn thaw(&self) -> Result<()> {
+        fs_err::write(self.group.join("freezer.state"), "THAWED")?;
+        // It may have ended by now, as it was asked to.
+        let _over = fs_err::write(self.home.join("cgroup.procs"), &self.pid);
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(fs_err::remove_dir(&self.group)?)
+    }
+}
+
+/// The process of this machine that a container numbers `inside`.
+fn outside(first: u32, inside: &str) -> Result<String> {
+    let space = fs_err::read_link(format!("/proc/{first}/ns/pid"))?;
+    for entry in fs_err::read_dir("/proc")? {
+        let path = entry?.path();
+        let same = fs_err::read_link(path.join("ns/pid")).is_ok_and(|it| it == space);
+        let status = fs_err::read_to_string(path.join("status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let last = numbers.and_then(|numbers| numbers.split_whitespace().last());
+        if same && last == Some(inside) {
+            return Ok(path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned());
+        }
+    }
+    Err(std::io::Error::other(format!("no process {inside} in the container")).into())
+}
+
+/// The clock jumps by days while nobody is at work, in both directions. All that a run knows of time is what it wrote down, so what was
+/// written is moved instead of the clock, which is the machine's.
+pub(crate) fn the_clock_jumps() -> Result<()> {
+    const DAYS: i64 = 3 * 86_400;
+    for jump in [DAYS, -DAYS] {
+        let stage = Stage::new()?;
+        let (call, run) = until(&stage, "finished", "stop-services")?;
+        drop(call);
+        let file = stage.server.mountpoint()?.join(".ferry");
+        let file = find(&file, "baseline.json")?.expect("the baseline is on the volume");
+        let mut baseline: Value = serde_json::from_slice(&fs_err::read(&file)?)?;
+        let taken = baseline["taken_at"].as_i64().expect("it has a time");
+        baseline["taken_at"] = (taken - jump).into();
+        fs_err::write(&file, serde_json::to_vec_pretty(&baseline)?)?;
+        let ended = stage.tool.run(&["resume", &run])?;
+        assert_eq!(ended.code, 0, "{ended:#?}");
+        and_back(&stage, &run)?;
+    }
+    Ok(())
+}
+
+fn find(folder: &std::path::Path, name: &str) -> Result<Option<PathBuf>> {
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|it| it == name) {
+            return Ok(Some(path));
+        }
+        if path.is_dir()
+            && let Some(found) = find(&path, name)?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}

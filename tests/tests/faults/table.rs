@@ -1,0 +1,157 @@
+//! The table of faults: each row is a test and a line of `docs/faults.md`, so that neither is without the other.
+
+use std::path::Path;
+
+use ferry_tests::Result;
+
+use crate::{disk, engine, programs};
+
+/// A fault as it is told to operators.
+struct Row {
+    fault: &'static str,
+    place: &'static str,
+    happens: &'static str,
+    operator: &'static str,
+}
+
+/// Rows in the order of the table, and a test for each.
+macro_rules! faults {
+    ($( $(#[$attribute:meta])* $name:ident: $module:ident {
+        fault: $fault:literal, place: $place:literal, happens: $happens:literal, operator: $operator:literal $(,)?
+    } )*) => {
+        $( #[test] $(#[$attribute])* fn $name() -> Result<()> { $module::$name() } )*
+        const ROWS: &[Row] = &[$( Row { fault: $fault, place: $place, happens: $happens, operator: $operator } ),*];
+    };
+}
+
+faults! {
+    no_space_for_the_copy: disk {
+        fault: "no space left", place: "copy of the volume",
+        happens: "rolled back; nothing was stopped yet when it is the live pass", operator: "free or add space where volumes are kept, migrate again",
+    }
+    no_space_for_the_dump: disk {
+        fault: "no space left", place: "the server's own disk, at the dump",
+        happens: "held: not even the failure can be written down there", operator: "free space on the volume, `ferryctl resume RUN`",
+    }
+    no_space_for_the_ledger: disk {
+        fault: "no space left", place: "the server's own disk, at the ledger",
+        happens: "held before the step acts", operator: "free space on the volume, `ferryctl resume RUN`",
+    }
+    permission_denied: disk {
+        fault: "permission denied", place: "a file that is immutable, at the transfer of ownership",
+        happens: "rolled back; the file is named", operator: "`chattr -i` the file, migrate again",
+    }
+    the_dump_fails_half_way: programs {
+        fault: "`pg_dump` fails half way", place: "a damaged table",
+        happens: "rolled back while the server goes on serving; the table is named", operator: "repair or drop the table, migrate again",
+    }
+    the_dump_loses_its_session: programs {
+        fault: "`pg_dump` fails half way", place: "its session is terminated",
+        happens: "rolled back while the server goes on serving", operator: "see who ends sessions, migrate again",
+    }
+    the_supervisor_does_not_answer: programs {
+        fault: "supervisor hangs", place: "stop of the services",
+        happens: "rolled back after its time is over", operator: "see the supervisor's log, restart the container, migrate again",
+    }
+    #[ignore = "waits for a program's whole grace, several times"]
+    a_service_does_not_stop: programs {
+        fault: "a service does not stop", place: "stop of the services",
+        happens: "rolled back; held when it cannot be started again either; nothing of Ferry's kills it", operator: "end the service, `ferryctl resume RUN` when held",
+    }
+    the_engine_fails_once: engine {
+        fault: "engine answers 500", place: "once, at each request that changes something",
+        happens: "rolled back", operator: "see the engine's log, migrate again",
+    }
+    the_engine_fails_for_good: engine {
+        fault: "engine answers 500", place: "for good, also on the way back",
+        happens: "held, with what is where", operator: "mend the engine, `ferryctl resume RUN`",
+    }
+    #[ignore = "waits out the patience for a lost engine"]
+    the_engine_is_gone_for_good: engine {
+        fault: "engine does not answer", place: "for good, in the downtime",
+        happens: "held, with what is where", operator: "start the engine, `ferryctl resume RUN`",
+    }
+    the_image_is_gone: engine {
+        fault: "image removed", place: "between plan and run",
+        happens: "refused; nothing was changed", operator: "pull the image, plan again",
+    }
+    the_tunnel_is_cut_for_a_moment: engine {
+        fault: "tunnel cut", place: "once, in each kind of step",
+        happens: "the step goes on at its agent; the run goes on with it", operator: "nothing",
+    }
+    #[ignore = "waits out the patience for a lost agent"]
+    the_tunnel_is_cut_for_ever: engine {
+        fault: "tunnel cut", place: "for ever",
+        happens: "held after two minutes", operator: "make the engine reachable, `ferryctl resume RUN`",
+    }
+    the_clock_jumps: programs {
+        fault: "clock jumps by days", place: "between two steps, in both directions",
+        happens: "the run goes on", operator: "nothing",
+    }
+}
+
+/// What the crash matrix kills; its cases are computed from the plan and have names of their own.
+const KILLED: &[Row] = &[
+    Row {
+        fault: "`ferryctl` killed",
+        place: "any step, any moment, there and back",
+        happens: "the agents finish the step they are at; nothing is lost",
+        operator: "`ferryctl resume RUN` or `ferryctl rollback RUN`",
+    },
+    Row {
+        fault: "an agent killed",
+        place: "any step, any moment, there and back",
+        happens: "it is started again and the run goes on",
+        operator: "nothing",
+    },
+    Row {
+        fault: "engine's daemon killed",
+        place: "any step, any moment, there and back, with and without `--live-restore`",
+        happens: "the run goes on when the daemon is back, else is rolled back or held; without `--live-restore` the daemon kills the server's programs too",
+        operator: "start the engine; `ferryctl resume RUN` when held",
+    },
+];
+
+const HEAD: &str = "# Faults that were tried
+
+What happens when something dies or fails in the middle of a run, each tried with the real programs by
+`cargo xtask test` (the long ones by `cargo xtask test --all`). *Rolled back*: exit code 1, the server is as it was, proven.
+*Held*: exit code 4, the run stopped where it is, says what is where, and goes on by command.
+
+| fault | where | what happens | what you do |
+|---|---|---|---|
+";
+
+/// The page as it should be.
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for row in KILLED.iter().chain(ROWS) {
+        let Row {
+            fault,
+            place,
+            happens,
+            operator,
+        } = row;
+        page.push_str(&format!("| {fault} | {place} | {happens} | {operator} |\n"));
+    }
+    page.push_str(
+        "\nNot tried: a clock of the whole machine that jumps while a step is at work. Steps measure their own waiting by the clock that\n\
+         does not jump; what a run wrote down of time is moved in the test instead.\n",
+    );
+    page
+}
+
+/// `INSTA_UPDATE=always` writes the page, as it does for other things that are made from code.
+#[test]
+fn the_page_is_the_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/faults.md");
+    if std::env::var("INSTA_UPDATE").is_ok_and(|it| it == "always") {
+        fs_err::write(&path, page()).unwrap();
+    }
+    let written = fs_err::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        written,
+        page(),
+        "`INSTA_UPDATE=always cargo test -p ferry-tests --test faults the_page` writes it"
+    );
+}
