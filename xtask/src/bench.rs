@@ -1,9 +1,11 @@
 //! Measurements, each against what people do without Ferry, in one run on one machine.
 
 mod agent;
+mod backup;
 mod crossing;
 mod manual;
 mod prober;
+mod restore;
 
 use crate::error::Result;
 use crate::sh::Tool;
@@ -15,6 +17,10 @@ pub(crate) enum Bench {
     Ownership,
     /// What an idle agent costs: memory, time to be ready, size
     Agent(agent::Args),
+    /// Both passes of the backup, against `cp -a`
+    Backup(backup::Args),
+    /// The restore after the target had the data, against `cp -a` back
+    Restore(backup::Args),
     /// The downtime of a whole migration, against the documented commands
     Crossing(crossing::Args),
 }
@@ -33,6 +39,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             ])
             .show(),
         Bench::Agent(args) => agent::run(args),
+        Bench::Backup(args) => backup::run(args),
+        Bench::Restore(args) => restore::run(args),
         Bench::Crossing(args) => crossing::run(args),
     }
 }

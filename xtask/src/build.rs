@@ -76,8 +76,30 @@ pub(crate) fn ensure(profile: Profile) -> Result<Binaries> {
     binaries(profile)
 }
 
+/// Builds an example of the agent's as what is shipped is built, and says where it is.
+pub(crate) fn example(name: &str) -> Result<PathBuf> {
+    let args = ["-p", "ferry-agent", "--example", name];
+    cargo(Profile::Release)?.args(args).show()?;
+    let folder = folder()?.join(triple()?).join(Profile::Release.name());
+    Ok(folder.join("examples").join(name))
+}
+
 /// The call of cargo that builds both.
 pub(crate) fn tool(profile: Profile) -> Result<Tool> {
+    Ok(cargo(profile)?.args([
+        "-p",
+        "ferry-agent",
+        "--bin",
+        "ferryd",
+        "-p",
+        "ferry-ctl",
+        "--bin",
+        "ferryctl",
+    ]))
+}
+
+/// The call of cargo for static programs, without what is to be built.
+fn cargo(profile: Profile) -> Result<Tool> {
     // With an explicit target the flags leave build scripts and macros alone, which cannot be static.
     let mut flags = std::env::var("RUSTFLAGS").unwrap_or_default();
     flags.push_str(" -C target-feature=+crt-static");
@@ -92,17 +114,7 @@ pub(crate) fn tool(profile: Profile) -> Result<Tool> {
             profile.name(),
             "--target-dir",
         ])
-        .arg(folder()?)
-        .args([
-            "-p",
-            "ferry-agent",
-            "--bin",
-            "ferryd",
-            "-p",
-            "ferry-ctl",
-            "--bin",
-            "ferryctl",
-        ]))
+        .arg(folder()?))
 }
 
 /// Where the programs of a finished build are; an error when one is absent or not static.
