@@ -102,6 +102,14 @@ pub enum TreeError {
         /// The files, each with how many of its names were met.
         problems: Problems,
     },
+    /// Entries that nobody can give away, root neither; they were left alone.
+    #[error(
+        "{} entries are immutable or append-only and were left alone: {problems}", problems.count
+    )]
+    Immutable {
+        /// The entries.
+        problems: Problems,
+    },
     /// The record of former owners cannot be believed.
     #[error("the record of former owners is damaged at byte {offset}: {reason}")]
     RecordDamaged {
@@ -138,6 +146,7 @@ impl TreeError {
             Self::Cancelled => "tree-cancelled",
             Self::Entries { .. } => "tree-entries-failed",
             Self::LinksOutside { .. } => "tree-links-outside",
+            Self::Immutable { .. } => "tree-immutable",
             Self::RecordDamaged { .. } => "tree-record-damaged",
             Self::RecordVersion { .. } => "tree-record-version",
             Self::RecordOfOther { .. } => "tree-record-of-other",
@@ -155,8 +164,15 @@ impl TreeError {
             Self::LinksOutside { .. } => {
                 Some("find the other names with `find -inum`, remove or copy them, and run again")
             }
+            Self::Immutable { .. } => Some(
+                "take the attribute off with `chattr -i -a` (`lsattr -d` shows it), and run again",
+            ),
             Self::RecordDamaged { .. } => {
                 Some("nothing was changed from it; restore the owners from the backup instead")
+            }
+            Self::RecordVersion { .. } => Some("use the release of Ferry that began this run"),
+            Self::RecordOfOther { .. } => {
+                Some("`ferryctl rollback` first takes back what was recorded, then plan again")
             }
             _ => None,
         }

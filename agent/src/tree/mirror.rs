@@ -18,6 +18,7 @@ mod dir;
 mod entry;
 mod extra;
 mod links;
+mod remove;
 
 use std::sync::{
     Mutex, PoisonError,

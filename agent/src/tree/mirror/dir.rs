@@ -19,11 +19,11 @@ use super::{
         meta::{Kind, Meta},
         pool::{Job, Queue},
         root::RelPath,
-        scan::{Scratch, Seen, scan},
+        scan::{Scratch, Seen, Walked, scan},
     },
-    CopyReport, Mirror,
+    CopyReport, Extra, Mirror,
     content::Stop,
-    links::LinkedName,
+    links::{Elsewhere, LinkedName},
 };
 
 /// What one worker did, and what it leaves for the end.
@@ -84,7 +84,7 @@ impl Job for Mirror<'_> {
         let mut scratch = std::mem::take(&mut found.scratch);
         let mut alive: HashSet<Box<[u8]>> = HashSet::new();
         let mut below = Vec::new();
-        let there = scan(
+        let walked = scan(
             self.src,
             &path,
             &mut scratch,
@@ -113,13 +113,17 @@ impl Job for Mirror<'_> {
             },
         )?;
         found.scratch = scratch;
-        if !there {
+        if walked != Walked::Whole {
             return self.vanished(&path, c"", found);
         }
         for name in before.iter() {
             let bytes = name.to_bytes();
             let left_out = self.dst.excludes(&path, bytes) || self.src.excludes(&path, bytes);
             if !left_out && !alive.contains(bytes) {
+                if self.is_mount_to_keep(dst.as_fd(), name) {
+                    found.report.mounts += 1;
+                    continue;
+                }
                 self.put_away(&path, dst.as_fd(), name, found)?;
             }
         }
@@ -127,6 +131,15 @@ impl Job for Mirror<'_> {
         queue.push(below);
         Ok(())
     }
+}
+
+/// What the kernel says of an entry that is of another kind by now than it was when it was looked
+/// at: a folder that is a link or a file, a file that is a link or a socket, a link that is none.
+fn is_other(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::ISDIR | Errno::INVAL
+    )
 }
 
 impl Mirror<'_> {
@@ -151,7 +164,7 @@ impl Mirror<'_> {
             Kind::Dir => self.dir_entry(pair, name, found).map(|()| {
                 below.push(join(pair.path, name.to_bytes()).into());
             }),
-            _ => self.sync_entry(pair, name, meta, found),
+            _ => self.sync_entry(pair, name, meta, Elsewhere(false), found),
         };
         self.settle(pair.path, name, result, found)
     }
@@ -168,6 +181,10 @@ impl Mirror<'_> {
             Ok(()) => Ok(()),
             Err(Stop::Work(error)) => Err(error),
             Err(Stop::Entry(Errno::NOENT)) => self.vanished(dir, name, found),
+            // Something else has its name by now; the next pass sees what.
+            Err(Stop::Entry(error)) if self.live && is_other(error) => {
+                self.vanished(dir, name, found)
+            }
             Err(Stop::Entry(error)) => self.entry_failed(dir, name, error),
         }
     }
@@ -181,6 +198,12 @@ impl Mirror<'_> {
             });
         }
         Ok(())
+    }
+
+    /// A restore leaves mounts of the tree alone: a copy has none of them, since none was entered.
+    fn is_mount_to_keep(&self, dst: BorrowedFd<'_>, name: &CStr) -> bool {
+        matches!(self.extra, Extra::Aside(_))
+            && Meta::at(dst, name).is_ok_and(|meta| !meta.same_mount(self.dst.meta()))
     }
 
     /// Notes a problem; a full or broken file system ends the work, the rest would fail likewise.

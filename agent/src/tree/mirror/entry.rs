@@ -22,6 +22,7 @@ use super::{
     Mirror, Same,
     content::{Stop, same_bytes},
     dir::{Found, Pair},
+    links::Elsewhere,
 };
 
 /// A file that changed this shortly before it was read may change again within one tick of the
@@ -37,6 +38,7 @@ impl Mirror<'_> {
         pair: &Pair<'_>,
         name: &CStr,
         want: &Meta,
+        elsewhere: Elsewhere,
         found: &mut Found,
     ) -> Result<(), Stop> {
         let have = match Meta::at(pair.dst, name) {
@@ -57,9 +59,15 @@ impl Mirror<'_> {
             }
             let src = attrs::open_path(pair.src, name)?;
             let dst = attrs::open_path(pair.dst, name)?;
-            let set = self.sync_attributes(src.as_fd(), dst.as_fd(), want, &have)?;
-            found.report.attributes_set += u64::from(set);
-            return Ok(());
+            let as_it_is = || -> Result<bool, Errno> {
+                Ok(same_look(want, &have) && attrs::all(&src)? == attrs::all(&dst)?)
+            };
+            // Never set anything on what has a name out of the tree: it gets an inode of its own.
+            if elsewhere == Elsewhere(false) || as_it_is()? {
+                let set = self.sync_attributes(src.as_fd(), dst.as_fd(), want, &have)?;
+                found.report.attributes_set += u64::from(set);
+                return Ok(());
+            }
         }
         match want.kind() {
             Kind::File => self.copy_file(pair, name, found),
@@ -75,6 +83,10 @@ impl Mirror<'_> {
         want: &Meta,
         have: &Meta,
     ) -> Result<bool, Stop> {
+        // What shares its inode where the source's does not must get its own.
+        if have.nlink > 1 && want.nlink == 1 {
+            return Ok(false);
+        }
         match want.kind() {
             Kind::Symlink => {
                 let target = |dir| readlinkat(dir, name, Vec::new());
@@ -83,21 +95,18 @@ impl Mirror<'_> {
             Kind::Fifo | Kind::Socket | Kind::Dir => Ok(true),
             Kind::Device => Ok(want.rdev == have.rdev && want.mode >> 12 == have.mode >> 12),
             Kind::File => {
-                // A file that shares its inode where the source's does not must get its own.
                 let times = want.size == have.size && want.mtime == have.mtime;
-                let shared = have.nlink > 1 && want.nlink == 1;
-                Ok(!shared
-                    && match self.same {
-                        Same::SinceCopied => times && older(want, have),
-                        Same::Times => times,
-                        Same::Bytes => {
-                            want.size == have.size && {
-                                let a = open_source(pair.src, name)?;
-                                let b = open_source(pair.dst, name)?;
-                                same_bytes(a.as_fd(), b.as_fd(), &self.meter)?
-                            }
+                Ok(match self.same {
+                    Same::SinceCopied => times && older(want, have),
+                    Same::Times => times,
+                    Same::Bytes => {
+                        want.size == have.size && {
+                            let a = open_source(pair.src, name)?;
+                            let b = open_source(pair.dst, name)?;
+                            same_bytes(a.as_fd(), b.as_fd(), &self.meter)?
                         }
-                    })
+                    }
+                })
             }
         }
     }

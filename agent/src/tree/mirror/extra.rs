@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{CStr, CString},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{BorrowedFd, OwnedFd},
 };
 
 use rustix::{
@@ -11,12 +11,7 @@ use rustix::{
 };
 
 use super::{
-    super::{
-        Root, TreeError,
-        list::{Lister, Names},
-        meta::{Kind, Meta},
-        root::DIR,
-    },
+    super::{Root, TreeError, root::DIR},
     Extra, Mirror,
     dir::Found,
 };
@@ -44,54 +39,6 @@ impl Mirror<'_> {
             Err(Errno::NOENT) => Ok(()),
             Err(e) => self.entry_failed(dir, name, e),
         }
-    }
-
-    /// Removes an entry with all below it, never across a mount.
-    fn remove(&self, parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-        let meta = Meta::at(parent, name)?;
-        if !meta.same_mount(self.dst.meta()) {
-            return Err(Errno::XDEV);
-        }
-        if meta.kind() != Kind::Dir {
-            return unlinkat(parent, name, AtFlags::empty());
-        }
-        // An own stack of open directories: a tree may be deeper than the thread's stack.
-        let mut open: Vec<(OwnedFd, CString)> =
-            vec![(openat(parent, name, DIR, Mode::empty())?, name.into())];
-        let mut lister = Lister::default();
-        let mut names = Names::default();
-        while let Some((fd, _)) = open.last() {
-            if self.meter.cancel().is_cancelled() {
-                return Err(Errno::CANCELED);
-            }
-            // Read again after each descent: from its start, since names were taken out.
-            let again = openat(fd, c".", DIR, Mode::empty())?;
-            lister.read(again.as_fd(), &mut names)?;
-            let mut child = None;
-            for name in names.iter() {
-                let meta = Meta::at(fd, name)?;
-                if !meta.same_mount(self.dst.meta()) {
-                    return Err(Errno::XDEV);
-                }
-                if meta.kind() == Kind::Dir {
-                    match unlinkat(fd, name, AtFlags::REMOVEDIR) {
-                        Ok(()) => {}
-                        Err(Errno::NOTEMPTY | Errno::EXIST) => child = Some(CString::from(name)),
-                        Err(e) => return Err(e),
-                    }
-                } else {
-                    unlinkat(fd, name, AtFlags::empty())?;
-                }
-            }
-            if let Some(child) = child {
-                let next = openat(fd, &child, DIR, Mode::empty())?;
-                open.push((next, child));
-            } else if let Some((_, name)) = open.pop() {
-                let above = open.last().map_or(parent, |(fd, _)| fd.as_fd());
-                unlinkat(above, &name, AtFlags::REMOVEDIR)?;
-            }
-        }
-        Ok(())
     }
 }
 

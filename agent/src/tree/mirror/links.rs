@@ -21,6 +21,11 @@ pub(super) struct LinkedName {
     pub(super) name: Box<CStr>,
 }
 
+/// Whether what lies under a name in the destination has names that are not the source's as well:
+/// whatever is set on it is set out there too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Elsewhere(pub(super) bool);
+
 impl Mirror<'_> {
     /// Copies the first name of each such file and links the others to it.
     pub(super) fn sync_links(&self, found: &mut Found) -> Result<(), TreeError> {
@@ -28,7 +33,7 @@ impl Mirror<'_> {
         names.sort_by(|a, b| (a.inode, &a.dir, &a.name).cmp(&(b.inode, &b.dir, &b.name)));
         for group in names.chunk_by(|a, b| a.inode == b.inode) {
             let (first, others) = (&group[0], &group[1..]);
-            let result = self.sync_first(first, found);
+            let result = self.sync_first(group, found);
             let failed = result.is_err();
             self.settle(&first.dir, &first.name, result, found)?;
             if failed {
@@ -42,8 +47,9 @@ impl Mirror<'_> {
         Ok(())
     }
 
-    fn sync_first(&self, first: &LinkedName, found: &mut Found) -> Result<(), Stop> {
+    fn sync_first(&self, group: &[LinkedName], found: &mut Found) -> Result<(), Stop> {
         self.meter.add(0, 0)?;
+        let first = &group[0];
         let (src, dst) = (
             self.src.open_dir(&first.dir)?,
             self.dst.open_dir(&first.dir)?,
@@ -54,7 +60,25 @@ impl Mirror<'_> {
             dst: dst.as_fd(),
         };
         let meta = Meta::at(&src, &first.name)?;
-        self.sync_entry(&pair, &first.name, &meta, found)
+        let elsewhere = self.elsewhere(group)?;
+        self.sync_entry(&pair, &first.name, &meta, elsewhere, found)
+    }
+
+    /// Looks under all names of `group` for what the first stands for in the destination.
+    fn elsewhere(&self, group: &[LinkedName]) -> Result<Elsewhere, Errno> {
+        let look = |linked: &LinkedName| Meta::at(self.dst.open_dir(&linked.dir)?, &linked.name);
+        let first = match look(&group[0]) {
+            Ok(meta) if meta.is_linked() => meta,
+            Ok(_) | Err(Errno::NOENT) => return Ok(Elsewhere(false)),
+            Err(e) => return Err(e),
+        };
+        let met = group
+            .iter()
+            .filter(|linked| look(linked).is_ok_and(|meta| meta.same_inode(&first)))
+            .count();
+        Ok(Elsewhere(
+            met < usize::try_from(first.nlink).unwrap_or(usize::MAX),
+        ))
     }
 
     /// Makes `other` a name of what `first` is a name of.
