@@ -2,8 +2,9 @@
 //!
 //! One append-only file a step, so that two agents of one run (beside the processes, and with the
 //! volume only) never write to the same file. A line is a checksum and a JSON record. A torn last
-//! line is a crash while writing and is dropped; anything else that does not fit is damage, and a
-//! damaged ledger is refused, because what it says decides what is undone.
+//! line is a crash while writing and is dropped, whether its end is missing or a block of it that
+//! never reached the disk reads as zeros; anything else that does not fit is damage, and a damaged
+//! ledger is refused, because what it says decides what is undone.
 
 use std::{
     fs::File,
@@ -259,10 +260,21 @@ impl Replay {
         };
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let record = parse(&rest[..end]).ok_or_else(|| damaged(run, step, replay.records))?;
-            replay
-                .take(&record)
-                .map_err(|e| e.during(damaged(run, step, replay.records).to_string()))?;
+            let (line, offset) = (replay.records + 1, replay.intact_bytes);
+            let damaged = |why: &str| damaged(run, step, (line, offset), why);
+            let Some(record) = parse(&rest[..end]) else {
+                if end + 1 == rest.len() && has_hole(&rest[..end]) {
+                    break;
+                }
+                return Err(damaged("its checksum does not fit"));
+            };
+            if line == 1 && !matches!(record, Record::Format { .. }) {
+                return Err(damaged("the beginning is missing"));
+            }
+            replay.take(&record).map_err(|e| match e.code() {
+                "ledger-format" => e.during(format!("step `{step}` of run {run}")),
+                _ => damaged(&e.to_string()),
+            })?;
             rest = &rest[end + 1..];
             replay.intact_bytes += end + 1;
         }
@@ -348,15 +360,25 @@ impl Replay {
     }
 }
 
-fn damaged(run: &str, step: &str, line: usize) -> StepError {
+fn damaged(run: &str, step: &str, (line, offset): (usize, usize), why: &str) -> StepError {
     StepError::new(
         "ledger-damaged",
         format!(
-            "the ledger of step `{step}` of run {run} is damaged at line {}",
-            line + 1
+            "the ledger of step `{step}` of run {run} is damaged at line {line}, byte {offset}: \
+             {why}; what the step did cannot be told from it"
         ),
     )
-    .hint("nothing was done; keep the file, and compare it with the controller's journal")
+    .hint(format!(
+        "nothing was done; keep `runs/{run}/{step}.ledger` in the state folder, and \
+         `ferryctl status {run}` tells what the controller knows of the step"
+    ))
+}
+
+/// Whether a stretch of the line was never written: JSON has no zeros, and a torn write leaves at
+/// least a sector of them. A flipped bit does not.
+fn has_hole(line: &[u8]) -> bool {
+    line.windows(64)
+        .any(|window| window.iter().all(|&byte| byte == 0))
 }
 
 fn parse(line: &[u8]) -> Option<Record> {

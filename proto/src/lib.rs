@@ -10,7 +10,7 @@ mod labels;
 mod room;
 mod status;
 
-pub use digest::{PlanError, seal, verify};
+pub use digest::{PlanError, read_plan, seal, verify};
 pub use failure::{CODE_KEY, HINT_KEY, failure_from_status, failure_to_status};
 pub use room::proof_bytes;
 pub use status::{IllegalTransition, StatusEvent, next_status};

@@ -51,6 +51,8 @@ pub(super) async fn observe(
             hard_links_outside: stats.hard_links_outside.first.clone(),
             hard_links_outside_count: stats.hard_links_outside.count,
             mounts_below: below.collect(),
+            immutable: stats.immutable.first.clone(),
+            immutable_count: stats.immutable.count,
             ..DataFacts::default()
         })
     };

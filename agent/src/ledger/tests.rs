@@ -64,38 +64,160 @@ fn a_torn_tail_is_dropped_at_every_length() {
 fn damage_in_the_middle_is_refused() {
     let (_dir, ledger, bytes) = written();
     let run = ledger.run_dir("r").unwrap();
-    let lines: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'\n').collect();
-    for at in 0..lines[lines.len() - 2] {
-        let mut damaged = bytes.clone();
-        damaged[at] ^= 0x01;
-        run.replace("damaged.ledger", &damaged).unwrap();
-        let error = ledger.step("r", "damaged").unwrap_err();
-        assert_eq!(error.code(), "ledger-damaged", "byte {at}");
+    // All but the last line's end: without that the line is a torn one.
+    for at in 0..bytes.len() - 1 {
+        for bit in [0, 5, 7] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << bit;
+            run.replace("damaged.ledger", &damaged).unwrap();
+            let error = ledger.step("r", "damaged").unwrap_err();
+            assert_eq!(error.code(), "ledger-damaged", "byte {at}");
+            let line_start = bytes[..at]
+                .iter()
+                .rposition(|b| *b == b'\n')
+                .map_or(0, |n| n + 1);
+            let text = error.to_string();
+            assert!(
+                text.contains(&format!("byte {line_start}: ")),
+                "byte {at}: {text}"
+            );
+            assert_eq!(
+                run.read("damaged.ledger").unwrap().unwrap(),
+                damaged,
+                "kept as it is"
+            );
+            assert_eq!(ledger.entries("r").unwrap_err().code(), "ledger-damaged");
+        }
     }
 }
 
 #[test]
-fn a_second_agent_cannot_hold_the_same_step() {
-    let (_dir, ledger) = ledger();
-    let held = ledger.step("r", "s").unwrap();
-    assert_eq!(ledger.step("r", "s").unwrap_err().code(), "step-busy");
-    drop(held);
-    ledger.step("r", "s").unwrap();
+fn damage_is_told_with_its_place_its_meaning_and_the_next_command() {
+    let (_dir, ledger, mut bytes) = written();
+    let second = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
+    bytes[second + 30] ^= 1;
+    ledger
+        .run_dir("r")
+        .unwrap()
+        .replace("s.ledger", &bytes)
+        .unwrap();
+    let failure: Failure = ledger.step("r", "s").unwrap_err().into();
+    assert_eq!(
+        failure.message,
+        format!(
+            "the ledger of step `s` of run r is damaged at line 2, byte {second}: its checksum does \
+             not fit; what the step did cannot be told from it"
+        )
+    );
+    assert!(
+        failure.hint.contains("`ferryctl status r`"),
+        "{}",
+        failure.hint
+    );
 }
 
 #[test]
-fn an_illegal_record_is_not_written() {
+fn a_ledger_without_its_beginning_is_damaged() {
     let (_dir, ledger, bytes) = written();
-    let mut step = ledger.step("r", "s").unwrap();
-    assert_eq!(
-        step.begin(2, false).unwrap_err().code(),
-        "illegal-transition"
+    let run = ledger.run_dir("r").unwrap();
+    let first = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
+    run.replace("s.ledger", &bytes[first..]).unwrap();
+    let error = ledger.step("r", "s").unwrap_err();
+    assert!(
+        error.to_string().contains("the beginning is missing"),
+        "{error}"
     );
-    let after = ledger
+}
+
+/// After a power failure a block in the middle of what was written last may read as zeros.
+#[test]
+fn a_last_line_with_a_hole_is_a_torn_one() {
+    let (_dir, ledger, mut bytes) = written();
+    let whole = bytes.len();
+    let json = serde_json::to_string(&Record::Keep {
+        value: serde_json::json!("x".repeat(3000)),
+    })
+    .unwrap();
+    bytes.extend_from_slice(format!("{} {json}\n", checksum(json.as_bytes())).as_bytes());
+    let run = ledger.run_dir("r").unwrap();
+    for hole in [
+        whole..whole + 512,
+        whole + 1000..whole + 1512,
+        whole + 2600..bytes.len(),
+    ] {
+        let mut torn = bytes.clone();
+        torn[hole].fill(0);
+        run.replace("s.ledger", &torn).unwrap();
+        let step = ledger.step("r", "s").unwrap();
+        assert_eq!(step.kept().len(), 1);
+        drop(step);
+        assert_eq!(
+            run.read("s.ledger").unwrap().unwrap().len(),
+            whole,
+            "the torn line is cut off"
+        );
+    }
+    // With something behind it, it is damage.
+    let mut torn = bytes.clone();
+    torn[whole + 1000..whole + 1512].fill(0);
+    torn.extend_from_slice(&bytes[whole..]);
+    run.replace("s.ledger", &torn).unwrap();
+    assert_eq!(ledger.step("r", "s").unwrap_err().code(), "ledger-damaged");
+}
+
+#[test]
+fn a_ledger_of_a_newer_release_is_refused_as_such() {
+    let (_dir, ledger) = ledger();
+    let json = r#"{"record":"format","version":2}"#;
+    let other = r#"{"record":"something-new","what":1}"#;
+    let text: String = [json, other]
+        .map(|json| format!("{} {json}\n", checksum(json.as_bytes())))
+        .concat();
+    ledger
         .run_dir("r")
         .unwrap()
-        .read("s.ledger")
-        .unwrap()
+        .replace("s.ledger", text.as_bytes())
         .unwrap();
-    assert_eq!(after, bytes);
+    let error = ledger.step("r", "s").unwrap_err();
+    assert_eq!(error.code(), "ledger-format");
+    assert_eq!(
+        error.to_string(),
+        "step `s` of run r: the ledger has format 2, this agent reads 1"
+    );
+    let failure: Failure = error.into();
+    assert!(
+        failure
+            .hint
+            .contains("the release of Ferry that began this run")
+    );
+}
+
+/// Written by the first release: every later one must read it.
+#[test]
+fn a_ledger_of_format_1_is_read_by_every_release() {
+    let (_dir, ledger) = ledger();
+    let bytes = include_bytes!("v1.ledger");
+    ledger
+        .run_dir("r")
+        .unwrap()
+        .replace("s.ledger", bytes)
+        .unwrap();
+    let entry = ledger.entries("r").unwrap().remove(0);
+    assert_eq!(entry.status(), StepStatus::Undone);
+    assert_eq!(entry.updated, Some(timestamp(1_700_000_005_000)));
+    let step = ledger.step("r", "s").unwrap();
+    assert_eq!(
+        step.kept(),
+        [
+            serde_json::json!({"services": ["grafana", "nginx"], "uid": 26}),
+            serde_json::json!(null)
+        ]
+    );
+    let outcome = step.outcome().unwrap();
+    assert_eq!(
+        (&*outcome.summary, outcome.elapsed_ms),
+        ("1,204 entries given back", 1500)
+    );
+    assert_eq!(outcome.values["entries"], "1204");
+    assert_eq!(outcome.warnings, ["not there any more: a"]);
 }

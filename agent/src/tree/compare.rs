@@ -16,7 +16,7 @@ use super::{
     pool::{self, Job, Queue},
     progress::Meter,
     root::RelPath,
-    scan::{Scratch, Seen, scan},
+    scan::{Scratch, Seen, Walked, scan},
 };
 
 /// What is compared beyond kind, owner, mode, size, mtime, link target, device and hard links.
@@ -82,7 +82,7 @@ impl Compare<'_> {
         scratch: &mut Scratch,
     ) -> Result<BTreeMap<CString, Option<Meta>>, TreeError> {
         let mut entries = BTreeMap::new();
-        scan(root, dir, scratch, &self.meter, |_, name, seen| {
+        let walked = scan(root, dir, scratch, &self.meter, |_, name, seen| {
             // What either side leaves out is left out of both.
             if self.a.excludes(dir, name.to_bytes()) || self.b.excludes(dir, name.to_bytes()) {
                 return Ok(());
@@ -97,6 +97,10 @@ impl Compare<'_> {
             entries.insert(name.to_owned(), meta);
             Ok(())
         })?;
+        // Not to be taken for an empty one: what is in its place is in nobody's list.
+        if let Walked::Replaced(e) = walked {
+            return Err(TreeError::io("open", dir, e));
+        }
         Ok(entries)
     }
 

@@ -147,6 +147,14 @@ pub enum TreeError {
         /// The format that is understood.
         known: u32,
     },
+    /// Entries that nobody can give away, root neither; they were left alone.
+    #[error(
+        "{} entries are immutable or append-only and were left alone: {problems}", problems.count
+    )]
+    Immutable {
+        /// The entries.
+        problems: Problems,
+    },
     /// The record of former owners cannot be believed.
     #[error("the record of former owners is damaged at byte {offset}: {reason}")]
     RecordDamaged {
@@ -188,6 +196,7 @@ impl TreeError {
             Self::ManifestMissing { .. } => "manifest-missing",
             Self::ManifestDamaged { .. } => "manifest-damaged",
             Self::ManifestVersion { .. } => "manifest-version",
+            Self::Immutable { .. } => "tree-immutable",
             Self::RecordDamaged { .. } => "tree-record-damaged",
             Self::RecordVersion { .. } => "tree-record-version",
             Self::RecordOfOther { .. } => "tree-record-of-other",
@@ -218,8 +227,15 @@ impl TreeError {
             Self::ManifestVersion { .. } => {
                 Some("use the release that made the copy, or copy again with this one")
             }
+            Self::Immutable { .. } => Some(
+                "take the attribute off with `chattr -i -a` (`lsattr -d` shows it), and run again",
+            ),
             Self::RecordDamaged { .. } => {
                 Some("nothing was changed from it; restore the owners from the backup instead")
+            }
+            Self::RecordVersion { .. } => Some("use the release of Ferry that began this run"),
+            Self::RecordOfOther { .. } => {
+                Some("`ferryctl rollback` first takes back what was recorded, then plan again")
             }
             _ => None,
         }

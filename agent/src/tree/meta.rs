@@ -124,9 +124,10 @@ impl Meta {
         (self.dev, self.ino) == (other.dev, other.ino)
     }
 
-    /// A regular file that may be reached under more than one name.
+    /// An entry that may be reached under more than one name. Not only files: a socket of the
+    /// host's with a second name in the tree would be given away with it.
     pub(super) fn is_linked(&self) -> bool {
-        self.nlink > 1 && self.kind() == Kind::File
+        self.nlink > 1 && self.kind() != Kind::Dir
     }
 
     /// A regular file from which `chown` may take something away: setuid, setgid, or a capability.

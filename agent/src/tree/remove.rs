@@ -3,6 +3,7 @@
 //! Rejected: `std::fs::remove_dir_all`, which goes into whatever is mounted below.
 
 use std::{
+    collections::VecDeque,
     ffi::{CStr, CString},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -35,6 +36,48 @@ pub fn remove(parent: BorrowedFd<'_>, name: &str, cancel: &CancelFlag) -> Result
     }
 }
 
+/// Directories held open at a time: a tree may be deeper than a process may have files open.
+const HELD: usize = 64;
+
+/// A directory on the way down, and what of it is still to be emptied.
+struct Level {
+    name: CString,
+    below: Vec<CString>,
+}
+
+/// The directories from the top down to where the work is; the last of them are open.
+struct Way<'a> {
+    parent: BorrowedFd<'a>,
+    levels: Vec<Level>,
+    open: VecDeque<OwnedFd>,
+}
+
+impl Way<'_> {
+    fn enter(&mut self, fd: OwnedFd, level: Level) {
+        self.levels.push(level);
+        self.open.push_back(fd);
+        if self.open.len() > HELD {
+            self.open.pop_front();
+        }
+    }
+
+    /// The innermost directory. Where it was closed for want of room, it is opened again with as
+    /// many of those above it as may be open.
+    fn here(&mut self) -> Result<BorrowedFd<'_>, Errno> {
+        if self.open.is_empty() {
+            for level in &self.levels {
+                let from = self.open.back().map_or(self.parent, |fd| fd.as_fd());
+                let fd = openat(from, &level.name, DIR, Mode::empty())?;
+                self.open.push_back(fd);
+                if self.open.len() > HELD {
+                    self.open.pop_front();
+                }
+            }
+        }
+        Ok(self.open.back().map_or(self.parent, |fd| fd.as_fd()))
+    }
+}
+
 /// The same for an entry of a tree whose mount is known.
 pub(super) fn remove_at(
     parent: BorrowedFd<'_>,
@@ -49,42 +92,56 @@ pub(super) fn remove_at(
     if meta.kind() != Kind::Dir {
         return unlinkat(parent, name, AtFlags::empty());
     }
-    // An own stack of open directories: a tree may be deeper than the thread's stack.
-    let mut open: Vec<(OwnedFd, CString)> =
-        vec![(openat(parent, name, DIR, Mode::empty())?, name.into())];
+    // A way of our own: a tree may be deeper than the thread's stack.
+    let mut way = Way {
+        parent,
+        levels: Vec::new(),
+        open: VecDeque::new(),
+    };
     let mut lister = Lister::default();
+    descend(&mut way, name.into(), &mut lister, (mount, cancel))?;
+    while let Some(level) = way.levels.last_mut() {
+        if let Some(child) = level.below.pop() {
+            descend(&mut way, child, &mut lister, (mount, cancel))?;
+            continue;
+        }
+        let Some(level) = way.levels.pop() else { break };
+        way.open.pop_back();
+        unlinkat(way.here()?, &level.name, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+/// Enters the directory `name`, and removes all of it that is no directory with something in it.
+fn descend(
+    way: &mut Way<'_>,
+    name: CString,
+    lister: &mut Lister,
+    (mount, cancel): (&Meta, &CancelFlag),
+) -> Result<(), Errno> {
+    if cancel.is_cancelled() {
+        return Err(Errno::CANCELED);
+    }
+    let fd = openat(way.here()?, &name, DIR, Mode::empty())?;
     let mut names = Names::default();
-    while let Some((fd, _)) = open.last() {
-        if cancel.is_cancelled() {
-            return Err(Errno::CANCELED);
+    lister.read(fd.as_fd(), &mut names)?;
+    let mut below = Vec::new();
+    for name in names.iter() {
+        let meta = Meta::at(&fd, name)?;
+        if !meta.same_mount(mount) {
+            return Err(Errno::XDEV);
         }
-        // Read again after each descent: from its start, since names were taken out.
-        let again = openat(fd, c".", DIR, Mode::empty())?;
-        lister.read(again.as_fd(), &mut names)?;
-        let mut child = None;
-        for name in names.iter() {
-            let meta = Meta::at(fd, name)?;
-            if !meta.same_mount(mount) {
-                return Err(Errno::XDEV);
+        if meta.kind() == Kind::Dir {
+            match unlinkat(&fd, name, AtFlags::REMOVEDIR) {
+                Ok(()) => {}
+                Err(Errno::NOTEMPTY | Errno::EXIST) => below.push(name.into()),
+                Err(e) => return Err(e),
             }
-            if meta.kind() == Kind::Dir {
-                match unlinkat(fd, name, AtFlags::REMOVEDIR) {
-                    Ok(()) => {}
-                    Err(Errno::NOTEMPTY | Errno::EXIST) => child = Some(CString::from(name)),
-                    Err(e) => return Err(e),
-                }
-            } else {
-                unlinkat(fd, name, AtFlags::empty())?;
-            }
-        }
-        if let Some(child) = child {
-            let next = openat(fd, &child, DIR, Mode::empty())?;
-            open.push((next, child));
-        } else if let Some((_, name)) = open.pop() {
-            let above = open.last().map_or(parent, |(fd, _)| fd.as_fd());
-            unlinkat(above, &name, AtFlags::REMOVEDIR)?;
+        } else {
+            unlinkat(&fd, name, AtFlags::empty())?;
         }
     }
+    way.enter(fd, Level { name, below });
     Ok(())
 }
 

@@ -33,18 +33,30 @@ pub(super) enum Seen<'a> {
     Failed(Errno),
 }
 
-/// Looks at all entries of `dir`; a directory or name that is gone by then is passed over.
-/// Returns whether the directory was there.
+/// What became of a directory that a walk came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walked {
+    /// All its entries were looked at.
+    Whole,
+    /// It was removed since its name was read.
+    Gone,
+    /// Something else took its place: a symbolic link, another kind of entry, a mount.
+    Replaced(Errno),
+}
+
+/// Looks at all entries of `dir`; a name that is gone by then is passed over. What a directory that
+/// is gone or replaced means is the caller's to say: normal in a tree in use, wrong in one at rest.
 pub(super) fn scan(
     root: &Root,
     dir: &RelPath,
     scratch: &mut Scratch,
     meter: &Meter<'_>,
     each: impl FnMut(BorrowedFd<'_>, &CStr, Seen<'_>) -> Result<(), TreeError>,
-) -> Result<bool, TreeError> {
+) -> Result<Walked, TreeError> {
     match root.open_dir(dir) {
-        Ok(fd) => scan_open(root, (dir, fd.as_fd()), scratch, meter, each).map(|()| true),
-        Err(Errno::NOENT) => Ok(false),
+        Ok(fd) => scan_open(root, (dir, fd.as_fd()), scratch, meter, each),
+        Err(Errno::NOENT) => Ok(Walked::Gone),
+        Err(e) if is_replaced(e) => Ok(Walked::Replaced(e)),
         Err(e) => Err(TreeError::io("open", dir, e)),
     }
 }
@@ -56,12 +68,12 @@ pub(super) fn scan_open(
     scratch: &mut Scratch,
     meter: &Meter<'_>,
     mut each: impl FnMut(BorrowedFd<'_>, &CStr, Seen<'_>) -> Result<(), TreeError>,
-) -> Result<(), TreeError> {
+) -> Result<Walked, TreeError> {
     const BATCH: u64 = 1024;
     match scratch.lister.read(fd, &mut scratch.names) {
         Ok(()) => {}
-        // Removed since it was opened: nothing is in it any more.
-        Err(Errno::NOENT) => scratch.names.clear(),
+        // Removed since it was opened: the kernel lists nothing of it any more, not even `.`.
+        Err(Errno::NOENT) => return Ok(Walked::Gone),
         Err(e) => return Err(TreeError::io("reading the directory", dir, e)),
     }
     let mut seen = 0;
@@ -81,7 +93,13 @@ pub(super) fn scan_open(
             seen = 0;
         }
     }
-    meter.add(seen, 0)
+    meter.add(seen, 0)?;
+    Ok(Walked::Whole)
+}
+
+/// What the kernel says of a path one of whose names was a directory and is something else now.
+pub(super) fn is_replaced(error: Errno) -> bool {
+    matches!(error, Errno::LOOP | Errno::NOTDIR | Errno::XDEV)
 }
 
 /// Whether an entry of this kind is given an owner. A device is not: who owns a device node owns

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use ferry_proto::v1::{Facts, Plan};
+use ferry_proto::{
+    PlanError,
+    v1::{Facts, Plan},
+};
 
 use super::{End, Failed, Session, check, session::Way};
 use crate::{
@@ -97,13 +100,17 @@ fn read(path: &Path) -> Result<Plan, Failed> {
         .hint("`ferryctl plan` makes one")
     };
     let text = fs_err::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
-    let plan: Plan = serde_json::from_str(&text).map_err(|e| unreadable(e.to_string()))?;
-    ferry_proto::verify(&plan).map_err(|error| {
-        Failed::plain(
+    ferry_proto::read_plan(&text).map_err(|error| match error {
+        PlanError::Unreadable(why) => unreadable(why.to_string()),
+        PlanError::Format { .. } => Failed::plain(
             error.code(),
             format!("`{}` is refused: {error}", path.display()),
         )
-        .hint("plans are not edited: `ferryctl plan` makes another")
-    })?;
-    Ok(plan)
+        .hint("`ferryctl plan` makes one for this release; or use the release that made it"),
+        error => Failed::plain(
+            error.code(),
+            format!("`{}` is refused: {error}", path.display()),
+        )
+        .hint("plans are not edited: `ferryctl plan` makes another"),
+    })
 }

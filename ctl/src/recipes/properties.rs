@@ -109,6 +109,8 @@ const SPOILS: &[Spoil] = &[
     spoil!(data, |d, m| d.backup_free_inodes = m.number),
     spoil!(data, |d, m| d.hard_links_outside_count = m.number),
     spoil!(data, |d, m| d.hard_links_outside.push(m.word.clone())),
+    spoil!(data, |d, m| d.immutable_count = m.number),
+    spoil!(data, |d, m| d.immutable.push(m.word.clone())),
     spoil!(data, |d, m| d.read_only = true),
     spoil!(data, |d, m| d.open_run = m.word.clone()),
     spoil!(data, |d, m| d.other_containers.push(m.word.clone())),

@@ -192,7 +192,7 @@ impl Journal {
             )?;
             tx.execute(
                 "INSERT INTO events (run, idx, time, event) VALUES (?1, ?2, ?3, ?4)",
-                params![run, index, time, text],
+                params![run, index, time, schema::stored(run, index, time, &text)],
             )?;
             tx.execute(
                 "UPDATE runs SET state = ?2, backward = ?3, updated = ?4 WHERE id = ?1",
@@ -234,13 +234,16 @@ impl Journal {
             ))
         })?;
         rows.map(|row| {
-            let (index, time, text) = row?;
-            let index = index.unsigned_abs();
-            let event = serde_json::from_str(&text).map_err(|why| JournalError::Damaged {
+            let (number, time, text) = row?;
+            let index = number.unsigned_abs();
+            let damaged = |why: String| JournalError::Damaged {
                 run: run.to_owned(),
                 index,
-                why: why.to_string(),
-            })?;
+                why,
+            };
+            let json = schema::unstored(run, number, time, &text)
+                .ok_or_else(|| damaged("its checksum does not fit".into()))?;
+            let event = serde_json::from_str(json).map_err(|why| damaged(why.to_string()))?;
             Ok(Entry { index, time, event })
         })
         .collect()
@@ -252,12 +255,23 @@ impl Journal {
     /// [`JournalError::Damaged`] when its events cannot have happened, and as [`Journal::run`].
     pub fn record(&self, run: &str) -> Result<RunRecord, JournalError> {
         let row = self.run(run)?;
-        let entries = self.events(&row.run, 1)?;
-        replay(row.plan, &entries).map_err(|(index, why)| JournalError::Damaged {
-            run: row.run,
+        let damaged = |index, why: String| JournalError::Damaged {
+            run: row.run.clone(),
             index,
-            why: why.to_string(),
-        })
+            why,
+        };
+        ferry_proto::verify(&row.plan).map_err(|why| damaged(0, why.to_string()))?;
+        let entries = self.events(&row.run, 1)?;
+        let record =
+            replay(row.plan, &entries).map_err(|(index, why)| damaged(index, why.to_string()))?;
+        if record.state() != row.state {
+            let (listed, found) = (row.state.word(), record.state().word());
+            return Err(damaged(
+                0,
+                format!("it is listed as {listed}, and is {found} by its events"),
+            ));
+        }
+        Ok(record)
     }
 
     /// All runs, the newest first.
@@ -362,5 +376,7 @@ impl Journal {
     }
 }
 
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .arg(args.dir.as_ref().unwrap_or(&ours))
         .args(["--folders", &args.folders.to_string()])
         .args(["--rounds", &args.rounds.to_string()]);
-    let result = if args.warm { tool } else { tool.arg("--cold") }.with_root()?.show();
+    let result = if args.warm { tool } else { tool.arg("--cold") }
+        .with_root()?
+        .show();
     if args.dir.is_none() {
         fs_err::remove_dir_all(&ours)?;
     }

@@ -20,9 +20,9 @@ use super::{
         meta::{Kind, Meta},
         pool::{Job, Queue},
         root::RelPath,
-        scan::{Scratch, Seen, scan_open},
+        scan::{Scratch, Seen, Walked, is_replaced, scan_open},
     },
-    CopyReport, Mirror,
+    CopyReport, Extra, Mirror,
     content::Stop,
     entry::{Before, older, same_look},
     links::LinkedName,
@@ -95,7 +95,7 @@ impl Job for Mirror<'_> {
         let src = match self.src.open_dir(&path) {
             Ok(fd) => fd,
             // Gone, or something else has its name by now.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            Err(e) if e == Errno::NOENT || is_replaced(e) => {
                 return self.vanished_dir(&path, dst.as_fd(), found);
             }
             Err(e) => return Err(TreeError::io("open", &path, e)),
@@ -113,7 +113,7 @@ impl Job for Mirror<'_> {
         let (mut scratch, mut below) = (std::mem::take(&mut found.scratch), Vec::new());
         let (linked, open) = (found.linked.len(), (&path, src.as_fd()));
         found.touched = false;
-        scan_open(
+        let walked = scan_open(
             self.src,
             open,
             &mut scratch,
@@ -149,9 +149,16 @@ impl Job for Mirror<'_> {
             },
         )?;
         found.scratch = scratch;
+        if walked != Walked::Whole {
+            return self.vanished_dir(&path, dst.as_fd(), found);
+        }
         for name in before {
             let bytes = name.to_bytes();
             if !self.dst.excludes(&path, bytes) && !self.src.excludes(&path, bytes) {
+                if self.is_mount_to_keep(dst.as_fd(), name) {
+                    found.report.mounts += 1;
+                    continue;
+                }
                 self.put_away(&path, dst.as_fd(), name, found)?;
             }
         }
@@ -198,6 +205,15 @@ fn of_directory(want: &Meta, attributes: &[(CString, Vec<u8>)]) -> Entry {
     }
 }
 
+/// What the kernel says of an entry that is of another kind by now than it was when it was looked
+/// at: a folder that is a link or a file, a file that is a link or a socket, a link that is none.
+fn is_other(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::ISDIR | Errno::INVAL
+    )
+}
+
 impl Mirror<'_> {
     /// One entry of the source; false where it has vanished.
     fn entry(
@@ -222,7 +238,12 @@ impl Mirror<'_> {
         let result = if meta.kind() == Kind::Dir {
             self.dir_entry(pair, name, found).map(|()| None)
         } else {
-            self.sync_entry(pair, name, meta, Before { fresh, known }, found)
+            let before = Before {
+                fresh,
+                known,
+                elsewhere: false,
+            };
+            self.sync_entry(pair, name, meta, before, found)
         };
         let is_dir = meta.kind() == Kind::Dir;
         match result {
@@ -253,6 +274,10 @@ impl Mirror<'_> {
             Ok(()) => Ok(true),
             Err(Stop::Work(error)) => Err(error),
             Err(Stop::Entry(Errno::NOENT)) => self.vanished(dir, name, found).map(|()| false),
+            // Something else has its name by now; the next pass sees what.
+            Err(Stop::Entry(error)) if self.live && is_other(error) => {
+                self.vanished(dir, name, found).map(|()| false)
+            }
             Err(Stop::Entry(error)) => self.entry_failed(dir, name, error).map(|()| true),
         }
     }
@@ -296,6 +321,12 @@ impl Mirror<'_> {
             keeper.put(page, &mut found.tally)?;
         }
         Ok(())
+    }
+
+    /// A restore leaves mounts of the tree alone: a copy has none of them, since none was entered.
+    fn is_mount_to_keep(&self, dst: BorrowedFd<'_>, name: &CStr) -> bool {
+        matches!(self.extra, Extra::Aside(_))
+            && Meta::at(dst, name).is_ok_and(|meta| !meta.same_mount(self.dst.meta()))
     }
 
     /// Notes a problem; a full or broken file system ends the work, the rest would fail likewise.

@@ -38,6 +38,8 @@ pub(super) struct Before {
     pub(super) fresh: bool,
     /// What an earlier manifest says, where that still describes the source.
     pub(super) known: Option<Entry>,
+    /// What lies there has names out of the source's reach: whatever is set on it is set out there too.
+    pub(super) elsewhere: bool,
 }
 
 type Attributes = Vec<(CString, Vec<u8>)>;
@@ -50,7 +52,11 @@ impl Mirror<'_> {
         pair: &Pair<'_>,
         name: &CStr,
         want: &Meta,
-        Before { fresh, known }: Before,
+        Before {
+            fresh,
+            known,
+            elsewhere,
+        }: Before,
         found: &mut Found,
     ) -> Result<Option<Entry>, Stop> {
         let have = match fresh {
@@ -77,7 +83,17 @@ impl Mirror<'_> {
                 if untouched && self.keeper.is_none() {
                     return Ok(None);
                 }
-                return self.describe(pair, name, (want, have), known, found);
+                let as_it_is = || -> Result<bool, Errno> {
+                    let (src, dst) = (
+                        attrs::open_path(pair.src, name)?,
+                        attrs::open_path(pair.dst, name)?,
+                    );
+                    Ok(same_look(want, have) && attrs::all(&src)? == attrs::all(&dst)?)
+                };
+                // Never set anything on what has a name out of the tree: it gets an inode of its own.
+                if !elsewhere || as_it_is()? {
+                    return self.describe(pair, name, (want, have), known, found);
+                }
             }
         }
         match want.kind() {
@@ -127,6 +143,10 @@ impl Mirror<'_> {
         want: &Meta,
         have: &Meta,
     ) -> Result<bool, Stop> {
+        // What shares its inode where the source's does not must get its own.
+        if have.nlink > 1 && want.nlink == 1 {
+            return Ok(false);
+        }
         match want.kind() {
             Kind::Symlink => {
                 let target = |dir| readlinkat(dir, name, Vec::new());
@@ -135,21 +155,18 @@ impl Mirror<'_> {
             Kind::Fifo | Kind::Socket | Kind::Dir => Ok(true),
             Kind::Device => Ok(want.rdev == have.rdev && want.mode >> 12 == have.mode >> 12),
             Kind::File => {
-                // A file that shares its inode where the source's does not must get its own.
                 let times = want.size == have.size && want.mtime == have.mtime;
-                let shared = have.nlink > 1 && want.nlink == 1;
-                Ok(!shared
-                    && match self.same {
-                        Same::SinceCopied => times && older(want, have),
-                        Same::Times => times,
-                        Same::Bytes => {
-                            want.size == have.size && {
-                                let a = open_source(pair.src, name)?;
-                                let b = open_source(pair.dst, name)?;
-                                same_bytes(a.as_fd(), b.as_fd(), &self.meter)?
-                            }
+                Ok(match self.same {
+                    Same::SinceCopied => times && older(want, have),
+                    Same::Times => times,
+                    Same::Bytes => {
+                        want.size == have.size && {
+                            let a = open_source(pair.src, name)?;
+                            let b = open_source(pair.dst, name)?;
+                            same_bytes(a.as_fd(), b.as_fd(), &self.meter)?
                         }
-                    })
+                    }
+                })
             }
         }
     }

@@ -31,17 +31,17 @@ impl Mirror<'_> {
         names.sort_by(|a, b| (a.inode, &a.dir, &a.name).cmp(&(b.inode, &b.dir, &b.name)));
         let mut written = Vec::new();
         for group in names.chunk_by_mut(|a, b| a.inode == b.inode) {
-            let Some((first, others)) = group.split_first_mut() else {
-                continue;
-            };
-            let entry = match self.sync_first(first, found) {
+            let entry = match self.sync_first(group, found) {
                 Ok(entry) => entry,
                 Err(stop) => {
-                    self.settle(&first.dir, &first.name, Err(stop), found)?;
+                    self.settle(&group[0].dir, &group[0].name, Err(stop), found)?;
                     continue;
                 }
             };
-            for other in &*others {
+            let Some((first, others)) = group.split_first() else {
+                continue;
+            };
+            for other in others {
                 let result = self.link(first, other, found);
                 let there = self.settle(&other.dir, &other.name, result, found)?;
                 if let Some(entry) = entry.as_ref().filter(|_| there) {
@@ -75,8 +75,15 @@ impl Mirror<'_> {
         Ok(())
     }
 
-    fn sync_first(&self, first: &mut LinkedName, found: &mut Found) -> Result<Option<Entry>, Stop> {
+    fn sync_first(
+        &self,
+        group: &mut [LinkedName],
+        found: &mut Found,
+    ) -> Result<Option<Entry>, Stop> {
         self.meter.add(0, 0)?;
+        let known = group[0].known.take();
+        let group = &*group;
+        let first = &group[0];
         let (src, dst) = (
             self.src.open_dir(&first.dir)?,
             self.dst.open_dir(&first.dir)?,
@@ -87,12 +94,29 @@ impl Mirror<'_> {
             dst: dst.as_fd(),
         };
         let meta = Meta::at(&src, &first.name)?;
-        let known = first.known.take().filter(|known| known.describes(&meta));
+        let known = known.filter(|known| known.describes(&meta));
         let before = Before {
             fresh: false,
             known,
+            elsewhere: self.elsewhere(group)?,
         };
         self.sync_entry(&pair, &first.name, &meta, before, found)
+    }
+
+    /// Whether what the first of `group` stands for in the destination has names that are not the
+    /// source's as well: whatever is set on it is set out there too.
+    fn elsewhere(&self, group: &[LinkedName]) -> Result<bool, Errno> {
+        let look = |linked: &LinkedName| Meta::at(self.dst.open_dir(&linked.dir)?, &linked.name);
+        let first = match look(&group[0]) {
+            Ok(meta) if meta.is_linked() => meta,
+            Ok(_) | Err(Errno::NOENT) => return Ok(false),
+            Err(e) => return Err(e),
+        };
+        let met = group
+            .iter()
+            .filter(|linked| look(linked).is_ok_and(|meta| meta.same_inode(&first)))
+            .count();
+        Ok(met < usize::try_from(first.nlink).unwrap_or(usize::MAX))
     }
 
     /// Makes `other` a name of what `first` is a name of.

@@ -14,7 +14,7 @@ use super::{
         progress::Meter,
         record::{Item, Part},
         root::RelPath,
-        scan::{Scratch, Seen, has_owner, scan, sentence},
+        scan::{Scratch, Seen, Walked, has_owner, scan, sentence},
     },
     Owner,
 };
@@ -52,6 +52,8 @@ pub(super) struct Found {
     pub(super) skipped: u64,
     pub(super) mounts: u64,
     pub(super) problems: Problems,
+    /// Entries to change that the immutable or append-only attribute keeps from it.
+    pub(super) immutable: Problems,
     pub(super) links: Links,
     pub(super) linked: Vec<LinkedName>,
     pub(super) changed: u64,
@@ -64,6 +66,7 @@ impl Found {
         self.skipped += other.skipped;
         self.mounts += other.mounts;
         self.problems.merge(other.problems);
+        self.immutable.merge(other.immutable);
         self.links.merge(other.links);
         self.linked.extend(other.linked);
         self.changed += other.changed;
@@ -81,7 +84,7 @@ impl Found {
         let (mut files, mut dirs) = (Part::new(dir), Part::new(dir));
         let mut below = Vec::new();
         let mut scratch = mem::take(&mut self.scratch);
-        scan(root, dir, &mut scratch, meter, |fd, name, seen| {
+        let walked = scan(root, dir, &mut scratch, meter, |fd, name, seen| {
             let meta = match seen {
                 Seen::Entry(meta) => meta,
                 Seen::Mount => {
@@ -105,6 +108,8 @@ impl Found {
                 self.skipped += 1;
             } else if meta.owner == target {
                 self.right += 1;
+            } else if meta.immutable {
+                self.immutable.add(|| show_in(dir, name.to_bytes()));
             } else if kind == Kind::Dir {
                 dirs.names.push(name);
                 dirs.items.push(plain(meta));
@@ -135,6 +140,9 @@ impl Found {
             Ok(())
         })?;
         self.scratch = scratch;
+        if let Walked::Replaced(e) = walked {
+            self.problems.add(|| sentence(dir, c"", e));
+        }
         queue.push(below);
         self.put(files, Some(dirs), &flush)
     }

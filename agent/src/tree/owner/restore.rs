@@ -1,6 +1,10 @@
 //! Gives every entry back to its former owner, from the record.
 
-use std::{ffi::CStr, os::fd::AsFd};
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::CStr,
+    os::fd::AsFd,
+};
 
 use rustix::{
     fs::{AtFlags, chownat},
@@ -10,11 +14,12 @@ use rustix::{
 use super::{
     super::{
         Problems, RecordReader, Root, Threads, TreeError, Watch, attrs,
-        error::{show, show_in},
+        error::{join, show, show_in},
         meta::{Kind, Meta},
         pool::{self, Job, Queue},
         progress::Meter,
         record::{Frame, Item, Part},
+        root::RelPath,
         scan::sentence,
     },
     apply,
@@ -41,6 +46,7 @@ struct Sum {
     right: u64,
     missing: Problems,
     failed: Problems,
+    linked: Vec<LinkedName>,
 }
 
 struct Restore<'a> {
@@ -71,25 +77,44 @@ impl Restore<'_> {
             if index % 256 == 0 {
                 self.meter.cancel().check()?;
             }
-            match give_back(&dir, name, item) {
-                Ok(true) => sum.changed += 1,
-                Ok(false) => sum.right += 1,
-                Err(Errno::NOENT) => sum.missing.add(|| show_in(&part.dir, name.to_bytes())),
-                Err(Errno::STALE) => sum.missing.add(|| {
-                    let path = show_in(&part.dir, name.to_bytes());
-                    format!(
-                        "{path}: it was a {}, and is not any more",
-                        item.kind().word()
-                    )
-                }),
-                Err(Errno::MLINK) => sum.failed.add(|| {
-                    let path = show_in(&part.dir, name.to_bytes());
-                    format!("{path}: it got another hard link since")
-                }),
-                Err(e) => sum.failed.add(|| sentence(&part.dir, name, e)),
+            if item.linked {
+                sum.linked.push(LinkedName {
+                    dir: part.dir.clone(),
+                    name: name.into(),
+                    item: item.clone(),
+                });
+                continue;
             }
+            sum.note(&part.dir, name, item, give_back(&dir, name, item));
         }
         Ok(())
+    }
+}
+
+/// One recorded name of an entry that had several.
+struct LinkedName {
+    dir: RelPath,
+    name: Box<CStr>,
+    item: Item,
+}
+
+impl Sum {
+    /// Sorts what became of one entry.
+    fn note(&mut self, dir: &[u8], name: &CStr, item: &Item, result: Result<bool, Errno>) {
+        let path = || show_in(dir, name.to_bytes());
+        match result {
+            Ok(true) => self.changed += 1,
+            Ok(false) => self.right += 1,
+            Err(Errno::NOENT) => self.missing.add(path),
+            Err(Errno::STALE) => self.missing.add(|| {
+                let was = item.kind().word();
+                format!("{}: it was a {was}, and is not any more", path())
+            }),
+            Err(Errno::MLINK) => self
+                .failed
+                .add(|| format!("{}: it got another hard link since", path())),
+            Err(e) => self.failed.add(|| sentence(dir, name, e)),
+        }
     }
 }
 
@@ -112,6 +137,11 @@ fn give_back(dir: impl AsFd, name: &CStr, item: &Item) -> Result<bool, Errno> {
     if meta.is_linked() && !item.linked {
         return Err(Errno::MLINK);
     }
+    make(dir, name, item, &meta)
+}
+
+/// Makes one entry what the record says, once it is known that this reaches nothing else.
+fn make(dir: impl AsFd, name: &CStr, item: &Item, meta: &Meta) -> Result<bool, Errno> {
     let same_mode = meta.mode == item.mode || item.kind() == Kind::Symlink;
     if same_mode && item.capability.is_none() && !item.loses_by_chown() && !meta.is_linked() {
         if meta.owner == item.owner {
@@ -153,6 +183,7 @@ pub fn restore_owners(
     let mut report = RestoreOwnersReport::default();
     let mut failed = Problems::default();
     let mut former_root = None;
+    let mut linked = Vec::new();
     // The latest transfer first: what an earlier one recorded is older, and wins by coming after.
     for (start, end) in sessions.into_iter().rev() {
         let mut dirs = Vec::new();
@@ -175,7 +206,7 @@ pub fn restore_owners(
             let queue = Queue::new();
             queue.push_in_order(of_files);
             for sum in pool::run(&job, &queue, threads)? {
-                add(&mut report, &mut failed, sum);
+                add(&mut report, &mut failed, &mut linked, sum);
             }
         }
         let entries = dirs.iter().map(|p| p.items.len()).sum::<usize>();
@@ -193,9 +224,11 @@ pub fn restore_owners(
             .into_inner()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
         {
-            add(&mut report, &mut failed, sum);
+            add(&mut report, &mut failed, &mut linked, sum);
         }
     }
+    let sum = give_back_linked(root, linked);
+    add(&mut report, &mut failed, &mut Vec::new(), sum);
     if !failed.is_empty() {
         return Err(TreeError::Entries {
             action: "return to the former owner",
@@ -242,7 +275,55 @@ fn sessions(record: &mut RecordReader) -> Result<Vec<(Place, Place)>, TreeError>
     }
 }
 
-fn add(report: &mut RestoreOwnersReport, failed: &mut Problems, sum: Sum) {
+/// Gives back what had several names, after looking that it has no name but those: as many as it has
+/// must be among the recorded ones. `linked` has the oldest record of a name last.
+fn give_back_linked(root: &Root, linked: Vec<LinkedName>) -> Sum {
+    let look = |linked: &LinkedName| -> Result<_, Errno> {
+        let dir = root.open_dir(&linked.dir)?;
+        let meta = Meta::at(&dir, &linked.name)?;
+        Ok((dir, meta))
+    };
+    let mut sum = Sum::default();
+    let mut met: HashMap<(u64, u64), HashSet<Vec<u8>>> = HashMap::new();
+    for linked in &linked {
+        if let Ok((_, meta)) = look(linked) {
+            let path = join(&linked.dir, linked.name.to_bytes());
+            met.entry((meta.dev, meta.ino)).or_default().insert(path);
+        }
+    }
+    for linked in &linked {
+        let result = look(linked).and_then(|(dir, meta)| {
+            if meta.kind() != linked.item.kind() {
+                return Err(Errno::STALE);
+            }
+            let names = met.get(&(meta.dev, meta.ino)).map_or(0, HashSet::len);
+            let item = &linked.item;
+            let changes = meta.owner != item.owner
+                || meta.mode != item.mode
+                || (item.capability.is_some()
+                    && attrs::get(attrs::open_path(&dir, &linked.name)?, attrs::CAPABILITY)?
+                        != item.capability.as_deref().map(Vec::from));
+            if changes && names < usize::try_from(meta.nlink).unwrap_or(usize::MAX) {
+                return Err(Errno::MLINK);
+            }
+            make(dir, &linked.name, &linked.item, &meta)
+        });
+        let result = result.map_err(|e| match e {
+            Errno::NOTDIR | Errno::LOOP => Errno::NOENT,
+            other => other,
+        });
+        sum.note(&linked.dir, &linked.name, &linked.item, result);
+    }
+    sum
+}
+
+fn add(
+    report: &mut RestoreOwnersReport,
+    failed: &mut Problems,
+    linked: &mut Vec<LinkedName>,
+    sum: Sum,
+) {
+    linked.extend(sum.linked);
     report.changed += sum.changed;
     report.already_right += sum.right;
     report.missing.merge(sum.missing);

@@ -35,7 +35,7 @@ use super::{
 /// When files with names outside the tree are found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LinkCheck {
-    /// Before the first change: the whole tree is looked at, then changed. What is to change is kept
+    /// Before the first change, entries with the immutable attribute too: the whole tree is looked at, then changed. What is to change is kept
     /// in memory meanwhile, about 60 bytes an entry.
     #[default]
     First,
@@ -153,7 +153,7 @@ struct Written {
 /// put back. `record` has each former owner on disk before its entry changes.
 ///
 /// # Errors
-/// [`TreeError::LinksOutside`], [`TreeError::Entries`] (all other entries were changed, the root was
+/// [`TreeError::LinksOutside`], [`TreeError::Immutable`], [`TreeError::Entries`] (all other entries were changed, the root was
 /// not), [`TreeError::RecordOfOther`], [`TreeError::Io`], [`TreeError::Cancelled`].
 pub fn transfer(
     root: &Root,
@@ -206,7 +206,14 @@ pub fn transfer(
     }
 
     let outside = found.links.outside();
+    if root_meta.immutable && root_meta.owner != target {
+        found.immutable.add(|| ".".to_owned());
+    }
     if options.links == LinkCheck::First {
+        if !found.immutable.is_empty() {
+            let problems = found.immutable;
+            return Err(TreeError::Immutable { problems });
+        }
         if !outside.is_empty() {
             return Err(TreeError::LinksOutside { problems: outside });
         }
@@ -231,10 +238,15 @@ pub fn transfer(
     found.changed += changed;
     found.problems.merge(problems);
     if !found.problems.is_empty() {
+        found.problems.merge(found.immutable);
         return Err(TreeError::Entries {
             action: "change of owner",
             problems: found.problems,
         });
+    }
+    if !found.immutable.is_empty() {
+        let problems = found.immutable;
+        return Err(TreeError::Immutable { problems });
     }
     if !outside.is_empty() {
         return Err(TreeError::LinksOutside { problems: outside });

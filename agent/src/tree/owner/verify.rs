@@ -8,7 +8,7 @@ use super::{
         pool::{self, Job, Queue},
         progress::Meter,
         root::RelPath,
-        scan::{Scratch, Seen, has_owner, scan, sentence},
+        scan::{Scratch, Seen, Walked, has_owner, scan, sentence},
     },
     Owner,
 };
@@ -48,7 +48,7 @@ impl Job for Verify<'_> {
     ) -> Result<(), TreeError> {
         let report = &mut local.report;
         let mut below: Vec<RelPath> = Vec::new();
-        scan(
+        let walked = scan(
             self.root,
             &dir,
             &mut local.scratch,
@@ -73,6 +73,9 @@ impl Job for Verify<'_> {
                 Ok(())
             },
         )?;
+        if let Walked::Replaced(e) = walked {
+            report.wrong.add(|| sentence(&dir, c"", e));
+        }
         queue.push(below);
         Ok(())
     }

@@ -14,7 +14,7 @@ pub(in crate::tree) struct Item {
     /// Kind and permission bits, as `st_mode`.
     pub(in crate::tree) mode: u16,
     pub(in crate::tree) owner: Owner,
-    /// It was a regular file with more names than one.
+    /// It had more names than one.
     pub(in crate::tree) linked: bool,
     /// Its `security.capability`, which a change of owner removes.
     pub(in crate::tree) capability: Option<Box<[u8]>>,

@@ -1,8 +1,15 @@
 //! Real trees on the real file system. Without root most of this cannot be tried, and is passed over.
 
+mod churn;
 mod copying;
 mod count;
+mod field;
+mod flags;
 mod killed;
+mod links;
+mod mounts;
+mod names;
+mod nodes;
 mod odd;
 mod owning;
 mod proving;

@@ -1,12 +1,14 @@
 use super::*;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
-/// Makes `depth` folders one in another, beyond what any path may say; returns the innermost.
-fn deep(root: &Path, depth: usize) -> std::os::fd::OwnedFd {
+/// Makes `depth` folders one in another, beyond what any path may say, with names of `length` bytes;
+/// returns the innermost.
+pub(super) fn deep(root: &Path, depth: usize, length: usize) -> std::os::fd::OwnedFd {
     fs::create_dir_all(root).unwrap();
     let mut fd = openat(CWD, root, OFlags::DIRECTORY, Mode::empty()).unwrap();
     for level in 0..depth {
-        let name = format!("{level:0>200}");
+        let digit = level % 10;
+        let name = format!("{digit:0>length$}");
         mkdirat(&fd, &name, Mode::RWXU).unwrap();
         fd = openat(&fd, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
     }
@@ -22,7 +24,7 @@ fn paths_longer_than_the_kernel_takes_are_reached() {
     }
     let dir = tempfile::tempdir().unwrap();
     let (root, other) = (dir.path().join("srv"), dir.path().join("copy"));
-    let leaf_dir = deep(&root, 45);
+    let leaf_dir = deep(&root, 45, 200);
     fs::create_dir(&other).unwrap();
     let record = dir.path().join("record");
     assert_eq!(give(&root, &record, LinkCheck::Along).unwrap().changed, 47);

@@ -117,3 +117,84 @@ fn a_record_for_another_owner_or_of_another_format_is_refused() {
     assert_eq!(give_back(&root, &path).unwrap().entries, 0);
     assert_ne!(snapshot(&root), before);
 }
+
+/// Written by the first release: every later one must read it.
+#[test]
+fn a_record_of_format_1_is_read_by_every_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record");
+    fs::write(&path, include_bytes!("owners-v1.record")).unwrap();
+    let mut reader = RecordReader::open(record(&path)).unwrap();
+    assert_eq!(reader.target().unwrap(), Some(TARGET));
+    let mut frames = Vec::new();
+    while let Some(frame) = reader.next_frame().unwrap() {
+        frames.push(frame);
+    }
+    assert_eq!(frames, frames_of_format_1());
+}
+
+#[test]
+fn a_record_of_a_newer_format_is_refused_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("record");
+    let mut bytes = include_bytes!("owners-v1.record").to_vec();
+    bytes[4] = 2;
+    let sum = blake3::Hasher::new()
+        .update(&bytes[..24])
+        .update(&bytes[40..40 + usize::from(bytes[8])])
+        .finalize();
+    bytes[24..40].copy_from_slice(&sum.as_bytes()[..16]);
+    fs::write(&path, &bytes).unwrap();
+    let error = RecordWriter::open(record(&path)).unwrap_err();
+    assert_eq!(error.code(), "tree-record-version");
+    assert_eq!(
+        error.to_string(),
+        "the record of former owners has format 2, and this version reads up to 1"
+    );
+    assert!(error.hint().unwrap().contains("release"));
+    assert_eq!(fs::read(&path).unwrap(), bytes, "kept as it is");
+}
+
+fn frames_of_format_1() -> [super::super::record::Frame; 4] {
+    use super::super::record::{Frame, Item, Part};
+    let item = |mode, uid, gid| Item {
+        mode,
+        owner: Owner { uid, gid },
+        linked: false,
+        capability: None,
+    };
+    let mut files = Part::new(&b"postgres14/base"[..].into());
+    let mut dirs = Part::new(&b""[..].into());
+    for (name, item) in [
+        (&b"PG_VERSION"[..], item(0o100_600, 26, 26)),
+        (b"new\nline\xff", item(0o100_600, 26, 26)),
+        (
+            b"capable",
+            Item {
+                capability: Some(CAPABILITY.into()),
+                ..item(0o104_755, 0, 0)
+            },
+        ),
+        (
+            b"linked",
+            Item {
+                linked: true,
+                ..item(0o100_644, 4_294_967_294, 65_534)
+            },
+        ),
+    ] {
+        assert!(files.names.push_bytes(name));
+        files.items.push(item);
+    }
+    assert!(dirs.names.push_bytes(b"postgres14"));
+    dirs.items.push(item(0o040_700, 26, 26));
+    [
+        Frame::Start {
+            target: TARGET,
+            root: item(0o040_755, 0, 0),
+        },
+        Frame::Parts(vec![files, dirs]),
+        Frame::Parts(Vec::new()),
+        Frame::End,
+    ]
+}

@@ -192,6 +192,22 @@ fn check_tree(data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
             "replace each by a copy of its own (`cp --preserve=all`, then `mv`), then check again",
         );
     }
+    let immutable = data.immutable_count.max(data.immutable.len() as u64);
+    if immutable > 0 {
+        notebook.blocker(
+            "immutable-files",
+            format!(
+                "{} immutable or append-only, and can be given to nobody: {}",
+                if immutable == 1 {
+                    "1 entry is".to_owned()
+                } else {
+                    format!("{} entries are", count(immutable))
+                },
+                names(data.immutable.iter().map(String::as_str), immutable),
+            ),
+            "take the attribute off each, as root (`chattr -i -a`), then check again",
+        );
+    }
     for mount in &data.mounts_below {
         let place = mount.destination.trim_end_matches('/');
         let nginx = format!("{}/nginx", data.destination.trim_end_matches('/'));

@@ -222,6 +222,9 @@ const CASES: &[Case] = {
                 .push("backup/a.tar".into());
             f.data.as_mut().unwrap().hard_links_outside_count = 12;
         }),
+        ("immutable-files", Blocker, |f| {
+            f.data.as_mut().unwrap().immutable.push("grafana/x".into());
+        }),
         ("mount-below-read-only", Blocker, |f| {
             below(f, "/srv/nginx", true)
         }),

@@ -27,6 +27,14 @@ pub enum JournalError {
         /// What it says.
         found: i64,
     },
+    /// It is no journal any more.
+    #[error("the journal `{}` is damaged: {why}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// SQLite failed: the disk is full, the file is no database, …
     #[error("the journal cannot be read or written: {0}")]
     Database(#[from] rusqlite::Error),
@@ -102,6 +110,19 @@ pub enum JournalError {
     Closed,
 }
 
+/// What to do about a journal that cannot be believed.
+const KEEP: &str = "nothing was done; keep `ferry.db`, `ferry.db-wal` and `ferry.db-shm` as they \
+                    are, and put a sound copy in their place, or `ferryctl --state-dir OTHER check \
+                    ADDRESS`: it tells which run has left its state on the server's data";
+
+/// The file is no database, or its pages contradict one another; as opposed to a full disk.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    )
+}
+
 impl JournalError {
     /// A stable word for programs.
     #[must_use]
@@ -109,9 +130,12 @@ impl JournalError {
         match self {
             Self::Folder { .. } => "state-folder",
             Self::Newer { .. } => "journal-newer",
+            Self::Database(error) if is_damage(error) => "journal-damaged",
             Self::Database(_) | Self::Json(_) | Self::Closed => "journal-failed",
             Self::Plan(error) => error.code(),
-            Self::Damaged { .. } | Self::Illegal { .. } => "journal-damaged",
+            Self::Unreadable { .. } | Self::Damaged { .. } | Self::Illegal { .. } => {
+                "journal-damaged"
+            }
             Self::NoSuchRun { .. } => "no-such-run",
             Self::AmbiguousRun { .. } => "ambiguous-run",
             Self::ServerLocked { .. } => "server-locked",
@@ -128,10 +152,10 @@ impl JournalError {
             Self::Newer { .. } => {
                 Some("use the ferryctl that wrote it, or another `--state-dir`".into())
             }
-            Self::Damaged { .. } | Self::Illegal { .. } => Some(
-                "nothing was done; keep `ferry.db` as it is, and look at what the agent recorded"
-                    .into(),
-            ),
+            Self::Unreadable { .. } | Self::Damaged { .. } | Self::Illegal { .. } => {
+                Some(KEEP.into())
+            }
+            Self::Database(error) if is_damage(error) => Some(KEEP.into()),
             Self::NoSuchRun { .. } | Self::AmbiguousRun { .. } => {
                 Some("`ferryctl runs` lists them".into())
             }

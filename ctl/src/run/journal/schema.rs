@@ -9,7 +9,10 @@ use super::JournalError;
 use crate::run::events::RunState;
 
 /// The version of the tables that this release writes.
-pub(super) const VERSION: i64 = 1;
+///
+/// 1: the first. 2: the text of an event begins with its checksum; the tables are the same, and
+/// events that version 1 wrote are read without one.
+pub(super) const VERSION: i64 = 2;
 
 /// The SQL condition for a run that locks its server.
 pub(super) const OPEN: &str = "state NOT IN ('done', 'rolled-back')";
@@ -62,6 +65,10 @@ pub(super) fn open_database(folder: &Path) -> Result<Connection, JournalError> {
         .open(&path)
         .map_err(refused)?;
     let mut database = Connection::open(&path)?;
+    let damaged = |why: String| JournalError::Unreadable {
+        path: path.clone(),
+        why,
+    };
     database.busy_timeout(Duration::from_secs(10))?;
     database.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     database.pragma_update(None, "synchronous", "FULL")?;
@@ -72,12 +79,50 @@ pub(super) fn open_database(folder: &Path) -> Result<Connection, JournalError> {
     if found > VERSION {
         return Err(JournalError::Newer { path, found });
     }
+    // A store that lost its pages must not pass for a new one: the locks on servers were in it.
+    if found == 0
+        && std::fs::read_dir(folder.join("runs")).is_ok_and(|mut runs| runs.next().is_some())
+    {
+        return Err(damaged(
+            "it is empty, and runs were driven from this folder".into(),
+        ));
+    }
     if found == 0 {
         tx.execute_batch(TABLES)?;
+    }
+    if found < VERSION {
         tx.pragma_update(None, "user_version", VERSION)?;
     }
     tx.commit()?;
+    let sound: String = database.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if sound != "ok" {
+        return Err(damaged(sound.replace('\n', ", ")));
+    }
     Ok(database)
+}
+
+/// The event as it is stored: with a checksum, because SQLite has none of its own, and what is
+/// undone rests on what stands here.
+pub(super) fn stored(run: &str, index: i64, time: i64, json: &str) -> String {
+    format!("{} {json}", checksum(run, index, time, json))
+}
+
+/// The JSON of a stored event; `None` where its checksum does not fit.
+pub(super) fn unstored<'a>(run: &str, index: i64, time: i64, text: &'a str) -> Option<&'a str> {
+    if text.starts_with('{') {
+        return Some(text); // of version 1
+    }
+    let (sum, json) = text.split_once(' ')?;
+    (sum == checksum(run, index, time, json)).then_some(json)
+}
+
+fn checksum(run: &str, index: i64, time: i64, json: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(run.as_bytes());
+    hasher.update(&index.to_le_bytes());
+    hasher.update(&time.to_le_bytes());
+    hasher.update(json.as_bytes());
+    hasher.finalize().to_hex().chars().take(16).collect()
 }
 
 pub(super) fn state_word(state: RunState) -> &'static str {

@@ -230,7 +230,7 @@ fn a_damaged_journal_is_named_and_not_acted_upon() {
     finish(&journal, &run);
     let spoil = |sql: &str| journal.lock().execute(sql, []).unwrap();
 
-    spoil("UPDATE events SET idx = 9 WHERE idx = 2");
+    spoil("DELETE FROM events WHERE idx = 2");
     let error = journal.record(&run).unwrap_err();
     assert_eq!(error.code(), "journal-damaged");
     assert_eq!(
@@ -276,7 +276,7 @@ fn a_store_of_a_newer_release_is_refused() {
     assert!(
         refused
             .to_string()
-            .contains("has version 2, this release reads version 1")
+            .contains("has version 3, this release reads version 2")
     );
 }
 
