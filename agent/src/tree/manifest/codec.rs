@@ -176,6 +176,11 @@ impl Part {
 }
 
 /// One frame of the file.
+#[expect(clippy::large_enum_variant, reason = "nearly all frames are parts, and none is kept")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::tree) enum Frame {
     /// Whether the source was in use.

@@ -95,13 +95,14 @@ impl ManifestFolder {
 
     /// Gives a manifest that is whole and on disk its name, and removes what it outdates.
     pub(super) fn complete(&self, pass: Pass) -> Result<(), TreeError> {
-        let io = |error: Errno| failed("rename", error.into());
-        renameat(&self.fd, unfinished(pass), &self.fd, name(pass)).map_err(io)?;
-        // The copy has moved on: the manifest of the other pass does not describe it any more.
+        // The copy has moved on: the manifest of the other pass does not describe it any more. It
+        // goes first, so that no crash leaves it as the only one.
         self.remove(name(match pass {
             Pass::Live => Pass::Final,
             Pass::Final => Pass::Live,
         }))?;
+        renameat(&self.fd, unfinished(pass), &self.fd, name(pass))
+            .map_err(|e| failed("rename", e.into()))?;
         self.remove(CUT)?;
         fsync(&self.fd).map_err(|e| failed("sync", e.into()))
     }

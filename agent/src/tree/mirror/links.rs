@@ -8,7 +8,12 @@ use rustix::{
 };
 
 use super::{
-    super::{TreeError, manifest::Entry, meta::Meta, root::RelPath},
+    super::{
+        TreeError,
+        manifest::{Entry, What},
+        meta::Meta,
+        root::RelPath,
+    },
     Mirror,
     content::Stop,
     dir::{Found, Pair},
@@ -31,28 +36,44 @@ impl Mirror<'_> {
         names.sort_by(|a, b| (a.inode, &a.dir, &a.name).cmp(&(b.inode, &b.dir, &b.name)));
         let mut written = Vec::new();
         for group in names.chunk_by_mut(|a, b| a.inode == b.inode) {
-            let entry = match self.sync_first(group, found) {
-                Ok(entry) => entry,
-                Err(stop) => {
-                    self.settle(&group[0].dir, &group[0].name, Err(stop), found)?;
-                    continue;
-                }
-            };
-            let Some((first, others)) = group.split_first() else {
-                continue;
-            };
-            for other in others {
-                let result = self.link(first, other, found);
-                let there = self.settle(&other.dir, &other.name, result, found)?;
-                if let Some(entry) = entry.as_ref().filter(|_| there) {
-                    written.push((other.dir.clone(), other.name.clone(), entry.clone()));
+            // The first name that is still there is copied, the others are linked to it.
+            let mut first: Option<(usize, Option<Entry>)> = None;
+            let (inode, start) = (group[0].inode, written.len());
+            for index in 0..group.len() {
+                let result = match &first {
+                    Some((first, entry)) => self
+                        .link(&group[*first], &group[index], found)
+                        .map(|()| entry.clone()),
+                    None => self.sync_first(&mut group[index..], found),
+                };
+                let name = &group[index];
+                match result {
+                    Ok(entry) => {
+                        if let Some(entry) = &entry {
+                            written.push((name.dir.clone(), name.name.clone(), entry.clone()));
+                        }
+                        if first.is_none() {
+                            first = Some((index, entry));
+                        }
+                    }
+                    Err(stop) => {
+                        if !self.settle(&name.dir, &name.name, Err(stop), found)? {
+                            self.forget(name, found)?;
+                        }
+                    }
                 }
             }
-            if let Some(entry) = entry {
-                written.push((first.dir.clone(), first.name.clone(), entry));
-            }
+            share(inode, &mut written[start..]);
         }
         self.write_down(written, found)
+    }
+
+    /// Takes away what an earlier pass copied under a name that has vanished.
+    fn forget(&self, name: &LinkedName, found: &mut Found) -> Result<(), TreeError> {
+        match self.dst.open_dir(&name.dir) {
+            Ok(dst) => self.put_away(&name.dir, dst.as_fd(), &name.name, found),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Adds to the manifest what was not there when the other files of its directory were.
@@ -139,5 +160,19 @@ impl Mirror<'_> {
             let _ = unlinkat(&to, &temporary, AtFlags::empty());
             e.into()
         })
+    }
+}
+
+/// Names that share an inode in the copy say so in the manifest, whatever became of the source's
+/// meanwhile: in a tree that is in use an inode's number may be another file's by now.
+fn share((dev, ino): (u64, u64), group: &mut [(RelPath, Box<CStr>, Entry)]) {
+    let names = u32::try_from(group.len()).unwrap_or(u32::MAX);
+    for (_, _, entry) in group {
+        entry.source.ino = ino;
+        if let What::File { linked, .. } = &mut entry.what {
+            let seen = linked.map_or(0, |(_, names)| names);
+            let names = names.max(seen);
+            *linked = (names > 1).then_some((dev, names));
+        }
     }
 }

@@ -334,7 +334,8 @@ fn a_bound_on_bytes_a_second_is_kept() {
 fn is_busy() -> bool {
     let load = fs::read_to_string("/proc/loadavg").unwrap();
     let load: f64 = load.split(' ').next().unwrap().parse().unwrap();
-    load > thread::available_parallelism().map_or(1.0, |n| f64::from(n.get() as u32))
+    let cores = thread::available_parallelism().map_or(1, |n| n.get());
+    load > u32::try_from(cores).map_or(1.0, f64::from)
 }
 
 #[test]

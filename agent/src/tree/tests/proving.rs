@@ -275,10 +275,44 @@ fn a_live_pass_beside_a_writer_is_proven_by_its_own_manifest() {
                 n += 1;
                 let folder = b.src.join(format!("busy/{}", n % 7));
                 write(&folder.join(format!("{}", n % 31)), vec![7; 20_000]);
-                if n % 5 == 0 {
+                if n.is_multiple_of(5) {
                     let _ = fs::remove_dir_all(&folder);
                 }
                 let _ = fs::rename(b.src.join("busy/1"), b.src.join("busy/other"));
+            }
+        });
+        let proofs: Vec<_> = (0..20)
+            .map(|_| b.try_pass(Pass::Live).map(|_| b.prove(Pass::Live)))
+            .collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for proof in proofs {
+            let proof = proof.unwrap();
+            assert!(proof.is_proven(), "{proof:?}");
+        }
+    });
+    b.pass(Pass::Final);
+    assert!(b.prove(Pass::Final).is_proven());
+    assert!(b.compared().is_same());
+}
+
+#[test]
+fn the_other_names_of_a_file_are_copied_when_the_first_vanishes() {
+    if !is_root() {
+        return;
+    }
+    let b = Backup::new();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let is_on = || !stop.load(std::sync::atomic::Ordering::Relaxed);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // What a database does with parts: linked under another name, the first one removed.
+            let mut n = 0_u64;
+            while is_on() {
+                n += 1;
+                let name = |n: u64| b.src.join(format!("links/part_{}", n % 50));
+                let _ = fs::remove_file(name(n + 20));
+                write(&name(n), n.to_le_bytes());
+                let _ = fs::hard_link(name(n), name(n + 7));
             }
         });
         let proofs: Vec<_> = (0..20)
