@@ -1,6 +1,6 @@
 //! No room, no permission.
 
-use ferry_tests::disk::{Disk, free_bytes, set_immutable};
+use ferry_tests::disk::{Disk, set_immutable};
 use ferry_tests::matrix::Stage;
 use ferry_tests::server::Options;
 use ferry_tests::{Result, docker};
@@ -21,16 +21,6 @@ fn on_a_disk(name: &str) -> Result<(Stage, Disk)> {
         |_| Ok(()),
     )?;
     Ok((stage, disk))
-}
-
-/// Takes up all but so many bytes.
-fn fill_but(disk: &Disk, bytes: u64) -> Result<()> {
-    let free = free_bytes(&disk.mountpoint())?;
-    disk.fill("full", free.saturating_sub(bytes))
-}
-
-fn free(disk: &Disk) -> Result<()> {
-    Ok(fs_err::remove_file(disk.mountpoint().join("full"))?)
 }
 
 /// The copy's volume is full before the copy is whole.
@@ -67,7 +57,7 @@ pub(crate) fn no_space_for_the_copy() -> Result<()> {
 pub(crate) fn no_space_for_the_dump() -> Result<()> {
     let (stage, disk) = on_a_disk("dump")?;
     let (call, run) = until(&stage, "finished", "capture-baseline")?;
-    fill_but(&disk, 0)?;
+    disk.fill_up()?;
     let ended = call.end()?;
     held(
         &ended,
@@ -77,7 +67,7 @@ pub(crate) fn no_space_for_the_dump() -> Result<()> {
             says: &["No space left on device", "free space"],
         },
     );
-    free(&disk)?;
+    disk.empty()?;
     goes_on_back(&stage, &run)
 }
 
@@ -85,7 +75,7 @@ pub(crate) fn no_space_for_the_dump() -> Result<()> {
 pub(crate) fn no_space_for_the_ledger() -> Result<()> {
     let (stage, disk) = on_a_disk("ledger")?;
     let (call, run) = until(&stage, "finished", "copy-volume")?;
-    fill_but(&disk, 0)?;
+    disk.fill_up()?;
     let ended = call.end()?;
     held(
         &ended,
@@ -95,7 +85,7 @@ pub(crate) fn no_space_for_the_ledger() -> Result<()> {
             says: &["No space left on device", "free space"],
         },
     );
-    free(&disk)?;
+    disk.empty()?;
     goes_on_back(&stage, &run)
 }
 
