@@ -112,7 +112,11 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         // A failure here must not hide the test's own.
-        let _ = docker(&["volume", "rm", "--force", &self.volume]);
+        // Copies of what was on it are named after it.
+        let listed = docker(&["volume", "ls", "--quiet"]).unwrap_or_default();
+        for volume in listed.lines().filter(|it| it.starts_with(&self.volume)) {
+            let _ = docker(&["volume", "rm", "--force", volume]);
+        }
         let _ = run(Command::new("umount").arg("--lazy").arg(self.mountpoint()));
     }
 }

@@ -7,8 +7,8 @@ use ferry_tests::{Result, docker};
 
 use crate::scene::{Planned, Told, goes_on_back, held, rolled_back, until};
 
-/// A server whose data has a file system of its own, that can be filled up.
-fn on_a_disk(name: &str) -> Result<(Stage, Disk)> {
+/// A server whose data has a file system of its own, that can be filled up. The disk comes first, so that it goes last.
+fn on_a_disk(name: &str) -> Result<(Disk, Stage)> {
     let disk = Disk::make(
         &format!("ferry-test-{}-{name}", std::process::id()),
         8 << 30,
@@ -20,7 +20,7 @@ fn on_a_disk(name: &str) -> Result<(Stage, Disk)> {
         },
         |_| Ok(()),
     )?;
-    Ok((stage, disk))
+    Ok((disk, stage))
 }
 
 /// The copy's volume is full before the copy is whole.
@@ -55,7 +55,7 @@ pub(crate) fn no_space_for_the_copy() -> Result<()> {
 
 /// The server's own disk is full when the databases are dumped onto it: nothing can be written down either.
 pub(crate) fn no_space_for_the_dump() -> Result<()> {
-    let (stage, disk) = on_a_disk("dump")?;
+    let (disk, stage) = on_a_disk("dump")?;
     let (call, run) = until(&stage, "finished", "capture-baseline")?;
     disk.fill_up()?;
     let ended = call.end()?;
@@ -73,7 +73,7 @@ pub(crate) fn no_space_for_the_dump() -> Result<()> {
 
 /// The server's own disk fills up later, when the ledger alone has something to write.
 pub(crate) fn no_space_for_the_ledger() -> Result<()> {
-    let (stage, disk) = on_a_disk("ledger")?;
+    let (disk, stage) = on_a_disk("ledger")?;
     let (call, run) = until(&stage, "finished", "copy-volume")?;
     disk.fill_up()?;
     let ended = call.end()?;
