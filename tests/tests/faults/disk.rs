@@ -5,7 +5,7 @@ use ferry_tests::matrix::Stage;
 use ferry_tests::server::Options;
 use ferry_tests::{Result, docker};
 
-use crate::scene::{Planned, Told, goes_on_back, held, rolled_back, until};
+use crate::scene::{Planned, Told, goes_on_back_but_killed, held, rolled_back, until};
 
 /// A server whose data has a file system of its own, that can be filled up. The disk comes first, so that it goes last.
 fn on_a_disk(name: &str) -> Result<(Disk, Stage)> {
@@ -68,7 +68,7 @@ pub(crate) fn no_space_for_the_dump() -> Result<()> {
         },
     );
     disk.empty()?;
-    goes_on_back(&stage, &run)
+    goes_on_back_but_killed(&stage, &run)
 }
 
 /// The server's own disk fills up later, when the ledger alone has something to write.
@@ -86,7 +86,7 @@ pub(crate) fn no_space_for_the_ledger() -> Result<()> {
         },
     );
     disk.empty()?;
-    goes_on_back(&stage, &run)
+    goes_on_back_but_killed(&stage, &run)
 }
 
 /// A file that nobody may change, not even root.
