@@ -39,10 +39,15 @@ impl Told<'_> {
 
 /// The run failed, was taken back by itself, and says why; the server is as before.
 pub(crate) fn rolled_back(stage: &Stage, ended: &Ended, told: Told<'_>) -> Result<()> {
+    is_rolled_back(ended, told);
+    stage.assert_as_before()
+}
+
+/// The run failed, was taken back by itself, and says why.
+pub(crate) fn is_rolled_back(ended: &Ended, told: Told<'_>) {
     assert_eq!(ended.code, 1, "{ended:#?}");
     assert_eq!(ended.last("summary")["state"], "rolled-back");
     told.check(ended);
-    stage.assert_as_before()
 }
 
 /// The run stopped where it is, and names the commands that go on.

@@ -31,11 +31,11 @@ faults! {
     }
     no_space_for_the_dump: disk {
         fault: "no space left", place: "the server's own disk, at the dump",
-        happens: "held: not even the failure can be written down there", operator: "free space on the volume, `ferryctl resume RUN`",
+        happens: "rolled back; held when not even the way back can be written down", operator: "free space on the volume, start programs that ended, `ferryctl resume RUN` when held",
     }
     no_space_for_the_ledger: disk {
         fault: "no space left", place: "the server's own disk, at the ledger",
-        happens: "held before the step acts", operator: "free space on the volume, `ferryctl resume RUN`",
+        happens: "rolled back; held when not even the way back can be written down", operator: "free space on the volume, start programs that ended, `ferryctl resume RUN` when held",
     }
     permission_denied: disk {
         fault: "permission denied", place: "a file that is immutable, at the transfer of ownership",

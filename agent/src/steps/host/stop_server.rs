@@ -67,17 +67,13 @@ impl Work for StopServer {
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
-        let ran = cx
-            .first_kept::<Before>()?
-            .is_some_and(|before| before.running);
-        if !ran {
-            return Ok(done("nothing to start"));
-        }
         // It may still be on its way down: it was asked to stop, and started again it must be whole.
         if cx.first_kept::<Before>()?.is_some() {
             let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
             places::stop(engine, &self.0.container_id, grace).await?;
         }
+        // Also when something else had stopped it before this step did, an engine that died in the downtime for one: it ran when the
+        // run began, and who takes the next steps back asks in it.
         let container = engine.inspect_container(&self.0.container_id).await?;
         engine.start(&self.0.container_id).await?;
         Ok(done(format!(
