@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) asked: Vec<String>,
     /// Steps that fail, forward (`false`) or back (`true`).
     pub(crate) fail: HashSet<(String, bool)>,
+    /// How often a step, forward (`false`) or back (`true`), says that its engine does not answer before it does its work.
+    pub(crate) engine_away: HashMap<(String, bool), u32>,
     /// Steps that do their work and then never end, until `release`d or cancelled.
     pub(crate) hang: HashSet<String>,
     /// Steps whose outcome has a status that is none.
@@ -145,6 +147,11 @@ impl Double {
         state
             .asked
             .push(format!("{word} {step} {}", request.attempt));
+        let away = state.engine_away.get_mut(&(step.clone(), undo));
+        if let Some(times) = away.filter(|times| **times > 0) {
+            *times -= 1;
+            return Box::pin(tokio_stream::iter(engine_unreachable(&step)));
+        }
         let again = state.works.get(&key).is_none_or(|work| {
             let failed = matches!(work.events.last().unwrap().kind, Some(Kind::Failed(_)));
             work.ended && failed && work.attempt < request.attempt
@@ -257,6 +264,18 @@ fn end(work: &mut Work, step: &str, undo: bool, how: Result<StepStatus, &str>) {
     };
     push(work, kind);
     work.ended = true;
+}
+
+/// All that a step says whose engine does not answer.
+fn engine_unreachable(step: &str) -> Vec<Result<StepEvent, Status>> {
+    let mut work = Work {
+        attempt: 1,
+        events: Vec::new(),
+        ended: false,
+    };
+    push(&mut work, Kind::Started(Started::default()));
+    end(&mut work, step, false, Err("engine-unreachable"));
+    work.events.into_iter().map(Ok).collect()
 }
 
 fn outcome(status: StepStatus) -> Outcome {

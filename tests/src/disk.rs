@@ -1,11 +1,15 @@
 //! A disk that holds more than the engine's own has room for, and takes up next to nothing: the file system is in a file with holes,
 //! and what lies on it was allocated and never written.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
 use crate::command::{docker, run};
+
+/// The files that fill a disk up.
+const FULL: [&str; 2] = ["full", "full-rest"];
 
 /// A mounted file system with a volume of the engine on it. Both go when it is dropped; drop what uses them before.
 #[derive(Debug)]
@@ -57,6 +61,42 @@ impl Disk {
         self.folder.path().join("disk")
     }
 
+    /// Takes up all that is free, to the last block.
+    ///
+    /// # Errors
+    /// When something else than room is missing.
+    pub fn fill_up(&self) -> Result<()> {
+        // What the file system needs to note a file's blocks is free as well, so that not all of it can be had at once.
+        const MARGIN: u64 = 8 << 20;
+        let free = free_bytes(&self.mountpoint())?;
+        if free > MARGIN {
+            self.fill(FULL[0], free - MARGIN)?;
+        }
+        let mut rest = fs_err::File::create(self.mountpoint().join(FULL[1]))?;
+        let mut block = vec![0; 1 << 20];
+        while !block.is_empty() {
+            match rest.write_all(&block).and_then(|()| rest.sync_all()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                    block.truncate(block.len() / 2);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what [`Disk::fill_up`] took.
+    ///
+    /// # Errors
+    /// When it took nothing.
+    pub fn empty(&self) -> Result<()> {
+        for file in FULL {
+            fs_err::remove_file(self.mountpoint().join(file))?;
+        }
+        Ok(())
+    }
+
     /// Takes up so many bytes for a file, without writing them.
     ///
     /// # Errors
@@ -72,7 +112,11 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         // A failure here must not hide the test's own.
-        let _ = docker(&["volume", "rm", "--force", &self.volume]);
+        // Copies of what was on it are named after it.
+        let listed = docker(&["volume", "ls", "--quiet"]).unwrap_or_default();
+        for volume in listed.lines().filter(|it| it.starts_with(&self.volume)) {
+            let _ = docker(&["volume", "rm", "--force", volume]);
+        }
         let _ = run(Command::new("umount").arg("--lazy").arg(self.mountpoint()));
     }
 }

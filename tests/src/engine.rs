@@ -157,6 +157,20 @@ impl PrivateEngine {
         self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is still mounted below its folder, the innermost first.
+    fn mounts(&self) -> Vec<String> {
+        let table = fs_err::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let own = self.folder.path().to_string_lossy().into_owned();
+        let mut mounts: Vec<String> = table
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(4))
+            .filter(|mount| mount.starts_with(&own))
+            .map(str::to_owned)
+            .collect();
+        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.len()));
+        mounts
+    }
+
     fn end_containers(&self) -> Result<()> {
         let address = self.address();
         let listed = ["--host", &address, "ps", "--all", "--quiet"];
@@ -186,7 +200,9 @@ impl Drop for PrivateEngine {
             let _over = daemon.wait();
         }
         // The daemon makes its folder a mount of itself, which outlives it.
-        let _told = run(Command::new("umount").arg(self.folder.path().join("data")));
+        for mount in self.mounts() {
+            let _told = run(Command::new("umount").arg("--lazy").arg(mount));
+        }
         let _told = ip(&["link", "delete", &self.bridge]);
     }
 }

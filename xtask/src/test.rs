@@ -26,6 +26,8 @@ pub(crate) struct Args {
 
 const SHORT: Duration = Duration::from_secs(5 * 60);
 const LONG: Duration = Duration::from_secs(30 * 60);
+/// With everything that is ignored by default: the whole crash matrix is hundreds of crossings.
+const ALL: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// Runs the stages until one fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -89,7 +91,11 @@ fn tests(stages: &mut Stages, args: &Args) -> Result<()> {
     let end_to_end = runner(&["--test", "*"], args)
         .env("FERRYCTL", &binaries.ferryctl)
         .env("FERRYD", &binaries.ferryd);
-    stages.run("end-to-end tests", LONG, &end_to_end)
+    stages.run(
+        "end-to-end tests",
+        if args.all { ALL } else { LONG },
+        &end_to_end,
+    )
 }
 
 /// Nextest where it is installed, as it runs the tests of different programs side by side; else cargo's own.

@@ -195,11 +195,12 @@ impl Stage {
         self.reset()
     }
 
-    /// As [`Stage::assert_as_before`] where the engine's own daemon had killed the server's programs.
+    /// As [`Stage::assert_as_before`] where the fault itself ended the server's programs: the engine's daemon killed them, or a full disk
+    /// made them end.
     ///
     /// # Errors
     /// With all that differs.
-    pub(super) fn assert_as_before_but_killed(&self) -> Result<()> {
+    pub fn assert_as_before_but_killed(&self) -> Result<()> {
         let now = Observed::of(&self.server, None)?.forgiving_kills();
         self.same(&self.before, &now)?;
         forget_kills(&self.server.mountpoint()?)?;

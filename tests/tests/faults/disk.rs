@@ -1,14 +1,16 @@
 //! No room, no permission.
 
-use ferry_tests::disk::{Disk, free_bytes, set_immutable};
+use ferry_tests::disk::{Disk, set_immutable};
 use ferry_tests::matrix::Stage;
 use ferry_tests::server::Options;
 use ferry_tests::{Result, docker};
 
-use crate::scene::{Planned, Told, goes_on_back, held, rolled_back, until};
+use crate::scene::{
+    Planned, Told, goes_on_back_but_killed, held, is_rolled_back, rolled_back, until,
+};
 
-/// A server whose data has a file system of its own, that can be filled up.
-fn on_a_disk(name: &str) -> Result<(Stage, Disk)> {
+/// A server whose data has a file system of its own, that can be filled up. The disk comes first, so that it goes last.
+fn on_a_disk(name: &str) -> Result<(Disk, Stage)> {
     let disk = Disk::make(
         &format!("ferry-test-{}-{name}", std::process::id()),
         8 << 30,
@@ -20,17 +22,7 @@ fn on_a_disk(name: &str) -> Result<(Stage, Disk)> {
         },
         |_| Ok(()),
     )?;
-    Ok((stage, disk))
-}
-
-/// Takes up all but so many bytes.
-fn fill_but(disk: &Disk, bytes: u64) -> Result<()> {
-    let free = free_bytes(&disk.mountpoint())?;
-    disk.fill("full", free.saturating_sub(bytes))
-}
-
-fn free(disk: &Disk) -> Result<()> {
-    Ok(fs_err::remove_file(disk.mountpoint().join("full"))?)
+    Ok((disk, stage))
 }
 
 /// The copy's volume is full before the copy is whole.
@@ -63,40 +55,50 @@ pub(crate) fn no_space_for_the_copy() -> Result<()> {
     rolled_back(&stage, &ended, told)
 }
 
-/// The server's own disk is full when the databases are dumped onto it: nothing can be written down either.
+/// The server's own disk is full when the databases are dumped onto it.
 pub(crate) fn no_space_for_the_dump() -> Result<()> {
-    let (stage, disk) = on_a_disk("dump")?;
-    let (call, run) = until(&stage, "finished", "capture-baseline")?;
-    fill_but(&disk, 0)?;
-    let ended = call.end()?;
-    held(
-        &ended,
-        &run,
-        Told {
-            code: "ledger",
-            says: &["No space left on device", "free space"],
-        },
-    );
-    free(&disk)?;
-    goes_on_back(&stage, &run)
+    no_space_after("dump", "capture-baseline")
 }
 
-/// The server's own disk fills up later, when the ledger alone has something to write.
+/// The server's own disk fills up later, when baseline and ledgers have something to write.
 pub(crate) fn no_space_for_the_ledger() -> Result<()> {
-    let (stage, disk) = on_a_disk("ledger")?;
-    let (call, run) = until(&stage, "finished", "copy-volume")?;
-    fill_but(&disk, 0)?;
-    let ended = call.end()?;
-    held(
-        &ended,
-        &run,
-        Told {
-            code: "ledger",
-            says: &["No space left on device", "free space"],
-        },
+    no_space_after("ledger", "copy-volume")
+}
+
+/// Which write it is that meets the full disk first is the disk's whim, as programs of the server give back a block now and then.
+fn no_space_after(name: &str, step: &'static str) -> Result<()> {
+    let (disk, stage) = on_a_disk(name)?;
+    let (mut call, run) = until(&stage, "finished", step)?;
+    disk.fill_up()?;
+    let failed = call.wait_for("the failure", |line| line["event"] == "failed")?;
+    let failure = failed["failure"].to_string();
+    assert!(failure.contains("No space left on device"), "{failed:#}");
+    let code = failed["failure"]["code"].as_str().unwrap_or_default();
+    assert!(
+        ["ledger", "no-space", "tool-failed"].contains(&code),
+        "{failed:#}"
     );
-    free(&disk)?;
-    goes_on_back(&stage, &run)
+    disk.empty()?;
+    // What a full disk has ended for good is started again by whoever made room.
+    for program in ["clickhouse", "victoriametrics"] {
+        let _runs = stage.server.exec(&["supervisorctl", "start", program]);
+    }
+    let ended = call.end()?;
+    let told = Told {
+        code,
+        says: &["No space left on device"],
+    };
+    match ended.code {
+        // Not even the undo could be written down before there was room.
+        4 => {
+            held(&ended, &run, told);
+            goes_on_back_but_killed(&stage, &run)
+        }
+        _ => {
+            is_rolled_back(&ended, told);
+            stage.assert_as_before_but_killed()
+        }
+    }
 }
 
 /// A file that nobody may change, not even root.

@@ -42,35 +42,17 @@ fn damage_a_table(server: &TestServer) -> Result<()> {
 
 /// Somebody ends the dump's sessions at the database, while it waits for a table that somebody else has locked.
 pub(crate) fn the_dump_loses_its_session() -> Result<()> {
-    let stage = Stage::with(Options::default(), |server| {
-        server
-            .psql("pmm-managed", "CREATE TABLE zz_locked (number int)")
-            .map(drop)
-    })?;
-    let server = || stage.server.named(&stage.server.name);
-    let locker = server();
-    let lock = std::thread::spawn(move || {
-        let lock = "BEGIN; LOCK TABLE zz_locked; SELECT pg_sleep(300)";
-        locker.psql("pmm-managed", lock)
-    });
-    stage.server.wait_until("the lock", 30, || {
-        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
-        server()
-            .psql("pmm-managed", held)
-            .is_ok_and(|count| count != "0")
-    })?;
-    let ender = server();
+    let stage = Stage::with(Options::default(), make_table)?;
+    let lock = Lock::take(&stage.server)?;
+    let ender = stage.server.named(&stage.server.name);
     let again = Again::and_again(move || {
         let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                   WHERE application_name = 'pg_dump'";
+                   WHERE query LIKE 'LOCK TABLE public.zz_locked IN ACCESS SHARE%'";
         ender.psql("postgres", end).is_ok_and(|ended| ended != "0")
     });
     let ended = stage.migrate()?.end();
     let hits = again.hits();
-    let unlock = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                  WHERE query LIKE '%zz_locked; SELECT pg_sleep%' AND pid <> pg_backend_pid()";
-    stage.server.psql("postgres", unlock)?;
-    let _ended = lock.join();
+    lock.release(&stage.server)?;
     assert!(hits > 0, "no session was ended: {ended:#?}");
     let told = Told {
         code: "tool-failed",
@@ -79,19 +61,85 @@ pub(crate) fn the_dump_loses_its_session() -> Result<()> {
     rolled_back(&stage, &ended?, told)
 }
 
-/// The supervisor hangs: it neither answers nor ends.
+/// Somebody has locked a table and does not let go of it.
+pub(crate) fn the_dump_waits_for_a_lock() -> Result<()> {
+    let stage = Stage::with(Options::default(), make_table)?;
+    let lock = Lock::take(&stage.server)?;
+    let ended = stage.migrate()?.end();
+    lock.release(&stage.server)?;
+    let told = Told {
+        code: "tool-failed",
+        says: &["zz_locked", "timeout"],
+    };
+    rolled_back(&stage, &ended?, told)
+}
+
+fn make_table(server: &TestServer) -> Result<()> {
+    server
+        .psql("pmm-managed", "CREATE TABLE zz_locked (number int)")
+        .map(drop)
+}
+
+/// A lock on a table, held by a session of its own.
+struct Lock(std::thread::JoinHandle<Result<String>>);
+
+impl Lock {
+    fn take(server: &TestServer) -> Result<Self> {
+        let locker = server.named(&server.name);
+        let thread = std::thread::spawn(move || {
+            let lock = "BEGIN; LOCK TABLE zz_locked; SELECT pg_sleep(300)";
+            locker.psql("pmm-managed", lock)
+        });
+        server.wait_until("the lock", 30, || {
+            let held = "SELECT count(*) FROM pg_locks \
+                        WHERE relation = 'zz_locked'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+            server
+                .psql("pmm-managed", held)
+                .is_ok_and(|count| count != "0")
+        })?;
+        Ok(Self(thread))
+    }
+
+    fn release(self, server: &TestServer) -> Result<()> {
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                   WHERE query LIKE 'BEGIN; LOCK TABLE zz_locked%'";
+        server.psql("postgres", end)?;
+        // It was ended, so that it ends badly.
+        let _ended = self.0.join();
+        Ok(())
+    }
+}
+
+/// The supervisor hangs until the step has failed of it.
 pub(crate) fn the_supervisor_does_not_answer() -> Result<()> {
     let stage = Stage::new()?;
     let supervisor = pid_of(&stage.server.name)?;
-    let (call, _run) = until(&stage, "finished", "dump-databases")?;
+    let (mut call, _run) = until(&stage, "finished", "dump-databases")?;
     send(supervisor, Signal::STOP)?;
-    let ended = call.end();
+    let failed = call.wait_for("the failure", is("failed", "stop-services", false));
     send(supervisor, Signal::CONT)?;
+    failed?;
     let told = Told {
         code: "server-timeout",
         says: &["supervisor"],
     };
-    rolled_back(&stage, &ended?, told)
+    rolled_back(&stage, &call.end()?, told)
+}
+
+/// The supervisor hangs for good: then not even the server's being well can be proven.
+pub(crate) fn the_supervisor_never_answers() -> Result<()> {
+    let stage = Stage::new()?;
+    let supervisor = pid_of(&stage.server.name)?;
+    let (call, run) = until(&stage, "finished", "dump-databases")?;
+    send(supervisor, Signal::STOP)?;
+    let ended = call.end();
+    send(supervisor, Signal::CONT)?;
+    let told = Told {
+        code: "baseline-differs",
+        says: &["the supervisor's answer", "did not finish"],
+    };
+    held(&ended?, &run, told);
+    goes_on_back(&stage, &run)
 }
 
 /// A program that nothing ends, not even SIGKILL: it is frozen by its control group.

@@ -39,10 +39,15 @@ impl Told<'_> {
 
 /// The run failed, was taken back by itself, and says why; the server is as before.
 pub(crate) fn rolled_back(stage: &Stage, ended: &Ended, told: Told<'_>) -> Result<()> {
+    is_rolled_back(ended, told);
+    stage.assert_as_before()
+}
+
+/// The run failed, was taken back by itself, and says why.
+pub(crate) fn is_rolled_back(ended: &Ended, told: Told<'_>) {
     assert_eq!(ended.code, 1, "{ended:#?}");
     assert_eq!(ended.last("summary")["state"], "rolled-back");
     told.check(ended);
-    stage.assert_as_before()
 }
 
 /// The run stopped where it is, and names the commands that go on.
@@ -63,10 +68,21 @@ pub(crate) fn held(ended: &Ended, run: &str, told: Told<'_>) {
 
 /// With the fault gone, a held run is gone on with: it was on its way back.
 pub(crate) fn goes_on_back(stage: &Stage, run: &str) -> Result<()> {
+    is_taken_back(stage, run)?;
+    stage.assert_as_before()
+}
+
+/// As [`goes_on_back`] after a fault that itself ended programs of the server.
+pub(crate) fn goes_on_back_but_killed(stage: &Stage, run: &str) -> Result<()> {
+    is_taken_back(stage, run)?;
+    stage.assert_as_before_but_killed()
+}
+
+fn is_taken_back(stage: &Stage, run: &str) -> Result<()> {
     let ended = stage.tool.run(&["resume", run])?;
     assert_eq!(ended.code, 1, "{ended:#?}");
     assert_eq!(ended.last("summary")["state"], "rolled-back", "{ended:#?}");
-    stage.assert_as_before()
+    Ok(())
 }
 
 /// With the fault gone, a held run is gone on with to its end.

@@ -31,11 +31,11 @@ faults! {
     }
     no_space_for_the_dump: disk {
         fault: "no space left", place: "the server's own disk, at the dump",
-        happens: "held: not even the failure can be written down there", operator: "free space on the volume, `ferryctl resume RUN`",
+        happens: "rolled back; held when not even the way back can be written down", operator: "free space on the volume, start programs that ended, `ferryctl resume RUN` when held",
     }
     no_space_for_the_ledger: disk {
         fault: "no space left", place: "the server's own disk, at the ledger",
-        happens: "held before the step acts", operator: "free space on the volume, `ferryctl resume RUN`",
+        happens: "rolled back; held when not even the way back can be written down", operator: "free space on the volume, start programs that ended, `ferryctl resume RUN` when held",
     }
     permission_denied: disk {
         fault: "permission denied", place: "a file that is immutable, at the transfer of ownership",
@@ -49,9 +49,18 @@ faults! {
         fault: "`pg_dump` fails half way", place: "its session is terminated",
         happens: "rolled back while the server goes on serving", operator: "see who ends sessions, migrate again",
     }
+    the_dump_waits_for_a_lock: programs {
+        fault: "`pg_dump` cannot go on", place: "somebody has locked a table",
+        happens: "rolled back after a minute; the table is named", operator: "see who holds the lock in `pg_locks`, migrate again",
+    }
     the_supervisor_does_not_answer: programs {
-        fault: "supervisor hangs", place: "stop of the services",
-        happens: "rolled back after its time is over", operator: "see the supervisor's log, restart the container, migrate again",
+        fault: "supervisor hangs", place: "stop of the services, and it comes back",
+        happens: "rolled back", operator: "see the supervisor's log, migrate again",
+    }
+    #[ignore = "waits until the rollback gives up to prove the server"]
+    the_supervisor_never_answers: programs {
+        fault: "supervisor hangs", place: "stop of the services, for good",
+        happens: "held: the server serves, and that nothing is missing cannot be proven", operator: "restart the container, `ferryctl resume RUN`",
     }
     #[ignore = "waits for a program's whole grace, several times"]
     a_service_does_not_stop: programs {

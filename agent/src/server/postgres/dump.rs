@@ -81,6 +81,8 @@ impl Postgres {
             request.jobs.to_string().into(),
             "-Z1".into(),
             format!("--snapshot={}", snapshot.id()).into(),
+            // Somebody's lock on a table must not hold the run up for hours. `pg_dump` takes back what a session is told by `PGOPTIONS`.
+            "--lock-wait-timeout=60s".into(),
         ]);
         args.extend(["-f".into(), request.dir.clone().into()]);
         args.extend(["-d".into(), connection_string(&request.database).into()]);
@@ -88,7 +90,7 @@ impl Postgres {
             program: Program::PgDump,
             args,
             stdin: None,
-            options: "-c lock_timeout=60s",
+            options: "",
             time: DUMP_TIME,
             max_output: 1 << 20,
         };

@@ -120,9 +120,18 @@ impl Work for CompareBaseline {
 }
 
 async fn ask(container: &Container, again: Option<&Baseline>) -> Baseline {
-    let postgres = super::postgres(container).await.ok();
+    let postgres = super::postgres(container).await;
     let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
-    capture(&Access::default(), postgres.as_ref(), again, now).await
+    let mut baseline = capture(&Access::default(), postgres.as_ref().ok(), again, now).await;
+    if let Err(error) = postgres {
+        // That there is none is what it looks like; why it was not found is what helps: a supervisor that hangs, say.
+        for it in &mut baseline.unobserved {
+            if it.what == "databases" {
+                it.why = error.to_string();
+            }
+        }
+    }
+    baseline
 }
 
 /// Asks until nothing is missing any more, or the time is over. What differs but is no loss comes
@@ -152,7 +161,13 @@ async fn find_again(
                     count(failures.len() as u64, "difference")
                 ),
             )
-            .details(failures.iter().map(sentence)));
+            .details(failures.iter().map(sentence))
+            .details(
+                after
+                    .unobserved
+                    .iter()
+                    .map(|it| format!("{}: {}", it.what, it.why)),
+            ));
         }
         cx.progress(
             started.elapsed().as_secs(),

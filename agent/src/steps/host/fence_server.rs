@@ -70,6 +70,9 @@ impl Work for FenceServer {
         engine
             .update_restart_policy(&self.0.container_id, &policy)
             .await?;
+        // An engine that was restarted meanwhile left it down, as the fence had told it to: now it may run, and whoever takes the next
+        // steps back asks in it.
+        engine.start(&self.0.container_id).await?;
         Ok(done(format!("restart policy `{}` again", before.name)))
     }
 }

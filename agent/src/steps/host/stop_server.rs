@@ -18,7 +18,6 @@ pub(in crate::steps) struct StopServer(pub(in crate::steps) v1::StopServer);
 
 #[derive(Serialize, Deserialize)]
 struct Before {
-    running: bool,
     /// How many processes it might have; 0: as many as it liked.
     #[serde(default)]
     pids_limit: i64,
@@ -34,7 +33,6 @@ impl Work for StopServer {
         let container = engine.inspect_container(&self.0.container_id).await?;
         if cx.first_kept::<Before>()?.is_none() {
             cx.keep(&Before {
-                running: container.running(),
                 pids_limit: container.pids_limit(),
             })?;
         }
@@ -72,17 +70,14 @@ impl Work for StopServer {
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
-        let Some(before) = cx.first_kept::<Before>()? else {
-            return Ok(done("nothing to start"));
-        };
-        if !before.running {
+        if let Some(before) = cx.first_kept::<Before>()? {
+            // It may still be on its way down: it was asked to stop, and started again it must be whole.
+            let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
+            places::stop(engine, &self.0.container_id, grace).await?;
             fence::open(engine, &self.0.container_id, before.pids_limit).await?;
-            return Ok(done("nothing to start"));
         }
-        // It may still be on its way down: it was asked to stop, and started again it must be whole.
-        let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
-        places::stop(engine, &self.0.container_id, grace).await?;
-        fence::open(engine, &self.0.container_id, before.pids_limit).await?;
+        // Also when something else had stopped it before this step did, an engine that died in the downtime for one: it ran when the
+        // run began, and who takes the next steps back asks in it.
         let container = engine.inspect_container(&self.0.container_id).await?;
         engine.start(&self.0.container_id).await?;
         Ok(done(format!(

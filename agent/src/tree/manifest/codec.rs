@@ -176,7 +176,6 @@ impl Part {
 }
 
 /// One frame of the file.
-#[expect(clippy::large_enum_variant, reason = "nearly all frames are parts, and none is kept")]
 #[expect(
     clippy::large_enum_variant,
     reason = "it is taken apart where it is made"

@@ -50,6 +50,10 @@ struct Call {
 /// time (for want of memory, say) would otherwise be started again for ever, in the downtime.
 const MOST_LOSSES: u32 = 25;
 
+/// What a host step fails with when its engine does not answer. A daemon that is restarted, or a host that is booted, comes back:
+/// taking the run back would need the very engine that is not there.
+const ENGINE_LOST: [&str; 3] = ["engine-unreachable", "engine-interrupted", "engine-timeout"];
+
 impl<A: Agents> Session<'_, '_, A> {
     pub(super) async fn call(
         &mut self,
@@ -140,6 +144,7 @@ impl<A: Agents> Session<'_, '_, A> {
                 client.run_step(request).await
             }
         };
+        let silent = call.silent;
         let mut events = match stop.run_until_cancelled(asked).await {
             None => return Ok(STOPPED),
             Some(Ok(answer)) => answer.into_inner(),
@@ -157,8 +162,14 @@ impl<A: Agents> Session<'_, '_, A> {
                 Some(Err(status)) => return Ok(TryEnd::from(refusal(&status))),
             };
             call.silent = None;
-            if let Some(end) = self.hear(call, event).await? {
-                return Ok(TryEnd::Over(end));
+            match self.hear(call, event).await? {
+                None => {}
+                Some(CallEnd::Failed(failure)) if is_engine_lost(call, &failure) => {
+                    // That the agent said so is no sign of the engine.
+                    call.silent = silent;
+                    return Ok(TryEnd::Lost(failure.message));
+                }
+                Some(end) => return Ok(TryEnd::Over(end)),
             }
         }
     }
@@ -195,8 +206,12 @@ impl<A: Agents> Session<'_, '_, A> {
         Failure {
             code: "connection-lost".into(),
             message: format!(
-                "the {} agent was not found again for {} s: {why}",
-                call.place.word(),
+                "{} was not found again for {} s: {why}",
+                match call.place {
+                    // The host agent is the engine's neighbour, or in this very process.
+                    Place::Host => "the container engine".to_owned(),
+                    place => format!("the {} agent", place.word()),
+                },
                 self.driver.options.patience.as_secs()
             ),
             hint: format!(
@@ -215,6 +230,11 @@ impl From<Refusal> for TryEnd {
             Refusal::Refused(failure) => Self::Over(CallEnd::Failed(failure)),
         }
     }
+}
+
+/// Whether a step failed because nobody could be asked. It has its record, and is safe to repeat.
+fn is_engine_lost(call: &Call, failure: &Failure) -> bool {
+    call.place == Place::Host && ENGINE_LOST.contains(&failure.code.as_str())
 }
 
 /// An outcome that says nothing of ours must not be taken for success.

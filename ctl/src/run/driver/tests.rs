@@ -410,6 +410,51 @@ async fn an_agent_that_stays_away_holds_the_run_until_it_is_resumed() {
 }
 
 #[tokio::test]
+async fn an_engine_that_is_away_for_a_while_is_waited_for_there_and_back() {
+    let bench = Bench::new();
+    // More often than an agent may be lost: what counts is how long.
+    for undo in [false, true] {
+        let away = ("stop-server".to_owned(), undo);
+        bench.double.state().engine_away.insert(away, 40);
+    }
+    let patient = Options {
+        patience: Duration::from_secs(60),
+        ..quick()
+    };
+    let result = bench.driver(patient).apply(&bench.run).await.unwrap();
+    assert_eq!(result.state, RunState::Done);
+    let result = bench.driver(patient).rollback(&bench.run).await.unwrap();
+    assert_eq!(result.state, RunState::RolledBack);
+    let told = |event: &&RunEvent| matches!(event, RunEvent::Reconnecting { step: 4, .. });
+    assert_eq!(bench.logged().iter().filter(told).count(), 2);
+    bench.check(&result);
+}
+
+#[tokio::test]
+async fn an_engine_that_stays_away_holds_the_run_until_it_is_resumed() {
+    let bench = Bench::new();
+    let away = ("stop-server".to_owned(), false);
+    bench
+        .double
+        .state()
+        .engine_away
+        .insert(away.clone(), u32::MAX);
+    let hasty = Options {
+        patience: Duration::from_millis(50),
+        ..quick()
+    };
+    let held = bench.driver(hasty).apply(&bench.run).await.unwrap();
+    assert_eq!(held.state, RunState::Held);
+    let failure = held.failure.unwrap();
+    assert_eq!(failure.code, "connection-lost");
+    assert!(failure.message.contains("engine"), "{}", failure.message);
+    bench.double.state().engine_away.clear();
+    let result = bench.apply().await;
+    assert_eq!(result.state, RunState::Done);
+    bench.check(&result);
+}
+
+#[tokio::test]
 async fn every_outage_of_a_long_step_is_told_and_has_its_own_patience() {
     let bench = Bench::new();
     bench.double.state().hang.insert("capture-baseline".into());

@@ -132,6 +132,20 @@ fn downtime_counts_to_the_last_step_of_it_and_not_to_the_return_of_the_controlle
 }
 
 #[test]
+fn a_clock_that_was_put_back_during_the_downtime_takes_none_of_it_away() {
+    let mut all = entries([started(false), RunEvent::DowntimeStarted]);
+    let began = all[1].time;
+    for (index, event) in [(3, intended(1, 1, false)), (4, finished(1, false))] {
+        // An hour before the downtime began.
+        let time = began - 3_600_000;
+        all.push(Entry { index, time, event });
+    }
+    let record = replay(plan(2), &all).unwrap();
+    assert_eq!(record.downtime_millis(), Some(0));
+    assert_eq!(record.downtime.total_ms(began - 3_600_000), 0);
+}
+
+#[test]
 fn a_journal_that_cannot_be_is_refused_at_the_event_that_says_so() {
     let (index, why) = refused(1, [started(false), finished(0, false)]);
     assert_eq!((index, why.contains("step 1")), (2, true), "{why}");
