@@ -20,7 +20,11 @@ const RUN_STATE: &str = "run";
 impl Work for CopyVolume {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let volume = cx.surroundings.volume()?;
-        let (data, copy) = (volume.data.clone(), super::copy_path(volume));
+        // A rehearsal's copy is where it will be started from, not in a backup volume.
+        let (data, copy) = match &volume.live {
+            Some(live) => (live.clone(), volume.data.clone()),
+            None => (volume.data.clone(), super::copy_path(volume)),
+        };
         let pass = if self.0.final_pass {
             Pass::Final
         } else {
