@@ -50,8 +50,8 @@ fn still(root: &Path) -> Result<BTreeMap<PathBuf, Still>> {
         let meta = fs_err::symlink_metadata(&path)?;
         let unnoticed = rustix::fs::OFlags::NOATIME.bits().cast_signed();
         let open = || {
-            let mut options = fs_err::File::options().read(true);
-            options.custom_flags(unnoticed).open(&path)
+            let mut options = fs_err::File::options();
+            options.read(true).custom_flags(unnoticed).open(&path)
         };
         let mut content = None;
         if meta.is_dir() {

@@ -181,6 +181,8 @@ impl Engine {
             if existing.label("ferry.spec") == Some(wanted.as_str()) {
                 let reused = existing.running();
                 if !reused {
+                    // Whoever made it may have been cut off before.
+                    self.put_program(&spec.kind, existing.id()).await?;
                     self.start(existing.id()).await?;
                 }
                 return Ok(Launched {
@@ -219,16 +221,22 @@ impl Engine {
             }
             other => other?,
         };
-        if let AgentKind::Workshop { program, .. } = &spec.kind {
-            let tar = program_tar(program, PROGRAM).await?;
-            self.put_archive(&created.id, "/", tar).await?;
-        }
+        self.put_program(&spec.kind, &created.id).await?;
         self.start(&created.id).await?;
         Ok(Launched {
             id: created.id,
             name,
             reused: false,
         })
+    }
+
+    /// A container of another image has to be given the agent's program.
+    async fn put_program(&self, kind: &AgentKind, container: &str) -> Result<(), EngineError> {
+        let AgentKind::Workshop { program, .. } = kind else {
+            return Ok(());
+        };
+        let tar = program_tar(program, PROGRAM).await?;
+        self.put_archive(container, "/", tar).await
     }
 
     /// Ends an agent of `run` and removes it and its socket. It is asked to end and gets `grace`.
