@@ -21,6 +21,8 @@ pub enum Command {
     Sidecar(Serve),
     /// Serve with the server's volumes only, also while the server is down
     Volume(Serve),
+    /// Serve in a container of the server's own image, with a copy of its data, while the server runs elsewhere
+    Workshop(Serve),
     /// Serve inside the server's own container or machine, as a program of its supervisor
     Inside(Serve),
     /// Copy standard input and output to an agent's socket; what the host agent's tunnel starts
@@ -43,6 +45,12 @@ pub struct Serve {
     /// Where the copy of the data is kept (`volume`)
     #[arg(long, default_value = "/backup")]
     pub backup: PathBuf,
+    /// The folder that this agent's state is kept in, when it is not the server's data
+    #[arg(long)]
+    pub state: Option<PathBuf>,
+    /// The data of the running server, mounted read-only (`workshop`)
+    #[arg(long, default_value = "/live")]
+    pub live: PathBuf,
     /// The name this agent has in the server's own supervisor, so that it does not stop itself (`inside`)
     #[arg(long, default_value = "ferryd")]
     pub own_program: String,

@@ -20,7 +20,7 @@ pub async fn observe(
     let mut facts = match surroundings {
         Surroundings::Host(host) => host::observe(host, request).await?,
         Surroundings::Container(container) => container::observe(container, request).await?,
-        Surroundings::Volume(volume) => Facts {
+        Surroundings::Volume(volume) | Surroundings::Workshop(_, volume) => Facts {
             data: Some(data::observe(volume.data.clone(), None).await?),
             ..Facts::default()
         },

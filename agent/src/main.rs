@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     match arguments.command {
         Command::Sidecar(options) => runtime.block_on(run(&options, sidecar)),
         Command::Volume(options) => runtime.block_on(run(&options, volume)),
+        Command::Workshop(options) => runtime.block_on(run(&options, workshop)),
         Command::Inside(options) => runtime.block_on(run(&options, inside)),
         Command::Dial { socket } => {
             let code = match runtime.block_on(dial::dial(&socket)) {
@@ -63,6 +64,8 @@ fn sidecar(options: &Serve) -> Surroundings {
         data,
         engine_disk: options.socket.parent().map(ToOwned::to_owned),
         own_program: None,
+        state_apart: options.state.is_some(),
+        at_rest: false,
     })
 }
 
@@ -73,13 +76,33 @@ fn inside(options: &Serve) -> Surroundings {
         data,
         engine_disk: None,
         own_program: Some(options.own_program.clone()),
+        state_apart: options.state.is_some(),
+        at_rest: false,
     })
+}
+
+fn workshop(options: &Serve) -> Surroundings {
+    let container = Container {
+        root: ServerRoot::new("/"),
+        data: options.data.clone(),
+        engine_disk: None,
+        own_program: None,
+        state_apart: false,
+        at_rest: true,
+    };
+    let volume = Volume {
+        data: options.data.clone(),
+        backup: options.backup.clone(),
+        live: Some(options.live.clone()),
+    };
+    Surroundings::Workshop(container, volume)
 }
 
 fn volume(options: &Serve) -> Surroundings {
     Surroundings::Volume(Volume {
         data: options.data.clone(),
         backup: options.backup.clone(),
+        live: None,
     })
 }
 
@@ -94,7 +117,8 @@ async fn start(
     options: &Serve,
     surroundings: Surroundings,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let ledger = Ledger::at(&options.data, STATE_DIR_NAME);
+    let state = options.state.as_ref().unwrap_or(&options.data);
+    let ledger = Ledger::at(state, STATE_DIR_NAME);
     let runner = Runner::new(Arc::new(surroundings), ledger);
     if let Some(folder) = options.socket.parent() {
         fs_err::create_dir_all(folder)?;

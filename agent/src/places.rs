@@ -6,6 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod rehearsal;
+
+pub use rehearsal::{
+    discard, launch_rehearsal, launch_second, make_network, rehearsal_name, retire_rehearsal,
+};
+
 use ferry_proto::v1::{Place, TunnelTarget};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -149,7 +155,13 @@ pub async fn launch_sidecar(
     server: &ContainerInspect,
     run: &str,
 ) -> Result<Launched, StepError> {
-    launch(host, server.name(), server, run, AgentKind::Sidecar).await
+    let kind = match rehearsal::copy_of(host, run).await? {
+        Some(copy) => AgentKind::Observer { state: Some(copy) },
+        // Who only looks needs no way to change anything.
+        None if run.starts_with(CHECK_PREFIX) => AgentKind::Observer { state: None },
+        None => AgentKind::Sidecar,
+    };
+    launch(host, server.name(), server, run, kind).await
 }
 
 /// Starts the agent that has the server's data and the backup volume only. `name` is the server's
@@ -275,6 +287,7 @@ pub async fn retire(host: &Host, run: &str, role: &str) -> Result<(), StepError>
     let server = agent.name.strip_prefix(&prefix).unwrap_or(&agent.name);
     let kind = match role {
         "sidecar" => AgentKind::Sidecar,
+        "second" => AgentKind::Second,
         _ => AgentKind::Volume { mounts: Vec::new() },
     };
     match host.engine.retire(server, &kind, run, RETIRE_GRACE).await? {
@@ -319,6 +332,15 @@ pub async fn dial(
                 host.engine.start(&agent.id).await?;
             }
             agent.id
+        }
+        Place::Copy => {
+            let name = rehearsal_name(&target.container, &target.run);
+            let copy = host.engine.inspect_container(&name).await?;
+            check_ours(&copy, &target.run)?;
+            booted(host, &copy, &target.run).await?;
+            launch_second(host, &target.container, &copy, &target.run)
+                .await?
+                .id
         }
         Place::Host | Place::Unknown => {
             return Err(StepError::new(

@@ -16,6 +16,8 @@ pub enum Surroundings {
     Container(Container),
     /// With the server's volumes only.
     Volume(Volume),
+    /// On the server's own image, with a copy of its data: the means of both, and no server that runs.
+    Workshop(Container, Volume),
 }
 
 /// The means of a host agent.
@@ -38,6 +40,10 @@ pub struct Container {
     pub engine_disk: Option<PathBuf>,
     /// This agent is itself a program of the server's supervisor, under this name.
     pub own_program: Option<String>,
+    /// The state folder lies outside the server's tree: its programs cannot write there, and must not elsewhere.
+    pub state_apart: bool,
+    /// No server runs here; its programs and its data are there.
+    pub at_rest: bool,
 }
 
 /// The means of a volume agent.
@@ -47,6 +53,8 @@ pub struct Volume {
     pub data: PathBuf,
     /// Where its copy is kept.
     pub backup: PathBuf,
+    /// In a rehearsal `data` is the copy itself, and this the data of the running server, read-only.
+    pub live: Option<PathBuf>,
 }
 
 impl Surroundings {
@@ -56,7 +64,7 @@ impl Surroundings {
         match self {
             Self::Host(_) => Place::Host,
             Self::Container(_) => Place::Container,
-            Self::Volume(_) => Place::Volume,
+            Self::Volume(_) | Self::Workshop(..) => Place::Volume,
         }
     }
 
@@ -67,6 +75,7 @@ impl Surroundings {
             Self::Host(_) => &["engine", "tunnel"],
             Self::Container(_) => &["supervisor", "postgres", "api", "tree"],
             Self::Volume(_) => &["tree", "backup"],
+            Self::Workshop(..) => &["tree", "backup", "postgres"],
         };
         names.iter().map(|name| (*name).to_owned()).collect()
     }
@@ -88,7 +97,7 @@ impl Surroundings {
     /// When this agent is none.
     pub fn container(&self) -> Result<&Container, StepError> {
         match self {
-            Self::Container(container) => Ok(container),
+            Self::Container(container) | Self::Workshop(container, _) => Ok(container),
             _ => Err(self.misplaced(Place::Container)),
         }
     }
@@ -99,7 +108,7 @@ impl Surroundings {
     /// When this agent is none.
     pub fn volume(&self) -> Result<&Volume, StepError> {
         match self {
-            Self::Volume(volume) => Ok(volume),
+            Self::Volume(volume) | Self::Workshop(_, volume) => Ok(volume),
             _ => Err(self.misplaced(Place::Volume)),
         }
     }

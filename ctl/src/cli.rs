@@ -99,6 +99,8 @@ pub enum Command {
     Apply(Apply),
     /// Check, plan and apply in one go
     Migrate(Migrate),
+    /// Do the whole crossing on a copy, beside the server; the server goes on serving, unchanged
+    Rehearse(Rehearse),
     /// Where a run stands
     Status(Status),
     /// Follow a run until it is over
@@ -162,12 +164,32 @@ pub struct Apply {
     pub on_failure: OnFailure,
 }
 
+/// `ferryctl rehearse`.
+#[derive(Debug, Args)]
+pub struct Rehearse {
+    /// Which server, and what it shall become.
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Leave the new server running on the copy, to look at it
+    #[arg(long)]
+    pub keep: bool,
+    /// Parallel jobs of one database dump
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: u32,
+    /// How long the new server gets.
+    #[command(flatten)]
+    pub patience: Patience,
+}
+
 /// `ferryctl migrate`.
 #[derive(Debug, Args)]
 pub struct Migrate {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// Rehearse it first, and go on only if that succeeded
+    #[arg(long)]
+    pub rehearse: bool,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
@@ -249,6 +271,8 @@ mod tests {
             "ferryctl plan docker:pmm-server --to percona/pmm-server:3.8.1 --out plan.json",
             "ferryctl apply plan.json --yes --on-failure hold",
             "ferryctl migrate docker:pmm-server --to percona/pmm-server:3.8.1 --yes",
+            "ferryctl migrate docker:pmm-server --to percona/pmm-server:3.8.1 --rehearse --yes",
+            "ferryctl rehearse docker:pmm-server --to percona/pmm-server:3.8.1 --keep",
             "ferryctl status",
             "ferryctl status 7f3a9c21 --output json",
             "ferryctl watch 7f3a9c21 --color never",

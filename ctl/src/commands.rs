@@ -6,6 +6,7 @@ mod check;
 mod failed;
 mod migrate;
 mod plan;
+mod rehearse;
 mod resume;
 mod rollback;
 mod rows;
@@ -56,6 +57,7 @@ async fn dispatch(command: Command, session: &Session) -> End {
         Command::Plan(arguments) => plan::run(&arguments, session).await,
         Command::Apply(arguments) => apply::run(&arguments, session).await,
         Command::Migrate(arguments) => migrate::run(&arguments, session).await,
+        Command::Rehearse(arguments) => rehearse::run(&arguments, session).await,
         Command::Status(arguments) => status::run(&arguments, session),
         Command::Watch(arguments) => watch::run(&arguments, session).await,
         Command::Resume(arguments) => resume::run(&arguments, session).await,

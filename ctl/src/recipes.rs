@@ -4,6 +4,7 @@
 
 mod check;
 mod compare;
+pub mod downtime;
 mod estimate;
 pub mod pmm_in_place;
 #[cfg(test)]

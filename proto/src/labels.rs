@@ -1,7 +1,7 @@
 //! The words that people read for the values of the API: one place, so that a status is never
 //! called two things.
 
-use crate::v1::{Action, Place, Severity, StepStatus, action::Kind};
+use crate::v1::{Action, Place, Plan, Severity, Step, StepStatus, action::Kind};
 
 impl StepStatus {
     /// The word for it, as in `ferryctl status`.
@@ -32,6 +32,7 @@ impl Place {
             Self::Host => "host",
             Self::Container => "container",
             Self::Volume => "volume",
+            Self::Copy => "copy",
         }
     }
 }
@@ -62,6 +63,10 @@ impl Action {
             Some(Kind::HealRoles(_)) => "heal-roles",
             Some(Kind::DumpDatabases(_)) => "dump-databases",
             Some(Kind::ProveDumps(_)) => "prove-dumps",
+            Some(Kind::PrepareRehearsal(_)) => "prepare-rehearsal",
+            Some(Kind::PlaceDatabases(_)) => "place-databases",
+            Some(Kind::StartRehearsal(_)) => "start-rehearsal",
+            Some(Kind::EndRehearsal(_)) => "end-rehearsal",
             Some(Kind::CopyVolume(_)) => "copy-volume",
             Some(Kind::StopServices(_)) => "stop-services",
             Some(Kind::FenceServer(_)) => "fence-server",
@@ -96,5 +101,24 @@ impl Action {
                     | Kind::CompareBaseline(_)
             )
         )
+    }
+}
+
+/// The recipe of a rehearsal: the whole crossing on a copy that is discarded.
+pub const REHEARSAL: &str = "pmm-rehearse";
+
+impl Plan {
+    /// Whether nothing of the server is changed by it: all that is, is a copy of the run's own.
+    #[must_use]
+    pub fn is_rehearsal(&self) -> bool {
+        self.recipe == REHEARSAL
+    }
+
+    /// Whether this step's undo has to ask an agent. What a rehearsal does to its copy goes with the copy, which the
+    /// host agent discards as a whole.
+    #[must_use]
+    pub fn needs_undo_of(&self, step: &Step) -> bool {
+        let leaves = step.action.as_ref().is_none_or(Action::leaves_something);
+        leaves && (!self.is_rehearsal() || step.place() == Place::Host)
     }
 }

@@ -127,6 +127,28 @@ fn archive(program: &[u8]) -> Result<Archive, String> {
     Ok(Archive { bytes, hash })
 }
 
+/// The agent's program as a tar, to be put into a container of another image under this name.
+///
+/// # Errors
+/// The file cannot be read or is no Linux program.
+pub(super) async fn program_tar(binary: &Path, name: &str) -> Result<Bytes, EngineError> {
+    let program = tokio::fs::read(binary)
+        .await
+        .map_err(|source| EngineError::File {
+            path: binary.to_owned(),
+            source,
+        })?;
+    let config = |reason| EngineError::Config {
+        what: "the agent's program",
+        path: binary.to_owned(),
+        reason,
+    };
+    architecture(&program).map_err(config)?;
+    tar_of(&[(name, 0o755, &program)])
+        .map(Bytes::from)
+        .map_err(config)
+}
+
 /// A tar of regular files by root, dated 1970.
 fn tar_of(files: &[(&str, u32, &[u8])]) -> Result<Vec<u8>, String> {
     let mut tar = tar::Builder::new(Vec::new());

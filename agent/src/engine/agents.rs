@@ -6,13 +6,14 @@
 //! Rejected: an anonymous volume for the socket. It could only be removed together with its container, and the engine would then
 //! also try the server's own anonymous volumes, which the agent takes over.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    client::Engine, containers::StopOutcome, error::EngineError, inspect::ContainerInspect,
+    agent_image::program_tar, client::Engine, containers::StopOutcome, error::EngineError,
+    inspect::ContainerInspect,
 };
 
 /// Where an agent's socket lives, in a volume of its own.
@@ -38,23 +39,66 @@ const TREE_CAPABILITIES: &[&str] = &[
     "MKNOD",
 ];
 
+/// What running the server's own programs as their own users needs beside that, and ending them.
+const PROGRAM_CAPABILITIES: &[&str] = &["SETUID", "SETGID", "KILL"];
+
+/// Where an agent without the server's data keeps its state.
+const STATE: &str = "/ferry-state";
+
+/// On the agent of a rehearsal: the volume of its copy.
+pub const COPY_LABEL: &str = "ferry.copy";
+
+/// On an agent whose container has another image: the agent's own image, which proxies are made of.
+pub const AGENT_IMAGE_LABEL: &str = "ferry.agent-image";
+
+/// The agent's program in a container of another image.
+const PROGRAM: &str = "ferryd";
+
 /// Which agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentKind {
     /// Beside the running server: its processes, its network, its volumes. It dies with the server.
     Sidecar,
+    /// As the sidecar, but its mounts of the server's volumes are read-only: not even an access time changes.
+    Observer {
+        /// The volume for its state; one that only looks has none.
+        state: Option<String>,
+    },
     /// On the given mounts alone, for work while the server is down.
     Volume {
         /// The server's data at its own place, the backup's volume, and so on.
         mounts: Vec<AgentMount>,
     },
+    /// In the place of the volume agent, on the server's own image: with its programs.
+    Workshop {
+        /// As of the volume agent.
+        mounts: Vec<AgentMount>,
+        /// The server's own image, by id.
+        image: String,
+        /// The agent's static program, which is put into the container.
+        program: PathBuf,
+        /// The volume of the copy; a label says it to whoever finds the agent.
+        copy: String,
+    },
+    /// A sidecar beside a second container of the same server: the copy of a rehearsal.
+    Second,
 }
 
 impl AgentKind {
     fn role(&self) -> &'static str {
         match self {
-            Self::Sidecar => "sidecar",
+            Self::Sidecar | Self::Observer { .. } => "sidecar",
+            Self::Volume { .. } | Self::Workshop { .. } => "volume",
+            Self::Second => "second",
+        }
+    }
+
+    /// What its program is started as.
+    fn command(&self) -> &'static str {
+        match self {
+            Self::Sidecar | Self::Observer { .. } | Self::Second => "sidecar",
             Self::Volume { .. } => "volume",
+            Self::Workshop { .. } => "workshop",
         }
     }
 }
@@ -137,6 +181,8 @@ impl Engine {
             if existing.label("ferry.spec") == Some(wanted.as_str()) {
                 let reused = existing.running();
                 if !reused {
+                    // Whoever made it may have been cut off before.
+                    self.put_program(&spec.kind, existing.id()).await?;
                     self.start(existing.id()).await?;
                 }
                 return Ok(Launched {
@@ -175,12 +221,22 @@ impl Engine {
             }
             other => other?,
         };
+        self.put_program(&spec.kind, &created.id).await?;
         self.start(&created.id).await?;
         Ok(Launched {
             id: created.id,
             name,
             reused: false,
         })
+    }
+
+    /// A container of another image has to be given the agent's program.
+    async fn put_program(&self, kind: &AgentKind, container: &str) -> Result<(), EngineError> {
+        let AgentKind::Workshop { program, .. } = kind else {
+            return Ok(());
+        };
+        let tar = program_tar(program, PROGRAM).await?;
+        self.put_archive(container, "/", tar).await
     }
 
     /// Ends an agent of `run` and removes it and its socket. It is asked to end and gets `grace`.
@@ -269,6 +325,7 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
     let old = &server.raw()["HostConfig"];
     let mut mounts =
         vec![json!({ "Type": "volume", "Source": socket_volume(name), "Target": SOCKET_FOLDER })];
+    let mut cmd = vec![spec.kind.command().to_owned()];
     let mut host = json!({
         "RestartPolicy": { "Name": "no" },
         "Memory": spec.memory.unwrap_or(DEFAULT_MEMORY),
@@ -278,18 +335,29 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         "SecurityOpt": security(old),
     });
     match &spec.kind {
-        AgentKind::Sidecar => {
+        AgentKind::Sidecar | AgentKind::Observer { .. } | AgentKind::Second => {
             let namespace = format!("container:{}", server.id());
             host["PidMode"] = json!(namespace);
             host["NetworkMode"] = json!(namespace);
             host["VolumesFrom"] = json!([server.id()]);
             // The server's first process may run as another user: its root is then readable with this alone.
             host["CapAdd"] = json!(["SYS_PTRACE"]);
+            if let AgentKind::Observer { state } = &spec.kind {
+                host["VolumesFrom"] = json!([format!("{}:ro", server.id())]);
+                if let Some(state) = state {
+                    mounts.push(json!({ "Type": "volume", "Source": state, "Target": STATE }));
+                    cmd.extend(["--state".to_owned(), STATE.to_owned()]);
+                }
+            }
         }
-        AgentKind::Volume { mounts: wanted } => {
+        AgentKind::Volume { mounts: wanted } | AgentKind::Workshop { mounts: wanted, .. } => {
             host["NetworkMode"] = json!("none");
             host["CapDrop"] = json!(["ALL"]);
-            host["CapAdd"] = json!(TREE_CAPABILITIES);
+            let programs = match &spec.kind {
+                AgentKind::Workshop { .. } => PROGRAM_CAPABILITIES,
+                _ => &[],
+            };
+            host["CapAdd"] = json!([TREE_CAPABILITIES, programs].concat());
             mounts.extend(wanted.iter().map(|mount| {
                 let kind = if mount.source.starts_with('/') { "bind" } else { "volume" };
                 json!({ "Type": kind, "Source": mount.source, "Target": mount.destination, "ReadOnly": mount.read_only })
@@ -297,7 +365,6 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         }
     }
     host["Mounts"] = Value::Array(mounts);
-    let mut cmd = vec![spec.kind.role().to_owned()];
     cmd.extend(spec.args.iter().cloned());
     let mut body = json!({
         "Image": spec.image,
@@ -305,6 +372,14 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         "StopSignal": "SIGTERM",
         "HostConfig": host,
     });
+    if let AgentKind::Workshop { image, .. } = &spec.kind {
+        body["Image"] = json!(image);
+        // Nothing of the image runs by itself: neither its own first program nor its health check.
+        body["Entrypoint"] = json!([format!("/{PROGRAM}")]);
+        body["User"] = json!("0:0");
+        body["WorkingDir"] = json!("/");
+        body["Healthcheck"] = json!({ "Test": ["NONE"] });
+    }
     let digest = blake3::hash(body.to_string().as_bytes())
         .to_hex()
         .to_string();
@@ -313,6 +388,10 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         .map(|(key, value)| (key, json!(value)))
         .collect();
     all.insert("ferry.spec".into(), json!(digest));
+    if let AgentKind::Workshop { copy, .. } = &spec.kind {
+        all.insert(COPY_LABEL.into(), json!(copy));
+        all.insert(AGENT_IMAGE_LABEL.into(), json!(spec.image));
+    }
     body["Labels"] = Value::Object(all);
     body
 }
@@ -393,6 +472,41 @@ mod tests {
             host["Mounts"][2],
             json!({"Type": "bind", "Source": "/host", "Target": "/backup", "ReadOnly": true})
         );
+    }
+
+    #[test]
+    fn an_observer_cannot_write_where_it_looks() {
+        let kind = AgentKind::Observer {
+            state: Some("copy".into()),
+        };
+        assert_eq!(agent_name("pmm", &kind), "ferry-sidecar-pmm");
+        let body = body(&spec(kind), &server(json!({})), "n");
+        assert_eq!(body["HostConfig"]["VolumesFrom"], json!(["abc:ro"]));
+        assert_eq!(body["Cmd"], json!(["sidecar", "--state", STATE, "--x"]));
+        let mounts = &body["HostConfig"]["Mounts"];
+        assert_eq!(mounts[1]["Source"], "copy");
+        assert_eq!(mounts[1]["Target"], STATE);
+    }
+
+    #[test]
+    fn a_workshop_has_the_image_of_the_server_and_nothing_of_it_runs() {
+        let kind = AgentKind::Workshop {
+            mounts: Vec::new(),
+            image: "sha256:server".into(),
+            program: "/x".into(),
+            copy: "pmm-copy".into(),
+        };
+        assert_eq!(agent_name("pmm", &kind), "ferry-volume-pmm");
+        let body = body(&spec(kind), &server(json!({})), "n");
+        assert_eq!(body["Image"], "sha256:server");
+        assert_eq!(body["Labels"][AGENT_IMAGE_LABEL], "sha256:i");
+        assert_eq!(body["Labels"][COPY_LABEL], "pmm-copy");
+        assert_eq!(body["Entrypoint"], json!(["/ferryd"]));
+        assert_eq!(body["Cmd"], json!(["workshop", "--x"]));
+        assert_eq!(body["HostConfig"]["NetworkMode"], "none");
+        assert!(body["HostConfig"].get("PidMode").is_none());
+        assert!(body["HostConfig"]["CapAdd"].to_string().contains("SETUID"));
+        assert_eq!(body["Healthcheck"]["Test"], json!(["NONE"]));
     }
 
     #[test]

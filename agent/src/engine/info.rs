@@ -30,6 +30,10 @@ pub struct EngineInfo {
     pub architecture: String,
     /// The log driver that containers get unless they name one.
     pub logging_driver: String,
+    /// The memory of its host in bytes; 0 when it does not say.
+    pub memory: u64,
+    /// The processors of its host; 0 when it does not say.
+    pub processors: u64,
     /// Whether it is podman behind Docker's interface.
     pub podman: bool,
 }
@@ -64,6 +68,8 @@ impl Engine {
                 .collect(),
             architecture: get("Architecture"),
             logging_driver: get("LoggingDriver"),
+            memory: raw["MemTotal"].as_u64().unwrap_or_default(),
+            processors: raw["NCPU"].as_u64().unwrap_or_default(),
             podman,
         })
     }

@@ -21,6 +21,7 @@ mod error;
 pub mod images;
 pub mod info;
 pub mod inspect;
+pub mod networks;
 pub mod probe;
 pub mod streams;
 mod tls;

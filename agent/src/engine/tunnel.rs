@@ -21,7 +21,7 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    agents::{SOCKET, SOCKET_FOLDER},
+    agents::{AGENT_IMAGE_LABEL, SOCKET, SOCKET_FOLDER},
     client::Engine,
     error::EngineError,
     streams::piece,
@@ -108,7 +108,7 @@ impl Engine {
         let volume = volume.ok_or_else(|| refuse("it has no volume for its socket"))?;
         let host = &inspected.raw()["HostConfig"];
         let mut body = json!({
-            "Image": inspected.image_id(),
+            "Image": inspected.label(AGENT_IMAGE_LABEL).unwrap_or_else(|| inspected.image_id()),
             "Entrypoint": ["/ferryd"],
             "Cmd": ["dial", SOCKET],
             "Labels": {

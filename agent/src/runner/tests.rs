@@ -57,6 +57,7 @@ impl Bench {
         let volume = Volume {
             data: data.to_owned(),
             backup: backup.to_owned(),
+            live: None,
         };
         Runner::new(
             Arc::new(Surroundings::Volume(volume)),

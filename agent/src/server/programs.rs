@@ -91,8 +91,30 @@ impl Surroundings {
     /// # Errors
     /// It cannot be started, fails, takes or writes too much, or `cancel` fired; it is gone in each of these cases.
     pub(crate) async fn run(&self, launch: Launch, cancel: &CancellationToken) -> Result<Vec<u8>> {
+        self.run_to(launch, Stdio::piped(), cancel).await
+    }
+
+    /// The same for a program that writes into an open file. It need not lie in the server's root.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) async fn run_into(
+        &self,
+        launch: Launch,
+        file: std::fs::File,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        self.run_to(launch, file.into(), cancel).await.map(drop)
+    }
+
+    async fn run_to(
+        &self,
+        launch: Launch,
+        stdout: Stdio,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<u8>> {
         let program = launch.program.name();
-        let mut child = self.spawn(&launch)?;
+        let mut child = self.spawn(&launch, stdout)?;
         let group = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
@@ -136,7 +158,7 @@ impl Surroundings {
         })
     }
 
-    fn spawn(&self, launch: &Launch) -> Result<Child> {
+    fn spawn(&self, launch: &Launch, stdout: Stdio) -> Result<Child> {
         let program = launch.program.name();
         if self.uid == 0 {
             return Err(ServerError::Privileged {
@@ -171,7 +193,7 @@ impl Surroundings {
             } else {
                 Stdio::null()
             })
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .process_group(0);

@@ -9,9 +9,10 @@
 //! Rejected: `openat2` with `RESOLVE_IN_ROOT`. It would be exact under races, but container engines' older seccomp
 //! profiles forbid it, and what is read here decides about nothing that the checks do not look at again.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -131,9 +132,7 @@ impl ServerRoot {
             path: path.clone(),
             source,
         };
-        // Not blocking, so that a FIFO in the place of a file cannot hold the agent.
-        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
-        let file = match File::options().read(true).custom_flags(flags).open(&path) {
+        let file = match open_unnoticed(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(fail(error)),
@@ -175,8 +174,8 @@ impl ServerRoot {
             path: path.clone(),
             source,
         };
-        let entries = match std::fs::read_dir(&path) {
-            Ok(entries) => entries,
+        let dir = match open_unnoticed(&path) {
+            Ok(dir) => dir,
             Err(error)
                 if matches!(
                     error.kind(),
@@ -187,12 +186,32 @@ impl ServerRoot {
             }
             Err(error) => return Err(fail(error)),
         };
-        let mut names = entries
-            .map(|entry| entry.map(|entry| entry.file_name()))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(fail)?;
+        let entries = match rustix::fs::Dir::read_from(&dir) {
+            Ok(entries) => entries,
+            Err(rustix::io::Errno::NOTDIR) => return Ok(Vec::new()),
+            Err(error) => return Err(fail(error.into())),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|error| fail(error.into()))?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
         names.sort();
         Ok(names)
+    }
+}
+
+/// Opens a file or folder for reading: following no link, not held by a FIFO in its place, and without a new access
+/// time, which only its owner and a privileged agent can ask for.
+fn open_unnoticed(path: &Path) -> io::Result<File> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC;
+    let open = |flags| File::options().read(true).custom_flags(flags).open(path);
+    match open(flags | nix::libc::O_NOATIME) {
+        Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) => open(flags),
+        other => other,
     }
 }
 

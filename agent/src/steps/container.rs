@@ -12,7 +12,7 @@ pub(super) use baseline::{CaptureBaseline, CompareBaseline};
 pub(super) use dump_databases::DumpDatabases;
 pub(super) use heal_roles::HealRoles;
 pub(super) use migrate_api_keys::MigrateApiKeys;
-pub(super) use prove_dumps::ProveDumps;
+pub(super) use prove_dumps::{ProveDumps, SCRATCH};
 pub(super) use stop_services::StopServices;
 pub(super) use wait_until_ready::WaitUntilReady;
 
@@ -22,8 +22,11 @@ use crate::{
     surroundings::Container,
 };
 
-/// The server's PostgreSQL, as its supervisor runs it now.
-async fn postgres(container: &Container) -> Result<Postgres, StepError> {
+/// The server's PostgreSQL, as its supervisor runs it now; where no server runs, its data and its programs.
+pub(in crate::steps) async fn postgres(container: &Container) -> Result<Postgres, StepError> {
+    if container.at_rest {
+        return Ok(Postgres::find(&container.root, &[])?);
+    }
     let processes = Supervisor::at(&container.root)?.processes().await?;
     Ok(Postgres::find(&container.root, &processes)?)
 }

@@ -1,19 +1,25 @@
 //! Steps beside the container engine.
 
+mod end_rehearsal;
 mod fence_server;
 mod launch_agents;
+mod prepare_rehearsal;
 mod pull_image;
 mod replace_container;
 mod retire_agents;
 mod set_aside_container;
+mod start_rehearsal;
 mod start_server;
 mod stop_server;
 
+pub(super) use end_rehearsal::EndRehearsal;
 pub(super) use fence_server::FenceServer;
 pub(super) use launch_agents::LaunchAgents;
+pub(super) use prepare_rehearsal::PrepareRehearsal;
 pub(super) use pull_image::PullImage;
 pub(super) use replace_container::ReplaceContainer;
 pub(super) use retire_agents::RetireAgents;
 pub(super) use set_aside_container::SetAsideContainer;
+pub(super) use start_rehearsal::StartRehearsal;
 pub(super) use start_server::StartServer;
 pub(super) use stop_server::StopServer;

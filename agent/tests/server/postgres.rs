@@ -137,7 +137,8 @@ async fn a_running_cluster_is_observed_asked_and_dumped() {
     cut_largest(&request.dir, &manifest);
     assert!(postgres.check_dump(&request.dir, &cancel).await.unwrap() > 0);
     let scratch = cluster.dir.path().join("scratch");
-    let proof = proof("pmm-managed", &request.dir, &scratch);
+    let made = "CREATE DATABASE \"pmm-managed\"";
+    let proof = proof("pmm-managed", &request.dir, &scratch, made);
     let error = postgres
         .prove_dumps(&proof, &mut |_| {}, &cancel)
         .await
@@ -448,7 +449,7 @@ fn closed_ports() -> Ports {
     }
 }
 
-fn proof(database: &str, dump: &Path, scratch: &Path) -> ProofRequest {
+fn proof(database: &str, dump: &Path, scratch: &Path, cluster_sql: &str) -> ProofRequest {
     ProofRequest {
         dumps: vec![ToProve {
             database: database.into(),
@@ -456,7 +457,8 @@ fn proof(database: &str, dump: &Path, scratch: &Path) -> ProofRequest {
         }],
         scratch: scratch.into(),
         jobs: 2.try_into().unwrap(),
-        passwords: true,
+        cluster_sql: cluster_sql.to_owned(),
+        heal_roles: vec![],
     }
 }
 
@@ -524,7 +526,8 @@ async fn a_dump_of_a_busy_database_is_proven_to_the_row() {
     );
     assert_eq!(dump.rows["o"], 50000);
     let scratch = cluster.dir.path().join("scratch");
-    let proof = proof("grafana", &dir, &scratch);
+    let made = postgres.cluster_sql(&["grafana".to_owned()], true).await;
+    let proof = proof("grafana", &dir, &scratch, &made.unwrap());
     let mut parts = Vec::new();
     let mut report = |what: &str| parts.push(what.to_owned());
     let found = postgres

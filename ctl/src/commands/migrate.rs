@@ -1,6 +1,6 @@
 //! `ferryctl migrate`: check, plan, confirm and apply in one go.
 
-use super::{End, Session, apply, plan};
+use super::{End, Session, apply, plan, rehearse};
 use crate::{cli::Migrate, connect::address::Address, exit::Exit, recipes::Wishes, report};
 
 pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
@@ -12,6 +12,12 @@ pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
         compare_seconds: arguments.patience.compare_timeout,
         ..Wishes::new(&arguments.subject.to)
     };
+    if arguments.rehearse {
+        let exit = rehearse::rehearse(session, &host, &address, &wishes, false).await?;
+        if exit != Exit::Done {
+            return Ok(exit);
+        }
+    }
     let (_, made) = plan::make(session, &host, &address, &wishes).await?;
     let Ok(plan) = made else {
         return Ok(Exit::Blockers);

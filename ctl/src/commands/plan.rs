@@ -77,7 +77,7 @@ fn write(path: &Path, plan: &Plan) -> Result<(), Failed> {
     })
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let now = journal::now();
     Timestamp {
         seconds: now.div_euclid(1000),

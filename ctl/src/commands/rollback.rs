@@ -22,6 +22,9 @@ pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
 
 /// What going back costs.
 fn warning(plan: &Plan, state: RunState) -> String {
+    if plan.is_rehearsal() {
+        return "What the rehearsal made is discarded; the server is not touched.".to_owned();
+    }
     if state == RunState::Done {
         return format!(
             "What PMM {} has gathered since the migration is set aside and not taken along.",

@@ -18,6 +18,11 @@ pub(super) fn row(run: &journal::RunRow, record: &RunRecord) -> RunRow {
     let title = at
         .and_then(|step| record.plan.steps.get(step))
         .map(|step| step.title.clone());
+    let title = match title {
+        Some(title) if record.plan.is_rehearsal() => Some(format!("rehearsal: {title}")),
+        None if record.plan.is_rehearsal() => Some("rehearsal".to_owned()),
+        title => title,
+    };
     let container = record
         .plan
         .facts

@@ -160,10 +160,17 @@ impl Session {
             let _late = tokio::time::timeout(DRAIN, host.drain()).await;
         }
         let backward_was_wanted = matches!(way, Way::Back);
-        let summary = summary::of(&result);
-        let json = || crate::report::json::summary(&summary);
-        self.printer
-            .data(|look| crate::report::summary(&summary, look), json);
+        if plan.is_rehearsal() {
+            let report = summary::of_rehearsal(&result);
+            let json = || crate::report::json::rehearsal(&report);
+            self.printer
+                .data(|look| crate::report::rehearsal(&report, look), json);
+        } else {
+            let summary = summary::of(&result);
+            let json = || crate::report::json::summary(&summary);
+            self.printer
+                .data(|look| crate::report::summary(&summary, look), json);
+        }
         Ok(match result.state {
             RunState::Done => Exit::Done,
             RunState::RolledBack if backward_was_wanted => Exit::Done,

@@ -3,7 +3,8 @@
 use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
-    report::RunSummary,
+    recipes::{Wishes, downtime, pmm_in_place},
+    report::{RehearsalReport, RunSummary},
     run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
 };
 
@@ -43,6 +44,75 @@ pub(super) fn of(result: &RunResult) -> RunSummary {
         },
         next: next(result),
         failure: result.failure.clone(),
+    }
+}
+
+/// The report of a rehearsal as it stands.
+pub(super) fn of_rehearsal(result: &RunResult) -> RehearsalReport {
+    let record = &result.record;
+    let plan = &record.plan;
+    let container = plan
+        .facts
+        .as_ref()
+        .and_then(|facts| facts.container.as_ref());
+    let done = result.state == RunState::Done;
+    let (left_out, mend) = warnings(record)
+        .into_iter()
+        .partition(|text| text.starts_with("not compared: ") || text.starts_with("not required: "));
+    let ended = outcome(record, |kind| matches!(kind, Kind::EndRehearsal(_)), false);
+    let kept = ended.and_then(|it| it.values.get("kept")).filter(|_| done);
+    RehearsalReport {
+        run: result.run.clone(),
+        server: container.map(|it| it.name.clone()).unwrap_or_default(),
+        address: plan.server.clone(),
+        state: result.state,
+        from_version: plan.from_version.clone(),
+        to_version: plan.to_version.clone(),
+        to_image: target(record),
+        downtime: if done {
+            expected_downtime(record)
+        } else {
+            None
+        },
+        stopped_at: stopped_at(result),
+        found_again: if done {
+            found_again(record)
+        } else {
+            Vec::new()
+        },
+        left_out,
+        mend,
+        kept: kept.cloned().unwrap_or_default(),
+        failure: result.failure.clone(),
+    }
+}
+
+fn target(record: &RunRecord) -> String {
+    let facts = record.plan.facts.as_ref();
+    let target = facts.and_then(|facts| facts.target.as_ref());
+    target.map(|it| it.reference.clone()).unwrap_or_default()
+}
+
+fn expected_downtime(record: &RunRecord) -> Option<downtime::Downtime> {
+    let plan = &record.plan;
+    let facts = plan.facts.clone()?;
+    let wishes = Wishes::new(target(record));
+    let crossing = pmm_in_place::plan(&plan.server, facts, &wishes, plan.created?).ok()?;
+    Some(downtime::expected(&crossing.steps, |wanted| {
+        outcome(record, wanted, false).map(|it| it.elapsed_ms)
+    }))
+}
+
+/// The step that failed, or that the rehearsal stands at.
+fn stopped_at(result: &RunResult) -> String {
+    let (steps, states) = (&result.record.plan.steps, &result.record.steps);
+    let failed = steps
+        .iter()
+        .zip(states)
+        .find(|(_, state)| state.failure.is_some());
+    match failed {
+        Some((step, _)) => step.title.clone(),
+        None => held_at(result),
     }
 }
 

@@ -72,7 +72,7 @@ impl Agents for ServerAgents {
         match place {
             Place::Unknown => return Err(ConnectError::UnknownPlace),
             Place::Host => return Ok(self.host.client()),
-            Place::Container | Place::Volume => {}
+            Place::Container | Place::Volume | Place::Copy => {}
         }
         if let Some(channel) = self.channels().get(&place) {
             return Ok(agent_client(channel.clone()));

@@ -7,9 +7,13 @@
 //! starts again. Rejected: transferring while PMM 2 runs; its ClickHouse does not restart on a tree
 //! of another owner (facts/pmm.md 1.8).
 
+mod rehearsal;
 mod steps;
 
-use ferry_proto::v1::{self as v1, Facts, Plan, ServerFacts, Severity};
+use ferry_proto::{
+    REHEARSAL,
+    v1::{self as v1, Facts, Plan, ServerFacts, Severity},
+};
 use pbjson_types::Timestamp;
 
 use self::steps::Ground;
@@ -28,6 +32,35 @@ pub fn plan(
     wishes: &Wishes,
     created: Timestamp,
 ) -> Result<Plan, PlanRefused> {
+    made(NAME, server, facts, wishes, created, |ground| {
+        ground.steps(wishes)
+    })
+}
+
+/// Makes the plan of a rehearsal: the same crossing of a copy, which is discarded unless it is to be kept.
+///
+/// # Errors
+/// As [`plan`]: what blocks the crossing blocks its rehearsal.
+pub fn rehearsal(
+    server: &str,
+    facts: Facts,
+    wishes: &Wishes,
+    keep: bool,
+    created: Timestamp,
+) -> Result<Plan, PlanRefused> {
+    made(REHEARSAL, server, facts, wishes, created, |ground| {
+        ground.rehearsal_steps(wishes, keep)
+    })
+}
+
+fn made(
+    recipe: &str,
+    server: &str,
+    facts: Facts,
+    wishes: &Wishes,
+    created: Timestamp,
+    steps: impl FnOnce(&Ground<'_>) -> Vec<v1::Step>,
+) -> Result<Plan, PlanRefused> {
     let findings = findings(&facts, wishes);
     let Some(ground) = Ground::new(&facts).filter(|_| count_of(&findings, Severity::Blocker) == 0)
     else {
@@ -35,12 +68,12 @@ pub fn plan(
     };
     let plan = Plan {
         created: Some(created),
-        recipe: NAME.to_owned(),
+        recipe: recipe.to_owned(),
         server: server.to_owned(),
         from_version: ground.version_now().to_owned(),
         to_version: ground.version_then().to_owned(),
         owner: Some(ground.owner()),
-        steps: ground.steps(wishes),
+        steps: steps(&ground),
         findings: findings.clone(),
         facts: Some(facts.clone()),
         ..Plan::default()
@@ -143,6 +176,25 @@ mod tests {
         let has = |id: &str| plan.steps.iter().any(|step| step.id == id);
         assert!(!has("heal-roles") && !has("set-aside-files"));
         assert!(has("migrate-api-keys"));
+    }
+
+    #[test]
+    fn a_rehearsal_leaves_out_whatever_changes_the_server() {
+        let plan = super::rehearsal(
+            "docker:p",
+            samples::facts(),
+            &samples::wishes(),
+            false,
+            Default::default(),
+        );
+        let plan = plan.unwrap();
+        assert!(plan.is_rehearsal());
+        assert!(
+            plan.steps
+                .iter()
+                .all(|step| !step.downtime && !step.point_of_no_return)
+        );
+        insta::assert_json_snapshot!(plan.steps);
     }
 
     #[test]

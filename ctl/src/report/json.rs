@@ -5,7 +5,7 @@ use ferry_proto::v1::{Facts, Finding, Plan};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Problem, RunRow, RunStatus, RunSummary};
+use super::{Problem, RunRow, RunStatus, RunSummary, rehearsal::RehearsalReport};
 use crate::run::events::RunEvent;
 
 /// A check.
@@ -36,6 +36,12 @@ pub fn status(status: &RunStatus) -> String {
 #[must_use]
 pub fn summary(summary: &RunSummary) -> String {
     object("summary", summary)
+}
+
+/// The end of a rehearsal.
+#[must_use]
+pub fn rehearsal(report: &RehearsalReport) -> String {
+    object("rehearsal", report)
 }
 
 /// What went wrong.

@@ -4,12 +4,13 @@
 //! other moment would prove nothing.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::num::NonZeroU8;
-use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Gid, OFlags, Uid, fchown};
 use tokio_util::sync::CancellationToken;
 
 use super::super::programs::{Launch, Program};
@@ -20,6 +21,8 @@ use super::query::connection_string;
 
 /// How long a dump may take: the databases of PMM are small, hours mean that something hangs.
 const DUMP_TIME: Duration = Duration::from_secs(6 * 3600);
+/// The name of a dump that is one file.
+pub const ARCHIVE: &str = "database.dump";
 /// How often progress is told.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -70,22 +73,68 @@ impl Postgres {
         progress: &mut (dyn FnMut(DumpProgress) + Send),
         cancel: &CancellationToken,
     ) -> Result<Dump> {
-        let database_size = self.database_size(&request.database).await?;
         let host_dir = self.make_dir(&request.dir)?;
+        let form = ["-Fd".into(), "-j".into(), request.jobs.to_string().into()];
+        let into = ["-f".into(), request.dir.clone().into()];
+        let args = form.into_iter().chain(into).collect();
+        let dump = self.dump_to(request, &host_dir, args, None, progress, cancel);
+        let dump = dump.await?;
+        self.check_dump(&request.dir, cancel).await?;
+        Ok(dump)
+    }
+
+    /// As [`Self::dump`], into a folder outside the server's tree, where its programs cannot go: `dir` is named as this
+    /// process sees it, and the dump is one file in it, [`ARCHIVE`]. Nothing but the proof reads it here.
+    ///
+    /// # Errors
+    /// As [`Self::dump`].
+    pub async fn dump_apart(
+        &self,
+        request: &DumpRequest,
+        progress: &mut (dyn FnMut(DumpProgress) + Send),
+        cancel: &CancellationToken,
+    ) -> Result<Dump> {
+        let dir = &request.dir;
+        self.make_dir_at(dir)?;
+        let path = dir.join(ARCHIVE);
+        let fail = |source| ServerError::File {
+            doing: "create",
+            path: path.clone(),
+            source,
+        };
+        let mut options = std::fs::File::options();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let file = options.open(&path).map_err(fail)?;
+        // Whoever restores it is the database's user.
+        let owner = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        fchown(&file, Some(owner.0), Some(owner.1)).map_err(|error| fail(error.into()))?;
+        let args = vec!["-Fc".into()];
+        self.dump_to(request, dir, args, Some(file), progress, cancel)
+            .await
+    }
+
+    async fn dump_to(
+        &self,
+        request: &DumpRequest,
+        host_dir: &Path,
+        form: Vec<OsString>,
+        file: Option<std::fs::File>,
+        progress: &mut (dyn FnMut(DumpProgress) + Send),
+        cancel: &CancellationToken,
+    ) -> Result<Dump> {
+        let database_size = self.database_size(&request.database).await?;
         let mut snapshot = self.hold_snapshot(&request.database, cancel).await?;
         let rows = snapshot.table_rows(cancel).await?;
         let mut args = self.connect_args();
+        args.extend(form);
         args.extend([
-            "-Fd".into(),
-            "-j".into(),
-            request.jobs.to_string().into(),
             "-Z1".into(),
             format!("--snapshot={}", snapshot.id()).into(),
             // Somebody's lock on a table must not hold the run up for hours. `pg_dump` takes back what a session is told by `PGOPTIONS`.
             "--lock-wait-timeout=60s".into(),
+            "-d".into(),
+            connection_string(&request.database).into(),
         ]);
-        args.extend(["-f".into(), request.dir.clone().into()]);
-        args.extend(["-d".into(), connection_string(&request.database).into()]);
         let launch = Launch {
             program: Program::PgDump,
             args,
@@ -95,7 +144,12 @@ impl Postgres {
             max_output: 1 << 20,
         };
         let surroundings = self.gentle_surroundings();
-        let mut run = std::pin::pin!(surroundings.run(launch, cancel));
+        let mut run = std::pin::pin!(async {
+            match file {
+                Some(file) => surroundings.run_into(launch, file, cancel).await,
+                None => surroundings.run(launch, cancel).await.map(drop),
+            }
+        });
         loop {
             tokio::select! {
                 done = &mut run => {
@@ -103,18 +157,17 @@ impl Postgres {
                     break;
                 }
                 () = tokio::time::sleep(LOOK) => {
-                    progress(DumpProgress { written: size_of(&host_dir), database_size });
+                    progress(DumpProgress { written: size_of(host_dir), database_size });
                 }
             }
         }
         progress(DumpProgress {
-            written: size_of(&host_dir),
+            written: size_of(host_dir),
             database_size,
         });
         snapshot.release().await;
-        self.check_dump(&request.dir, cancel).await?;
         Ok(Dump {
-            manifest: hash_in_background(&host_dir).await?,
+            manifest: hash_in_background(host_dir).await?,
             rows,
             database_size,
         })
@@ -159,28 +212,26 @@ impl Postgres {
                     why: format!("`{}` names none", dir.display()),
                 })?;
         let path = self.root.resolve(parent)?.join(name);
+        self.make_dir_at(&path)?;
+        Ok(path)
+    }
+
+    /// The same for a path as this process sees it.
+    fn make_dir_at(&self, path: &Path) -> Result<()> {
         let fail = |source: std::io::Error| ServerError::File {
             doing: "create",
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
         std::fs::DirBuilder::new()
             .mode(0o700)
-            .create(&path)
+            .create(path)
             .map_err(fail)?;
-        let flags = rustix::fs::OFlags::DIRECTORY
-            | rustix::fs::OFlags::NOFOLLOW
-            | rustix::fs::OFlags::RDONLY
-            | rustix::fs::OFlags::CLOEXEC;
-        let fd = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
             .map_err(|error| fail(error.into()))?;
-        let owner = (
-            rustix::fs::Uid::from_raw(self.uid),
-            rustix::fs::Gid::from_raw(self.gid),
-        );
-        rustix::fs::fchown(fd.as_fd(), Some(owner.0), Some(owner.1))
-            .map_err(|error| fail(error.into()))?;
-        Ok(path)
+        let owner = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        fchown(&fd, Some(owner.0), Some(owner.1)).map_err(|error| fail(error.into()))
     }
 }
 

@@ -18,7 +18,7 @@ mod scratch;
 mod snapshot;
 
 pub use controldata::ControlData;
-pub use dump::{Dump, DumpProgress, DumpRequest};
+pub use dump::{ARCHIVE, Dump, DumpProgress, DumpRequest};
 pub use hba::{Hba, HbaRule};
 pub use manifest::{Manifest, ManifestEntry, verify_manifest};
 pub use query::{Rows, literal};

@@ -50,14 +50,15 @@ pub struct ProofRequest {
     pub scratch: PathBuf,
     /// How many tables are restored at once.
     pub jobs: NonZeroU8,
-    /// Whether the roles get their passwords too, which takes them through this process's memory. A proof needs none;
-    /// a cluster that is to be used does.
-    pub passwords: bool,
+    /// What [`Postgres::cluster_sql`] gave when the dumps were made.
+    pub cluster_sql: String,
+    /// Roles that get their default password, as [`Postgres::heal_role`] would give it to them.
+    pub heal_roles: Vec<String>,
 }
 
 impl Postgres {
     /// Restores dumps into a new cluster, under their own names, and gives the rows of each table found there by
-    /// database. The running server is asked for its roles and for the databases' owners and locales.
+    /// database. Nobody else is asked anything: the server need not run.
     ///
     /// # Errors
     /// The scratch cluster cannot be made, started or stopped, a dump does not restore without any error, or `cancel`
@@ -76,7 +77,6 @@ impl Postgres {
                 why: format!("`{}` is too long for a unix socket", socket.display()),
             });
         }
-        let preparation = self.preparation(request).await?;
         self.make_dir(scratch)?;
         progress("a new cluster");
         self.init(&cluster.data_dir, cancel).await?;
@@ -95,7 +95,7 @@ impl Postgres {
         // Dropping this future stops the server too.
         let _guard = ending.clone().drop_guard();
         let proven = tokio::select! {
-            proven = cluster.restore_all(request, &preparation, progress, &stop) => proven,
+            proven = cluster.restore_all(request, progress, &stop) => proven,
             ended = &mut server => {
                 return Err(match ended {
                     Ok(Err(error)) => error,
@@ -158,7 +158,6 @@ impl Postgres {
     async fn restore_all(
         &self,
         request: &ProofRequest,
-        preparation: &str,
         progress: &mut (dyn FnMut(&str) + Send),
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<String, BTreeMap<String, u64>>> {
@@ -175,7 +174,10 @@ impl Postgres {
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}
             }
         }
-        self.execute("postgres", preparation).await?;
+        self.execute("postgres", &request.cluster_sql).await?;
+        for role in &request.heal_roles {
+            self.heal_role(role).await?;
+        }
         let mut proven = BTreeMap::new();
         for ToProve { database, dump } in &request.dumps {
             progress(database);

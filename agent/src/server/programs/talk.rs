@@ -3,8 +3,9 @@
 //! Why: what one session of the database sees at one moment can be counted and dumped only as long as that session is
 //! there, so it has to stay open while another program works.
 
-use nix::sys::signal::Signal;
-use nix::sys::signal::killpg;
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
@@ -30,12 +31,13 @@ impl Surroundings {
     /// It cannot be started.
     pub(crate) fn talk(&self, launch: &Launch) -> Result<Talk> {
         let program = launch.program.name();
-        let mut child = self.spawn(&Launch {
+        let launch = Launch {
             // Anything: so that there is a pipe to ask through.
             stdin: Some(Vec::new()),
             args: launch.args.clone(),
             ..*launch
-        })?;
+        };
+        let mut child = self.spawn(&launch, Stdio::piped())?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(ServerError::ToolStart {
                 program: self.bin_dir.join(program),

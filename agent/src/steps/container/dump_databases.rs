@@ -9,7 +9,7 @@ use ferry_proto::v1::{self, Outcome};
 use crate::{
     context::Context,
     error::StepError,
-    server::postgres::{Dump, DumpProgress, DumpRequest, verify_manifest},
+    server::postgres::{ARCHIVE, Dump, DumpProgress, DumpRequest, verify_manifest},
     steps::{Work, done},
 };
 
@@ -28,8 +28,14 @@ fn manifest_name(database: &str) -> String {
 #[derive(serde::Serialize, serde::Deserialize)]
 pub(super) struct Dumped {
     pub(super) folder: String,
+    /// The dump is one file of this name in its folder; otherwise it is the folder.
+    #[serde(default)]
+    pub(super) archive: Option<String>,
     pub(super) dump: Dump,
 }
+
+/// What makes the cluster around the databases again, in the run's folder.
+pub(super) const CLUSTER: &str = "dump-cluster.sql";
 
 /// The dump of a database, as it was written down.
 pub(super) fn dumped(cx: &Context, database: &str) -> Result<Dumped, StepError> {
@@ -47,7 +53,13 @@ pub(super) fn dumped(cx: &Context, database: &str) -> Result<Dumped, StepError> 
 #[async_trait]
 impl Work for DumpDatabases {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
-        let postgres = super::postgres(cx.surroundings.container()?).await?;
+        let container = cx.surroundings.container()?;
+        let postgres = super::postgres(container).await?;
+        // A copy that is to be started needs the roles' passwords; the folder is ours alone.
+        let cluster = postgres
+            .cluster_sql(&self.0.databases, container.state_apart)
+            .await?;
+        cx.run_dir.replace(CLUSTER, cluster.as_bytes())?;
         let jobs = u8::try_from(self.0.jobs)
             .ok()
             .and_then(NonZeroU8::new)
@@ -68,11 +80,19 @@ impl Work for DumpDatabases {
             let mut report = |progress: DumpProgress| {
                 cx.progress(progress.written, 0, "bytes", database);
             };
-            let dump = postgres
-                .dump(&request, &mut report, &cx.cancel.token)
-                .await?;
+            let (dump, archive) = if container.state_apart {
+                let dump = postgres.dump_apart(&request, &mut report, &cx.cancel.token);
+                (dump.await?, Some(ARCHIVE.to_owned()))
+            } else {
+                let dump = postgres.dump(&request, &mut report, &cx.cancel.token);
+                (dump.await?, None)
+            };
             bytes += dump.manifest.size();
-            let dumped = Dumped { folder: name, dump };
+            let dumped = Dumped {
+                folder: name,
+                archive,
+                dump,
+            };
             let json = serde_json::to_vec(&dumped)
                 .map_err(|e| StepError::new("dump-manifest", e.to_string()))?;
             cx.run_dir.replace(&manifest_name(database), &json)?;
@@ -88,7 +108,7 @@ impl Work for DumpDatabases {
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
         for database in &self.0.databases {
-            let Dumped { folder, dump } = dumped(cx, database)?;
+            let Dumped { folder, dump, .. } = dumped(cx, database)?;
             verify_manifest(&cx.run_dir.path().join(folder), &dump.manifest).await?;
         }
         Ok(())

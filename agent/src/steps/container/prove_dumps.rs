@@ -13,7 +13,7 @@ use ferry_proto::{
     v1::{self, Outcome},
 };
 
-use super::dump_databases::{Dumped, dumped};
+use super::dump_databases::{CLUSTER, Dumped, dumped};
 use crate::{
     blocking,
     context::Context,
@@ -26,7 +26,7 @@ use crate::{
 pub(in crate::steps) struct ProveDumps(pub(in crate::steps) v1::ProveDumps);
 
 /// The scratch cluster's folder in the run's folder.
-const SCRATCH: &str = "proof";
+pub(in crate::steps) const SCRATCH: &str = "proof";
 /// How many differences an error shows.
 const SHOWN: usize = 10;
 
@@ -40,13 +40,20 @@ impl Work for ProveDumps {
         let mut dumps = Vec::new();
         let mut bytes: u64 = 0;
         for database in &self.0.databases {
-            let Dumped { folder, dump } = dumped(cx, database)?;
+            let Dumped {
+                folder,
+                archive,
+                dump,
+            } = dumped(cx, database)?;
             let folder = cx.run_dir.path().join(folder);
             verify_manifest(&folder, &dump.manifest).await?;
             bytes = bytes.saturating_add(dump.database_size);
             dumps.push(ToProve {
                 database: database.clone(),
-                dump: folder,
+                dump: match archive {
+                    Some(file) => folder.join(file),
+                    None => folder,
+                },
             });
             expected.insert(database.clone(), dump.rows);
         }
@@ -57,7 +64,8 @@ impl Work for ProveDumps {
             dumps,
             scratch: scratch(cx),
             jobs: jobs.unwrap_or(NonZeroU8::MIN),
-            passwords: self.0.keep,
+            cluster_sql: cluster_sql(cx)?,
+            heal_roles: self.0.heal_roles.clone(),
         };
         let mut steps_done = 0;
         let mut report = |what: &str| {
@@ -114,6 +122,17 @@ impl Work for ProveDumps {
         clear(cx, &postgres).await?;
         Ok(done("the scratch cluster is removed"))
     }
+}
+
+fn cluster_sql(cx: &Context) -> Result<String, StepError> {
+    let sql = cx.run_dir.read(CLUSTER)?;
+    sql.and_then(|sql| String::from_utf8(sql).ok())
+        .ok_or_else(|| {
+            StepError::new(
+                "dump-missing",
+                "there is no dump of the cluster's roles and databases",
+            )
+        })
 }
 
 /// The cluster's folder, which has the same name for the agent and in the server.

@@ -31,13 +31,19 @@ impl CopyVolume {
 impl Work for CopyVolume {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let volume = cx.surroundings.volume()?;
-        let (data, copy) = (volume.data.clone(), super::copy_path(volume));
-        let (pass, folder) = (self.pass(), volume.backup.clone());
+        // A rehearsal's copy is where it will be started from, not in a backup volume.
+        let (data, copy) = match &volume.live {
+            Some(live) => (live.clone(), volume.data.clone()),
+            None => (volume.data.clone(), super::copy_path(volume)),
+        };
+        // It is not kept, so nothing is written down of it.
+        let folder = volume.live.is_none().then(|| volume.backup.clone());
+        let pass = self.pass();
         let report = super::on_tree(cx, 0, move |watch| {
             let (data, copy) = (Root::open(&data, None)?, super::open_copy(&copy)?);
-            let folder = ManifestFolder::open(&folder)?;
+            let folder = folder.as_deref().map(ManifestFolder::open).transpose()?;
             let options = CopyOptions {
-                manifest: Some(&folder),
+                manifest: folder.as_ref(),
                 ..CopyOptions::new(pass)
             };
             tree::copy(&data, &copy, &options, watch)
@@ -79,6 +85,9 @@ impl Work for CopyVolume {
     /// of them must be there, whole. A second walk would double the downtime and prove no more.
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
         let volume = cx.surroundings.volume()?.clone();
+        if volume.live.is_some() {
+            return Ok(());
+        }
         let pass = self.pass();
         super::on_tree(cx, 0, move |_| super::manifest(&volume, pass).map(drop)).await
     }

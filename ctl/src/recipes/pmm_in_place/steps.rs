@@ -16,7 +16,7 @@ use crate::{
 const STOP_GRACE_SECONDS: u32 = 330;
 /// A container that refuses its volume does so at once. What fails later is found by whoever waits
 /// for the server to be ready, so that no second of this is downtime for nothing.
-const SETTLE_SECONDS: u32 = 1;
+pub(super) const SETTLE_SECONDS: u32 = 1;
 /// Upstream's own initialisation waits 150 s for PostgreSQL and 100 s for PMM (facts/pmm.md 1.5).
 const READY_SECONDS: u64 = 300;
 /// One more second of patience for so many bytes of databases that migrations may rewrite.
@@ -28,11 +28,11 @@ const DATABASES: [&str; 2] = ["pmm-managed", "grafana"];
 
 /// The facts that a plan cannot do without.
 pub(super) struct Ground<'a> {
-    container: &'a v1::ContainerFacts,
-    target: &'a v1::ImageFacts,
+    pub(super) container: &'a v1::ContainerFacts,
+    pub(super) target: &'a v1::ImageFacts,
     image: Option<&'a v1::ImageFacts>,
-    server: &'a ServerFacts,
-    data: &'a v1::DataFacts,
+    pub(super) server: &'a ServerFacts,
+    pub(super) data: &'a v1::DataFacts,
 }
 
 impl<'a> Ground<'a> {
@@ -65,7 +65,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Entries that do not have the target's owner yet.
-    fn entries_to_transfer(&self) -> u64 {
+    pub(super) fn entries_to_transfer(&self) -> u64 {
         let has =
             |owner: &&v1::OwnerCount| owner.uid == self.target.uid && owner.gid == self.target.gid;
         let right = self
@@ -86,7 +86,7 @@ impl<'a> Ground<'a> {
             .fold(0, |sum, database| database.bytes.saturating_add(sum))
     }
 
-    fn ready_seconds(&self, wishes: &Wishes) -> u32 {
+    pub(super) fn ready_seconds(&self, wishes: &Wishes) -> u32 {
         if let Some(seconds) = wishes.ready_seconds {
             return seconds;
         }
@@ -106,17 +106,9 @@ impl<'a> Ground<'a> {
     }
 
     fn before_the_stop(&self, wishes: &Wishes) -> Vec<Step> {
-        let (target, data) = (self.target, self.data);
-        let pull = Kind::PullImage(v1::PullImage {
-            reference: target.reference.clone(),
-            expected_id: target.id.clone(),
-        });
+        let data = self.data;
         let mut steps = vec![
-            step(Place::Host, "pull image", 0, pull).remark(if target.present {
-                "done"
-            } else {
-                ""
-            }),
+            self.pull(),
             step(
                 Place::Host,
                 "launch agents beside the server",
@@ -132,17 +124,8 @@ impl<'a> Ground<'a> {
         ];
         // What lies outside the server cannot be dumped by its own tools on its own socket.
         if !self.server.external_postgres {
-            let databases: Vec<String> = DATABASES.map(str::to_owned).to_vec();
-            let title = format!("dump databases: {}", databases.join(", "));
-            let jobs = wishes.jobs.max(1);
-            let dump = Kind::DumpDatabases(v1::DumpDatabases { databases, jobs });
-            steps.push(step(
-                Place::Container,
-                &title,
-                estimate::dump(self.database_bytes()),
-                dump,
-            ));
-            steps.push(self.proof(wishes, false));
+            steps.push(self.dump(wishes));
+            steps.push(self.proof(wishes));
         }
         let whither = match wishes.backup {
             Backup::NewVolume => "copy volume → new volume",
@@ -212,36 +195,10 @@ impl<'a> Ground<'a> {
             )
             .id("copy-changes"),
         ];
-        if !self.server.custom_rule_files.is_empty() {
-            let paths = self.server.custom_rule_files.clone();
-            let files = counted(paths.len() as u64, "alert rule file");
-            let aside = Kind::SetAsideFiles(v1::SetAsideFiles { paths });
-            let title = format!("set aside {files}");
-            steps.push(step(
-                Place::Volume,
-                &title,
-                estimate::SET_ASIDE_FILES,
-                aside,
-            ));
-        }
-        let (entries, owner) = (self.entries_to_transfer(), self.owner());
-        let transfer = format!(
-            "transfer ownership to {}:{}, {} of {} entries",
-            owner.uid,
-            owner.gid,
-            count(entries),
-            count(data.entries)
-        );
+        steps.extend(self.set_aside());
+        let owner = self.owner();
         steps.extend([
-            step(
-                Place::Volume,
-                &transfer,
-                estimate::transfer(entries),
-                Kind::TransferOwnership(v1::TransferOwnership {
-                    owner: Some(owner),
-                    expected_entries: data.entries,
-                }),
-            ),
+            self.transfer(),
             step(
                 Place::Host,
                 "set aside the old container",
@@ -325,6 +282,7 @@ impl<'a> Ground<'a> {
                 estimate::COMPARE,
                 Kind::CompareBaseline(v1::CompareBaseline {
                     timeout_seconds: wishes.compare_seconds,
+                    isolated: false,
                 }),
             ),
             step(
@@ -341,13 +299,33 @@ impl<'a> Ground<'a> {
         ]
     }
 
-    /// Restoring the dumps where nobody sees it; the cluster is kept where a later step uses it.
-    fn proof(&self, wishes: &Wishes, keep: bool) -> Step {
+    pub(super) fn pull(&self) -> Step {
+        let target = self.target;
+        let pull = Kind::PullImage(v1::PullImage {
+            reference: target.reference.clone(),
+            expected_id: target.id.clone(),
+        });
+        let remark = if target.present { "done" } else { "" };
+        step(Place::Host, "pull image", 0, pull).remark(remark)
+    }
+
+    pub(super) fn dump(&self, wishes: &Wishes) -> Step {
+        let databases: Vec<String> = DATABASES.map(str::to_owned).to_vec();
+        let title = format!("dump databases: {}", databases.join(", "));
+        let jobs = wishes.jobs.max(1);
+        let dump = Kind::DumpDatabases(v1::DumpDatabases { databases, jobs });
+        let estimate = estimate::dump(self.database_bytes());
+        step(Place::Container, &title, estimate, dump)
+    }
+
+    /// Restoring the dumps where nobody sees it.
+    pub(super) fn proof(&self, wishes: &Wishes) -> Step {
         let database_bytes = self.database_bytes();
         let prove = Kind::ProveDumps(v1::ProveDumps {
             databases: DATABASES.map(str::to_owned).to_vec(),
             jobs: wishes.jobs.max(1),
-            keep,
+            keep: false,
+            heal_roles: Vec::new(),
         });
         let room = bytes(proof_bytes(database_bytes));
         let free = bytes(self.data.free_bytes);
@@ -358,6 +336,34 @@ impl<'a> Ground<'a> {
             prove,
         )
         .remark(format!("needs {room}, {free} free"))
+    }
+
+    pub(super) fn set_aside(&self) -> Option<Step> {
+        let paths = self.server.custom_rule_files.clone();
+        if paths.is_empty() {
+            return None;
+        }
+        let files = counted(paths.len() as u64, "alert rule file");
+        let aside = Kind::SetAsideFiles(v1::SetAsideFiles { paths });
+        let title = format!("set aside {files}");
+        let estimate = estimate::SET_ASIDE_FILES;
+        Some(step(Place::Volume, &title, estimate, aside))
+    }
+
+    pub(super) fn transfer(&self) -> Step {
+        let (entries, owner) = (self.entries_to_transfer(), self.owner());
+        let title = format!(
+            "transfer ownership to {}:{}, {} of {} entries",
+            owner.uid,
+            owner.gid,
+            count(entries),
+            count(self.data.entries)
+        );
+        let transfer = Kind::TransferOwnership(v1::TransferOwnership {
+            owner: Some(owner),
+            expected_entries: self.data.entries,
+        });
+        step(Place::Volume, &title, estimate::transfer(entries), transfer)
     }
 
     fn launch(&self, volume_agent: bool) -> Kind {
@@ -394,7 +400,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-fn step(place: Place, title: &str, estimate_ms: u64, kind: Kind) -> Step {
+pub(super) fn step(place: Place, title: &str, estimate_ms: u64, kind: Kind) -> Step {
     let action = Action { kind: Some(kind) };
     Step {
         id: action.kind_name().to_owned(),
@@ -407,7 +413,7 @@ fn step(place: Place, title: &str, estimate_ms: u64, kind: Kind) -> Step {
 }
 
 /// Small refinements that read in the order of the plan.
-trait Refine {
+pub(super) trait Refine {
     fn id(self, id: &str) -> Self;
     fn remark(self, remark: impl Into<String>) -> Self;
 }

@@ -145,11 +145,7 @@ impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
             undo,
         })
         .await?;
-        let harmless = step
-            .action
-            .as_ref()
-            .is_some_and(|action| !action.leaves_something());
-        let end = if undo && harmless {
+        let end = if undo && !self.record.plan.needs_undo_of(&step) {
             CallEnd::Finished(nothing_to_take_back())
         } else {
             self.call(index, attempt, undo, settle).await?
@@ -178,6 +174,7 @@ impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
         if moves_agents(&step) {
             self.driver.agents.forget(Place::Container).await;
             self.driver.agents.forget(Place::Volume).await;
+            self.driver.agents.forget(Place::Copy).await;
         }
         Ok(end)
     }
@@ -269,6 +266,9 @@ fn moves_agents(step: &Step) -> bool {
                 | Kind::StopServer(_)
                 | Kind::StartServer(_)
                 | Kind::RetireAgents(_)
+                | Kind::PrepareRehearsal(_)
+                | Kind::StartRehearsal(_)
+                | Kind::EndRehearsal(_)
         )
     )
 }

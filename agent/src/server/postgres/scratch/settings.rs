@@ -3,7 +3,6 @@
 use super::super::super::Result;
 use super::super::query::{Rows, literal};
 use super::super::{Postgres, SUPERUSER};
-use super::ProofRequest;
 
 /// Every role that people or PMM made, without its password.
 const ROLES: &str = "SELECT format('CREATE ROLE %I %s %s %s %s %s %s %s CONNECTION LIMIT %s', rolname, \
@@ -25,21 +24,24 @@ const DATABASES: &str = "SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE tem
     FROM pg_database WHERE datname IN (";
 
 impl Postgres {
-    /// The statements to be executed in the new cluster before anything is restored.
+    /// SQL that gives a new cluster this one's roles, and these databases with their owners and locales, but without
+    /// anything in them.
+    ///
+    /// With `passwords` it holds the hashes of the roles' passwords: a proof needs none, a cluster that is to be used
+    /// does.
     ///
     /// # Errors
     /// As [`Postgres::query`].
-    pub(super) async fn preparation(&self, request: &ProofRequest) -> Result<String> {
-        let names: Vec<String> = request
-            .dumps
+    pub async fn cluster_sql(&self, databases: &[String], passwords: bool) -> Result<String> {
+        let names: Vec<String> = databases
             .iter()
-            .map(|dump| literal(&dump.database))
+            .map(|database| literal(database))
             .collect::<Result<_>>()?;
         let roles = format!("{ROLES}{} ORDER BY rolname", literal(SUPERUSER)?);
         let databases = format!("{DATABASES}{}) ORDER BY 1", names.join(", "));
         let mut statements = self.query("postgres", &roles).await?;
         statements.extend(self.query("postgres", MEMBERS).await?);
-        if request.passwords {
+        if passwords {
             statements.extend(self.query("postgres", PASSWORDS).await?);
         }
         statements.extend(self.query("postgres", &databases).await?);

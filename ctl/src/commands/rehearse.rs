@@ -1,0 +1,48 @@
+//! `ferryctl rehearse`: the whole crossing on a copy, while the server goes on serving.
+//!
+//! It is a run like any other, with a journal: it can be watched, resumed, and taken back, which discards the copy.
+
+use super::{End, Session, check, plan, session::Way};
+use crate::{
+    cli::{OnFailure, Rehearse},
+    connect::{EmbeddedHost, address::Address},
+    recipes::{Wishes, pmm_in_place},
+    run::journal::server_key,
+};
+
+pub(super) async fn run(arguments: &Rehearse, session: &Session) -> End {
+    let address: Address = arguments.subject.server.parse()?;
+    let host = session.host().await?;
+    let wishes = Wishes {
+        jobs: arguments.jobs,
+        ready_seconds: arguments.patience.ready_timeout,
+        compare_seconds: arguments.patience.compare_timeout,
+        ..Wishes::new(&arguments.subject.to)
+    };
+    rehearse(session, &host, &address, &wishes, arguments.keep).await
+}
+
+/// Looks, plans and rehearses. Nobody is asked: nothing of the server is changed.
+pub(super) async fn rehearse(
+    session: &Session,
+    host: &EmbeddedHost,
+    address: &Address,
+    wishes: &Wishes,
+    keep: bool,
+) -> End {
+    let facts = session
+        .facts(host, address, &wishes.target_image, true)
+        .await?;
+    let server = address.to_string();
+    let made = pmm_in_place::rehearsal(&server, facts.clone(), wishes, keep, plan::now());
+    let plan = match made {
+        Ok(plan) => plan,
+        Err(refused) => return Ok(check::show(session, &facts, &refused.findings, false)),
+    };
+    let journal = session.journal()?;
+    let run = journal.create_run(&plan, &server_key(&facts))?;
+    let (on_failure, way) = (OnFailure::Rollback, Way::Onward);
+    session
+        .drive(host, &journal, &run, &plan, on_failure, &way)
+        .await
+}

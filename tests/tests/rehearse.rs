@@ -1,0 +1,383 @@
+//! The rehearsal, beside a server that goes on serving: nothing of it may change while its copy becomes PMM 3, and nothing may be
+//! left of the copy.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use ferry_tests::ferryctl::{Ferryctl, Finished};
+use ferry_tests::server::{Fault, Options, TestServer};
+use ferry_tests::witness::{self, Seen};
+use ferry_tests::{Result, docker, kill};
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use serde_json::Value;
+
+const TO: &str = "ferry-test/pmm-server:3.8.1";
+
+/// Parts of the volume that the server itself reads and writes all the time.
+const SERVED: [&str; 5] = [
+    "logs",
+    "postgres14",
+    "clickhouse",
+    "victoriametrics",
+    "prometheus",
+];
+
+/// All that can be seen of an entry without touching it.
+#[derive(Debug, PartialEq, Eq)]
+struct Still {
+    inode: u64,
+    mode: u32,
+    owner: (u32, u32),
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    accessed: (i64, i64),
+    content: Option<blake3::Hash>,
+}
+
+/// Everything that the server does not serve from, the root with its listing included. Taken without leaving an access time.
+fn still(root: &Path) -> Result<BTreeMap<PathBuf, Still>> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![PathBuf::new()];
+    while let Some(below) = left.pop() {
+        let path = root.join(&below);
+        let meta = fs_err::symlink_metadata(&path)?;
+        let unnoticed = rustix::fs::OFlags::NOATIME.bits().cast_signed();
+        let open = || {
+            let mut options = fs_err::File::options();
+            options.read(true).custom_flags(unnoticed).open(&path)
+        };
+        let mut content = None;
+        if meta.is_dir() {
+            for entry in rustix::fs::Dir::read_from(open()?).map_err(std::io::Error::from)? {
+                let entry = entry.map_err(std::io::Error::from)?;
+                let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
+                let top = below.as_os_str().is_empty();
+                let served = top && SERVED.iter().any(|part| name == *part);
+                if name != "." && name != ".." && !served {
+                    left.push(below.join(name));
+                }
+            }
+        } else if meta.is_file() {
+            let mut bytes = Vec::new();
+            open()?.read_to_end(&mut bytes)?;
+            content = Some(blake3::hash(&bytes));
+        }
+        let it = Still {
+            inode: meta.ino(),
+            mode: meta.mode(),
+            owner: (meta.uid(), meta.gid()),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+            accessed: (meta.atime(), meta.atime_nsec()),
+            content,
+        };
+        found.insert(below, it);
+    }
+    Ok(found)
+}
+
+/// Files, folders and links that nobody has read since they were written: the next reader leaves an access time.
+fn make_untouched(root: &Path) -> Result<()> {
+    let own = root.join("own");
+    fs_err::create_dir_all(own.join("deep/er"))?;
+    fs_err::write(own.join("file"), "content")?;
+    fs_err::write(own.join("deep/er/file"), "more")?;
+    fs_err::hard_link(own.join("file"), own.join("deep/link"))?;
+    fs_err::os::unix::fs::symlink("file", own.join("symlink"))?;
+    let long_ago = rustix::fs::Timespec {
+        tv_sec: 1_000_000_000,
+        tv_nsec: 7,
+    };
+    let times = rustix::fs::Timestamps {
+        last_access: long_ago,
+        last_modification: rustix::fs::Timespec {
+            tv_sec: 1_100_000_000,
+            tv_nsec: 9,
+        },
+    };
+    for name in [
+        "file",
+        "deep/er/file",
+        "deep/er",
+        "deep",
+        "symlink",
+        "",
+        "..",
+    ] {
+        let path = own.join(name);
+        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags)
+            .map_err(std::io::Error::from)?;
+    }
+    Ok(())
+}
+
+fn differences(before: &BTreeMap<PathBuf, Still>, after: &BTreeMap<PathBuf, Still>) -> Vec<String> {
+    let paths: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    paths
+        .into_iter()
+        .filter(|path| before.get(*path) != after.get(*path))
+        .map(|path| format!("{path:?}: {:?} → {:?}", before.get(path), after.get(path)))
+        .collect()
+}
+
+/// Asks the server's front door until it is told to stop, and counts what it did not answer.
+fn probe(port: u16, on: &AtomicBool, asked: &AtomicU32, refused: &AtomicU32) {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    while on.load(Relaxed) {
+        let answer = || -> std::io::Result<Vec<u8>> {
+            let patience = Duration::from_secs(10);
+            let mut stream = TcpStream::connect_timeout(&address, patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(b"GET /v1/readyz HTTP/1.0\r\nHost: pmm\r\n\r\n")?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer)?;
+            Ok(answer)
+        };
+        let fine = answer().is_ok_and(|answer| answer.get(9..12) == Some(b"200"));
+        asked.fetch_add(1, Relaxed);
+        refused.fetch_add(u32::from(!fine), Relaxed);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn report(finished: &Finished) -> Result<Value> {
+    let lines = finished.json()?;
+    let last = lines.last().cloned().unwrap_or_default();
+    assert_eq!(last["kind"], "rehearsal", "{}", finished.shown());
+    Ok(last)
+}
+
+/// What the engine holds that has to do with the server, networks included.
+fn left(server: &TestServer) -> Result<Vec<String>> {
+    let mut left = witness::beside(&server.name)?;
+    let networks = docker(&["network", "ls", "--format", "{{.Name}}"])?;
+    left.extend(
+        networks
+            .lines()
+            .filter(|name| name.contains(&server.name))
+            .map(|name| format!("network {name}")),
+    );
+    Ok(left)
+}
+
+#[test]
+fn it_would_succeed_and_nothing_of_the_server_changes() -> Result<()> {
+    let server = TestServer::used(Options {
+        publish: true,
+        md5_roles: true,
+        env: vec![("DATA_RETENTION".into(), "480h".into())],
+        ..Options::default()
+    })?;
+    let root = server.mountpoint()?;
+    make_untouched(&root)?;
+    let was = server.inspect()?;
+    let seen = Seen::of(&server)?;
+    let before = still(&root)?;
+    assert_eq!(
+        differences(&before, &still(&root)?),
+        [""; 0],
+        "the witness itself touches"
+    );
+
+    let tool = Ferryctl::new()?;
+    let (on, asked, refused) = (AtomicBool::new(true), AtomicU32::new(0), AtomicU32::new(0));
+    let port = server.ports.unwrap_or_default().0;
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| probe(port, &on, &asked, &refused));
+        let done = tool.run(&[
+            "rehearse",
+            &server.address(),
+            "--to",
+            TO,
+            "--output",
+            "json",
+        ]);
+        on.store(false, Relaxed);
+        done
+    })?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    assert_eq!(differences(&before, &still(&root)?), [""; 0]);
+    assert_eq!((refused.load(Relaxed), asked.load(Relaxed) > 20), (0, true));
+
+    let report = report(&done)?;
+    assert_eq!(report["state"], "done", "{report}");
+    assert!(
+        report["downtime"]["total_ms"].as_u64() > Some(1000),
+        "{report}"
+    );
+    assert!(
+        report["downtime"]["measured_ms"].as_u64() > Some(100),
+        "{report}"
+    );
+    let found = report["found_again"].to_string();
+    assert!(
+        found.contains("5 nodes") && found.contains("12 services"),
+        "{found}"
+    );
+    let left_out = report["left_out"].to_string();
+    assert!(left_out.contains("targets that are up"), "{left_out}");
+
+    // The same container, never restarted, and nothing of ours beside it.
+    let is = server.inspect()?;
+    for part in [
+        "Id",
+        "Name",
+        "Image",
+        "HostConfig",
+        "Config",
+        "Mounts",
+        "State",
+    ] {
+        let without_health = |value: &Value| {
+            let mut part = value[part].clone();
+            if let Some(fields) = part.as_object_mut() {
+                fields.remove("Health");
+            }
+            part
+        };
+        assert_eq!(without_health(&is), without_health(&was), "{part}");
+    }
+    assert_eq!(left(&server)?, [""; 0]);
+    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
+    assert_eq!(server.unclean()?, [""; 0]);
+    Ok(())
+}
+
+/// Rehearses a server whose PMM 3 has this fault, and proves that nothing came of it.
+fn would_fail(fault: Fault, words: &[&str]) -> Result<()> {
+    let server = TestServer::used(Options {
+        fault: Some(fault),
+        ..Options::default()
+    })?;
+    let root = server.mountpoint()?;
+    make_untouched(&root)?;
+    let (was, before) = (server.inspect()?, still(&root)?);
+    let tool = Ferryctl::new()?;
+    // The migration that is to rehearse first goes no further than that.
+    let failed = tool.run(&[
+        "migrate",
+        &server.address(),
+        "--to",
+        TO,
+        "--rehearse",
+        "--yes",
+        "--ready-timeout",
+        "20",
+        "--compare-timeout",
+        "8",
+    ])?;
+    assert_eq!(failed.code, 1, "{}", failed.shown());
+    let said = failed.shown();
+    for word in words.iter().chain(&["Would fail"]) {
+        assert!(said.contains(word), "no `{word}` in\n{said}");
+    }
+    assert_eq!(differences(&before, &still(&root)?), [""; 0]);
+    assert_eq!(
+        server.inspect()?["State"]["StartedAt"],
+        was["State"]["StartedAt"]
+    );
+    assert_eq!(left(&server)?, [""; 0]);
+    let runs = tool.run(&["runs", "--output", "json"])?.json()?;
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!(runs[0]["state"], "rolled-back", "{runs:?}");
+    Ok(())
+}
+
+#[test]
+fn a_target_that_does_not_start_would_fail() -> Result<()> {
+    would_fail(Fault::Exit, &["FATAL: this server was told not to start"])
+}
+
+#[test]
+fn a_target_with_half_the_inventory_would_fail() -> Result<()> {
+    would_fail(Fault::Half, &["services"])
+}
+
+#[test]
+fn what_is_kept_is_alone_and_goes_when_it_is_taken_back() -> Result<()> {
+    let server = TestServer::used(Options {
+        networks: vec!["front".into()],
+        publish: true,
+        ..Options::default()
+    })?;
+    let tool = Ferryctl::new()?;
+    let done = tool.run(&["rehearse", &server.address(), "--to", TO, "--keep"])?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    let run = tool.only_run()?;
+    let name = format!("{}-rehearsal-{run}", server.name);
+    for words in [
+        &name,
+        &format!("ferryctl rollback {run}"),
+        &"Would succeed".to_owned(),
+    ] {
+        assert!(
+            done.shown().contains(words),
+            "no {words} in {}",
+            done.shown()
+        );
+    }
+    let copy = server.named(&name);
+    assert_eq!(witness::version(&copy)?, "3.8.1");
+    assert_eq!(copy.count("nodes")?, server.count("nodes")?);
+    let kept = copy.inspect()?;
+    let host = &kept["HostConfig"];
+    assert_eq!(host["RestartPolicy"]["Name"], "no");
+    assert!(
+        host["PortBindings"]
+            .as_object()
+            .is_none_or(|it| it.is_empty()),
+        "{host}"
+    );
+    for limit in ["Memory", "NanoCpus", "PidsLimit"] {
+        assert!(host[limit].as_i64() > Some(0), "{limit}: {}", host[limit]);
+    }
+    let networks = kept["NetworkSettings"]["Networks"].as_object().cloned();
+    assert_eq!(
+        networks.unwrap_or_default().keys().collect::<Vec<_>>(),
+        [&name]
+    );
+    let internal = docker(&["network", "inspect", "--format", "{{.Internal}}", &name])?;
+    assert_eq!(internal.trim(), "true");
+
+    let gone = tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(gone.code, 0, "{}", gone.shown());
+    let front: Vec<_> = left(&server)?;
+    assert_eq!(front, [format!("network {}-front", server.name)]);
+    server.wait_ready()?;
+    Ok(())
+}
+
+#[test]
+fn a_rehearsal_that_was_killed_excludes_others_and_goes_on() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let root = server.mountpoint()?;
+    make_untouched(&root)?;
+    let before = still(&root)?;
+    let tool = kill::Tool::new()?;
+    let address = server.address();
+    let mut call = tool.start(&["rehearse", &address, "--to", TO])?;
+    call.wait_for("the proof", kill::is("intended", "prove-dumps", false))?;
+    call.kill()?;
+
+    let refused = tool.run(&["migrate", &address, "--to", TO, "--yes"])?;
+    assert_eq!(refused.code, 5, "{refused:?}");
+    // Another person's, who has none of this in the journals: the engine's own lock holds.
+    let stranger = kill::Tool::new()?;
+    let refused = stranger.run(&["rehearse", &address, "--to", TO])?;
+    assert_eq!(refused.code, 5, "{refused:?}");
+
+    let resumed = tool.run(&["resume"])?;
+    assert_eq!(resumed.code, 0, "{resumed:?}");
+    assert_eq!(differences(&before, &still(&root)?), [""; 0]);
+    assert_eq!(left(&server)?, [""; 0]);
+    Ok(())
+}
