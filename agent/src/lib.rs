@@ -14,6 +14,8 @@ pub mod dial;
 pub mod engine;
 pub mod error;
 pub mod facts;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ledger;
 pub mod places;
 pub mod runner;

@@ -23,6 +23,8 @@ mod attrs;
 mod compare;
 mod count;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod list;
 mod meta;
 mod mirror;
