@@ -50,7 +50,9 @@ struct Active {
 
 /// What a step is: [`steps::of`], or a double of it where the way to the agent is tried, not the work.
 #[derive(Clone)]
-pub struct Works(Arc<dyn Fn(&Step) -> Result<Box<dyn steps::Work>, StepError> + Send + Sync>);
+pub struct Works(Arc<WorkOf>);
+
+type WorkOf = dyn Fn(&Step) -> Result<Box<dyn steps::Work>, StepError> + Send + Sync;
 
 impl Works {
     /// The work that `of` says.

@@ -2,6 +2,11 @@
 //! does, each step is done once, the journal says what the ledgers say, and the run ends or says within
 //! the stated time that an agent cannot be reached.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper of a test fails the test, as the test itself would"
+)]
+
 mod sim;
 
 use std::{

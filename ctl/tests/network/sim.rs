@@ -80,6 +80,9 @@ pub(crate) type Effects = Arc<Mutex<Vec<String>>>;
 /// A step that takes a while, and says so: called at its beginning, in its midst and at its end.
 type Hook = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
+/// Hears of an event of the driver, with its number.
+type OnEvent = Box<dyn Fn(usize, &RunEvent) + Send>;
+
 struct Double {
     effects: Effects,
     hook: Hook,
@@ -187,7 +190,7 @@ pub(crate) fn plan() -> Plan {
 pub(crate) struct Weather {
     pub(crate) seed: u64,
     /// Hears of every event of the driver, by its number from 0, within the simulation.
-    pub(crate) on_event: Box<dyn Fn(usize, &RunEvent) + Send>,
+    pub(crate) on_event: OnEvent,
     /// Hears of every part of a step's work: the step, and `do begin`, `undo end`, …
     pub(crate) on_work: Hook,
     /// A step that fails.
