@@ -90,14 +90,14 @@ fn stages_of(stages: &mut Stages, only: Option<&str>, seconds: u64) -> Result<()
     for target in wanted {
         let tool = run_tool(target, seconds)?;
         let limit = Duration::from_secs(seconds + 120);
-        stages.run(target.stage, limit, &tool).map_err(|error| {
-            let found = folder(target.name, "found").unwrap_or_default();
+        if let Err(error) = stages.run(target.stage, limit, &tool) {
+            let found = folder(target.name, "found")?;
             say::line(format!(
                 "the input that did it is in {}: put it into a test beside the code, then mend the code",
                 found.display()
             ));
-            error
-        })?;
+            return Err(error);
+        }
     }
     Ok(())
 }
