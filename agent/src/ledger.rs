@@ -166,6 +166,15 @@ impl StepLedger {
         self.replay.outcome.as_ref()
     }
 
+    /// How the try with this number failed, where it was the last one.
+    #[must_use]
+    pub fn failure_of(&self, attempt: u32) -> Option<&Failure> {
+        self.replay
+            .failure
+            .as_ref()
+            .filter(|_| self.replay.attempt == attempt)
+    }
+
     /// All values that were kept, of all attempts, the oldest first.
     #[must_use]
     pub fn kept(&self) -> &[serde_json::Value] {
@@ -246,6 +255,8 @@ struct Replay {
     status: StepStatus,
     outcome: Option<Outcome>,
     failure: Option<Failure>,
+    /// Number of the last try that was begun, of the step or of its undo.
+    attempt: u32,
     kept: Vec<serde_json::Value>,
     records: usize,
     intact_bytes: usize,
@@ -294,18 +305,22 @@ impl Replay {
             Record::Begin {
                 undo: false,
                 unix_ms,
-                ..
+                attempt,
             } => {
                 self.step(StatusEvent::Intend)?;
                 self.step(StatusEvent::Begin)?;
+                self.attempt = *attempt;
+                self.failure = None;
                 self.updated_ms = *unix_ms;
             }
             Record::Begin {
                 undo: true,
                 unix_ms,
-                ..
+                attempt,
             } => {
                 self.step(StatusEvent::BeginUndo)?;
+                self.attempt = *attempt;
+                self.failure = None;
                 self.updated_ms = *unix_ms;
             }
             Record::Keep { value } => self.kept.push(value.clone()),
@@ -403,6 +418,47 @@ pub(crate) fn timestamp(unix_ms: u64) -> pbjson_types::Timestamp {
     pbjson_types::Timestamp {
         seconds: i64::try_from(unix_ms / 1000).unwrap_or(i64::MAX),
         nanos: i32::try_from(unix_ms % 1000 * 1_000_000).unwrap_or(0),
+    }
+}
+
+/// See [`crate::fuzzing`].
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::{Replay, StepStatus, checksum};
+
+    fn read(bytes: &[u8]) -> Option<(StepStatus, usize, usize)> {
+        let replay = Replay::of(bytes, "run", "step").ok()?;
+        Some((replay.status, replay.records, replay.intact_bytes))
+    }
+
+    fn holds(bytes: &[u8]) {
+        let Some(read_first) = read(bytes) else {
+            return;
+        };
+        let intact = &bytes[..read_first.2];
+        assert_eq!(
+            read(intact),
+            Some(read_first),
+            "what was cut off said something"
+        );
+        let torn = [intact, b"0123456789abcdef {\"record\":"].concat();
+        assert_eq!(read(&torn), Some(read_first), "a torn line was not dropped");
+    }
+
+    /// A ledger's file is read or refused; what is torn off its end changes nothing of the rest.
+    pub fn ledger(bytes: &[u8]) {
+        holds(bytes);
+        // No guess finds a checksum: the same lines again, each with the one that fits.
+        let mut summed = Vec::with_capacity(bytes.len() * 2);
+        for line in bytes.split(|&byte| byte == b'\n') {
+            let json = line.get(17..).filter(|json| json.starts_with(b"{"));
+            let json = json.unwrap_or(line);
+            summed.extend_from_slice(checksum(json).as_bytes());
+            summed.push(b' ');
+            summed.extend_from_slice(json);
+            summed.push(b'\n');
+        }
+        holds(&summed);
     }
 }
 

@@ -15,6 +15,8 @@ pub mod engine;
 pub mod error;
 pub mod facts;
 mod fence;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ledger;
 pub mod places;
 pub mod runner;

@@ -48,22 +48,56 @@ struct Active {
     cancel: Cancel,
 }
 
+/// What a step is: [`steps::of`], or a double of it where the way to the agent is tried, not the work.
+#[derive(Clone)]
+pub struct Works(Arc<WorkOf>);
+
+type WorkOf = dyn Fn(&Step) -> Result<Box<dyn steps::Work>, StepError> + Send + Sync;
+
+impl Works {
+    /// The work that `of` says.
+    pub fn new(
+        of: impl Fn(&Step) -> Result<Box<dyn steps::Work>, StepError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(of))
+    }
+}
+
+impl std::fmt::Debug for Works {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Works")
+    }
+}
+
 /// Performs steps in these surroundings, one task a step.
 #[derive(Debug)]
 pub struct Runner {
     surroundings: Arc<Surroundings>,
     ledger: Ledger,
+    works: Works,
     active: Mutex<HashMap<Key, Active>>,
+    /// Held from the look whether a step runs until it is among those that do. Two connections may
+    /// ask for one step at once, the first of them lost already: the second must find it running,
+    /// and not its ledger locked.
+    starting: Mutex<()>,
 }
 
 impl Runner {
     /// A runner with its ledger.
     #[must_use]
     pub fn new(surroundings: Arc<Surroundings>, ledger: Ledger) -> Arc<Self> {
+        Self::performing(surroundings, ledger, Works::new(steps::of))
+    }
+
+    /// A runner of other work than this release's steps.
+    #[must_use]
+    pub fn performing(surroundings: Arc<Surroundings>, ledger: Ledger, works: Works) -> Arc<Self> {
         Arc::new(Self {
             surroundings,
             ledger,
+            works,
             active: Mutex::default(),
+            starting: Mutex::default(),
         })
     }
 
@@ -85,6 +119,25 @@ impl Runner {
         undo: Option<Undo>,
     ) -> Result<EventStream, StepError> {
         check_names(run, &step.id)?;
+        loop {
+            let active = match self.start_now(run, step, attempt, undo)? {
+                Begun::Events(events) => return Ok(events),
+                Begun::Otherwise(active) => active,
+            };
+            // Undo while the step runs: it is asked to stop, and undone when it has.
+            active.cancel.cancel();
+            wait_closed(&active.events).await;
+        }
+    }
+
+    fn start_now(
+        self: &Arc<Self>,
+        run: &str,
+        step: &Step,
+        attempt: u32,
+        undo: Option<Undo>,
+    ) -> Result<Begun, StepError> {
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let has_outcome = undo.is_some_and(|undo| undo.has_outcome);
         let undo = undo.is_some();
         let key = Key {
@@ -92,15 +145,14 @@ impl Runner {
             step: step.id.clone(),
         };
         if let Some(active) = self.find(&key) {
-            if active.undo == undo {
-                return Ok(follow(active.events, 1));
-            }
-            // Undo while the step runs: it is asked to stop, and undone when it has.
-            active.cancel.cancel();
-            wait_closed(&active.events).await;
+            return Ok(if active.undo == undo {
+                Begun::Events(follow(active.events, 1))
+            } else {
+                Begun::Otherwise(active)
+            });
         }
 
-        let work = steps::of(step)?;
+        let work = (self.works.0)(step)?;
         let ledger = self.ledger.step(run, &step.id)?;
         let status = ledger.status();
         let settled = match status {
@@ -110,7 +162,18 @@ impl Runner {
         };
         if settled {
             let outcome = ledger.outcome().cloned().unwrap_or_default();
-            return Ok(settled_stream(attempt, undo, outcome));
+            let end = Kind::Finished(outcome);
+            return Ok(Begun::Events(settled_stream(attempt, undo, end)));
+        }
+        // The same try, asked for again because its answer was lost: only a new one is made anew.
+        let failed = match status {
+            StepStatus::Failed => !undo,
+            StepStatus::UndoFailed => undo,
+            _ => false,
+        };
+        if failed && let Some(failure) = ledger.failure_of(attempt) {
+            let end = Kind::Failed(failure.clone());
+            return Ok(Begun::Events(settled_stream(attempt, undo, end)));
         }
         if undo && has_outcome && status == StepStatus::Planned {
             return Err(StepError::new(
@@ -131,7 +194,8 @@ impl Runner {
                 summary: "was not begun".to_owned(),
                 ..Outcome::default()
             };
-            return Ok(settled_stream(attempt, undo, outcome));
+            let end = Kind::Finished(outcome);
+            return Ok(Begun::Events(settled_stream(attempt, undo, end)));
         }
         if !undo && matches!(status, StepStatus::Undoing | StepStatus::UndoFailed) {
             return Err(StepError::new(
@@ -176,7 +240,7 @@ impl Runner {
             }
             .instrument(span),
         );
-        Ok(follow(events, 1))
+        Ok(Begun::Events(follow(events, 1)))
     }
 
     /// The kept events of a running step from an index on, and those to come.
@@ -240,6 +304,14 @@ impl Runner {
     fn table(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Active>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What became of the wish to start a step.
+enum Begun {
+    /// It runs, or is over: these are its events.
+    Events(EventStream),
+    /// The opposite of it runs.
+    Otherwise(Active),
 }
 
 async fn perform(work: Box<dyn steps::Work>, cx: &Context, attempt: u32, undo: bool) -> Kind {
@@ -356,10 +428,10 @@ async fn wait_closed(log: &EventLog) {
     }
 }
 
-fn settled_stream(attempt: u32, undo: bool, outcome: Outcome) -> EventStream {
+fn settled_stream(attempt: u32, undo: bool, end: Kind) -> EventStream {
     let log = Arc::new(EventLog::default());
     log.keep(Kind::Started(Started { attempt, undo }));
-    log.keep(Kind::Finished(outcome));
+    log.keep(end);
     log.close();
     follow(log, 1)
 }

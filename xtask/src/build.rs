@@ -143,7 +143,7 @@ fn folder() -> Result<PathBuf> {
 }
 
 /// The machine that this toolchain builds for by itself.
-fn triple() -> Result<String> {
+pub(crate) fn triple() -> Result<String> {
     let text = Tool::new("rustc").arg("-vV").read()?;
     host(&text)
         .map(str::to_owned)

@@ -11,6 +11,7 @@ mod docker;
 mod doubles;
 mod elf;
 mod error;
+mod fuzz;
 mod http;
 mod image;
 mod place;
@@ -40,6 +41,8 @@ enum Command {
     Setup,
     /// Run the whole gate, or the tests whose names contain FILTER
     Test(test::Args),
+    /// Run the fuzz targets, or the one called TARGET
+    Fuzz(fuzz::Args),
     /// Build the static `ferryd` and `ferryctl`, and print where they are
     Build(build::Args),
     /// Build a container image
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup => setup::run(),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Demo(args) => demo::run(&args),

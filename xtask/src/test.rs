@@ -12,12 +12,12 @@ use crate::deny::Deny;
 use crate::error::Result;
 use crate::sh::{Tool, which};
 use crate::stage::Stages;
-use crate::{doubles, say, setup};
+use crate::{doubles, fuzz, say, setup};
 
 /// `cargo xtask test`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Also the tests that are ignored by default because they take long
+    /// Also the tests that are ignored by default because they take long, and each fuzz target for a minute
     #[arg(long)]
     all: bool,
     /// Only tests whose names contain this; nothing but tests is run then
@@ -25,6 +25,8 @@ pub(crate) struct Args {
 }
 
 const SHORT: Duration = Duration::from_secs(5 * 60);
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u64 = 60;
 const LONG: Duration = Duration::from_secs(30 * 60);
 /// With everything that is ignored by default: the whole crash matrix is hundreds of crossings.
 const ALL: Duration = Duration::from_secs(8 * 60 * 60);
@@ -76,6 +78,9 @@ fn behind_format(stages: &mut Stages, args: &Args, deny: &mut Deny) -> Result<()
     tests(stages, args)?;
     let doctests = Tool::cargo().args(["test", "--locked", "--workspace", "--doc"]);
     stages.run("documentation tests", LONG, &doctests)?;
+    if args.all {
+        fuzz::all(stages, FUZZ_SECONDS)?;
+    }
     stages.timed("cargo-deny is there", || deny.check().map(drop))?;
     stages.run("licences, bans, sources", SHORT, &deny.check()?)
 }

@@ -258,3 +258,99 @@ async fn names_that_could_be_paths_are_refused() {
         assert_eq!(refused.code(), "bad-name", "{id:?}");
     }
 }
+
+/// Work that fails, and counts how often it was done.
+struct Failing(Arc<std::sync::atomic::AtomicU32>);
+
+#[async_trait::async_trait]
+impl steps::Work for Failing {
+    async fn apply(&self, _: &Context) -> Result<Outcome, StepError> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        Err(StepError::new("broken", "it is broken").hint("mend it"))
+    }
+
+    async fn verify(&self, _: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        self.apply(cx).await
+    }
+}
+
+fn failing(data: &Path) -> (Arc<Runner>, Arc<std::sync::atomic::AtomicU32>) {
+    let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let counted = count.clone();
+    let works = Works::new(move |_| Ok(Box::new(Failing(counted.clone()))));
+    let volume = Volume {
+        data: data.to_owned(),
+        backup: data.to_owned(),
+    };
+    let around = Arc::new(Surroundings::Volume(volume));
+    let runner = Runner::performing(around, Ledger::at(data, STATE_DIR_NAME), works);
+    (runner, count)
+}
+
+async fn end_of(runner: &Arc<Runner>, attempt: u32, undo: bool) -> Kind {
+    let step = Step {
+        id: "s".into(),
+        ..Step::default()
+    };
+    let undo = undo.then_some(Undo { has_outcome: false });
+    let mut events = runner.start(RUN, &step, attempt, undo).await.unwrap();
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        last = event.kind;
+    }
+    last.unwrap()
+}
+
+/// The answer of a failed try was lost: whoever asks for the same try again gets it, and no new one.
+#[tokio::test]
+async fn a_failed_try_is_answered_again_and_only_a_new_one_made_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let (runner, count) = failing(data.path());
+    let count = || count.load(std::sync::atomic::Ordering::Relaxed);
+    for (attempt, undo, tries) in [
+        (1, false, 1),
+        (1, false, 1),
+        (2, false, 2),
+        (2, false, 2),
+        (1, true, 3),
+        (1, true, 3),
+        (2, true, 4),
+    ] {
+        let Kind::Failed(failure) = end_of(&runner, attempt, undo).await else {
+            panic!("it fails");
+        };
+        assert_eq!((&*failure.code, &*failure.hint), ("broken", "mend it"));
+        assert_eq!(count(), tries, "try {attempt}, undo {undo}");
+    }
+    // After a restart of the agent too: the ledger knows.
+    let (runner, again) = failing(data.path());
+    end_of(&runner, 2, true).await;
+    assert_eq!(again.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+/// Two connections ask for one step at the same moment, from two threads: one performs it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_step_asked_for_twice_at_once_is_one_step() {
+    for _ in 0..50 {
+        let data = tempfile::tempdir().unwrap();
+        let (runner, count) = failing(data.path());
+        let asked: Vec<_> = (0..8)
+            .map(|_| {
+                let runner = runner.clone();
+                tokio::spawn(async move { end_of(&runner, 1, false).await })
+            })
+            .collect();
+        for one in asked {
+            let Kind::Failed(failure) = one.await.unwrap() else {
+                panic!("it fails");
+            };
+            assert_eq!(failure.code, "broken");
+        }
+        assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 1);
+    }
+}

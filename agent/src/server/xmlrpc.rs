@@ -417,6 +417,38 @@ impl Parser<'_> {
     }
 }
 
+/// See [`crate::fuzzing`].
+#[doc(hidden)]
+pub mod fuzzing {
+    use super::{Answer, MAX_DEPTH, Value, decode_answer, encode_value};
+
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(values) => 1 + values.iter().map(depth).max().unwrap_or(0),
+            Value::Struct(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// An answer of the supervisor is read or refused, is never deeper than the stack bears, and
+    /// what was read once comes back when it is written and read again.
+    pub fn answer(bytes: &[u8]) {
+        let Ok(Answer::Value(value)) = decode_answer(bytes) else {
+            return;
+        };
+        assert!(depth(&value) <= MAX_DEPTH);
+        let mut text = String::from("<methodResponse><params><param>");
+        encode_value(&mut text, &value);
+        text.push_str("</param></params></methodResponse>");
+        let again = decode_answer(text.as_bytes());
+        // As text: a number that is none does not equal itself.
+        assert_eq!(
+            format!("{again:?}"),
+            format!("{:?}", Ok::<_, String>(Answer::Value(value)))
+        );
+    }
+}
+
 #[cfg(test)]
 #[path = "xmlrpc_tests.rs"]
 mod tests;

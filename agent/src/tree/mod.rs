@@ -24,6 +24,8 @@ mod bytes;
 mod compare;
 mod count;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod list;
 mod manifest;
 mod meta;

@@ -11,6 +11,7 @@ mod file;
 pub use file::{RecordReader, RecordWriter};
 
 pub(super) use codec::{Frame, Item, Part};
+pub(super) use file::envelope;
 
 /// Newest format that this version reads, and the one it writes.
 pub const RECORD_FORMAT: u32 = 1;

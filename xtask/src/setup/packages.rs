@@ -23,7 +23,7 @@ enum Sign {
     PostgresServer,
 }
 
-const NEEDS: [(Sign, &str); 9] = [
+const NEEDS: [(Sign, &str); 10] = [
     (Sign::Program("dockerd"), "docker.io"),
     // Split off from docker.io after Debian 12, and only recommended by it.
     (Sign::Program("docker"), "docker-cli"),
@@ -36,6 +36,8 @@ const NEEDS: [(Sign, &str); 9] = [
         Sign::File("/etc/ssl/certs/ca-certificates.crt"),
         "ca-certificates",
     ),
+    // The fuzz targets link libFuzzer, which is C++.
+    (Sign::Program("c++"), "g++"),
     (Sign::PostgresServer, "postgresql"),
 ];
 

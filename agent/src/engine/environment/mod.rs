@@ -208,5 +208,7 @@ fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;

@@ -61,7 +61,7 @@ pub(in crate::tree) enum Frame {
 }
 
 impl Frame {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(in crate::tree) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         match self {
             Self::Start { target, root } => {
@@ -86,7 +86,7 @@ impl Frame {
     }
 
     /// The frame that `bytes` are, or `None` where they are none.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(in crate::tree) fn decode(bytes: &[u8]) -> Option<Self> {
         let (&tag, mut rest) = bytes.split_first()?;
         let rest = &mut rest;
         let frame = match tag {

@@ -271,7 +271,7 @@ impl RecordReader {
 }
 
 /// The frame as it lies in the file.
-fn envelope(sequence: u64, payload: &[u8]) -> Vec<u8> {
+pub(in crate::tree) fn envelope(sequence: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(padded(HEAD + payload.len()));
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&RECORD_FORMAT.to_le_bytes());

@@ -1,11 +1,14 @@
 //! One step at its agent, however often the connection to it is lost: the agent goes on without
 //! us, so the same try is asked for again and answered with its events or its outcome.
 
-use std::{collections::HashMap, time::Instant};
+use std::collections::HashMap;
 
 use ferry_proto::v1::{
     Failure, Outcome, Place, RunStepRequest, StepEvent, StepStatus, step_event::Kind,
 };
+
+// The runtime's clock, not the machine's: a simulated network has a time of its own.
+use tokio::time::Instant;
 
 use super::{DriverError, Session};
 use crate::{
