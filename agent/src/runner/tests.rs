@@ -285,6 +285,7 @@ fn failing(data: &Path) -> (Arc<Runner>, Arc<std::sync::atomic::AtomicU32>) {
     let works = Works::new(move |_| Ok(Box::new(Failing(counted.clone()))));
     let volume = Volume {
         data: data.to_owned(),
+        live: None,
         backup: data.to_owned(),
     };
     let around = Arc::new(Surroundings::Volume(volume));

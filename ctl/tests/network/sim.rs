@@ -255,6 +255,7 @@ pub(crate) fn drive(weather: Weather, again: bool) -> End {
                 });
                 let volume = Volume {
                     data: data.clone(),
+                    live: None,
                     backup: data.clone(),
                 };
                 let around = Arc::new(Surroundings::Volume(volume));

@@ -35,7 +35,12 @@ fn helper() {
         "copy" => {
             let src = Root::open(&dir.join("srv"), None).unwrap();
             let dst = Root::open(&dir.join("copy"), None).unwrap();
-            drop(copy(&src, &dst, &CopyOptions::new(Pass::Live), &watch));
+            let folder = ManifestFolder::open(&dir).unwrap();
+            let options = CopyOptions {
+                manifest: Some(&folder),
+                ..CopyOptions::new(Pass::Live)
+            };
+            drop(copy(&src, &dst, &options, &watch));
         }
         other => panic!("{other}"),
     }
@@ -201,16 +206,29 @@ fn a_killed_copy_is_completed_by_the_next_pass() {
         Root::open(&other, None).unwrap(),
     );
     let watch = Watch::default();
-    copy(&src, &dst, &CopyOptions::new(Pass::Final), &watch).unwrap();
+    let folder = ManifestFolder::open(dir.path()).unwrap();
+    let last = CopyOptions {
+        manifest: Some(&folder),
+        ..CopyOptions::new(Pass::Final)
+    };
+    copy(&src, &dst, &last, &watch).unwrap();
+    let manifest = folder.read(Pass::Final).unwrap();
+    let proof = prove(&dst, &manifest, &ProveOptions::default(), &watch).unwrap();
+    assert!(proof.is_proven(), "{proof:?}");
     let options = CompareOptions {
         content: true,
         ..CompareOptions::default()
     };
     let report = compare(&src, &dst, &options, &watch).unwrap();
     assert!(report.is_same(), "{report:?}");
-    let again = copy(&src, &dst, &CopyOptions::new(Pass::Final), &watch).unwrap();
+    let again = copy(&src, &dst, &last, &watch).unwrap();
     assert_eq!(
-        (again.files_copied, again.attributes_set, again.extras),
-        (0, 0, 0)
+        (
+            again.files_copied,
+            again.attributes_set,
+            again.extras,
+            again.bytes_hashed
+        ),
+        (0, 0, 0, 0)
     );
 }
