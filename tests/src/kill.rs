@@ -20,8 +20,8 @@ use serde_json::Value;
 use crate::command::{docker, of_engine};
 use crate::{Error, Result};
 
-/// Longer than any step of a small server takes, shorter than a person's patience with a hung test.
-const SILENCE: Duration = Duration::from_secs(120);
+/// Longer than the tool itself waits for anything before it says so: two minutes for an agent, five for a server to be as it was.
+const SILENCE: Duration = Duration::from_secs(400);
 
 /// The two programs under test.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use ferry_tests::engine::PrivateEngine;
 use ferry_tests::matrix::{slice, work};
 
 /// Cases of a slice that are played on the machine's own engine, by both workers together.
-const FEW: usize = 6;
+const FEW: usize = 4;
 /// Cases of a slice with an engine that dies: one for each way that it may treat its containers.
 const FEW_ENGINES: usize = 2;
 

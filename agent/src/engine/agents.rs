@@ -256,10 +256,19 @@ impl Engine {
             return Ok(Retired::Absent);
         };
         owned(&existing, kind.role(), run)?;
-        if self.stop(existing.id(), grace).await? == StopOutcome::StillRunning {
-            return Ok(Retired::StillRunning);
+        let deadline = Instant::now() + PROXY_REMOVAL;
+        loop {
+            if self.stop(existing.id(), grace).await? == StopOutcome::StillRunning {
+                return Ok(Retired::StillRunning);
+            }
+            match self.remove_container(existing.id()).await {
+                // The engine finishes what a controller that was killed had asked it for: to start the agent again, say.
+                Err(EngineError::Refused { status: 409, .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                other => break other?,
+            }
         }
-        self.remove_container(existing.id()).await?;
         self.remove_socket(&name).await?;
         Ok(Retired::Removed)
     }
@@ -272,7 +281,11 @@ impl Engine {
         let proxies = [("volume", socket.as_str()), ("label", "ferry.role=dial")];
         for proxy in self.list_containers(&proxies).await? {
             if proxy.state == "created" {
-                self.remove_container(&proxy.id).await?;
+                match self.remove_container(&proxy.id).await {
+                    // Its owner was killed after it had asked for the start, which came about meanwhile: it finds no agent, and ends.
+                    Ok(()) | Err(EngineError::Refused { status: 409, .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         loop {
