@@ -25,11 +25,44 @@ pub enum Command {
     Workshop(Serve),
     /// Serve inside the server's own container or machine, as a program of its supervisor
     Inside(Serve),
+    /// Make, look at or remove a backup's own folder; what the host agent starts with the folder above it at `/target`
+    #[command(hide = true)]
+    Folder {
+        /// What to do
+        #[command(subcommand)]
+        act: FolderAct,
+    },
     /// Copy standard input and output to an agent's socket; what the host agent's tunnel starts
     #[command(hide = true)]
     Dial {
         /// The socket
         socket: PathBuf,
+    },
+}
+
+/// What is done in the folder at `/target`; the answer is one line of JSON.
+#[derive(Debug, Subcommand)]
+pub enum FolderAct {
+    /// Say what it can do; the server's data is at `/data`
+    Look,
+    /// Make a folder in it that is a run's own
+    Make {
+        /// The folder's name
+        name: String,
+        /// The run
+        run: String,
+    },
+    /// Say whether a run's own folder is in it
+    Find {
+        /// The folder's name
+        name: String,
+    },
+    /// Remove a run's own folder with all in it
+    Remove {
+        /// The folder's name
+        name: String,
+        /// The run
+        run: String,
     },
 }
 

@@ -1,6 +1,7 @@
 //! What an agent observes of a server. It changes nothing, and it says what it could not see: the
 //! checks decide what that means.
 
+mod backups;
 mod container;
 mod data;
 mod host;

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod error;
 pub mod facts;
 mod fence;
+pub mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod ledger;

@@ -1,11 +1,11 @@
 //! `ferryd`: parse, build, serve, drain.
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use ferry_agent::{
     args::{Arguments, Command, Serve},
-    dial,
+    dial, folder,
     ledger::Ledger,
     runner::Runner,
     serve,
@@ -43,6 +43,12 @@ fn main() -> ExitCode {
         Command::Volume(options) => runtime.block_on(run(&options, volume)),
         Command::Workshop(options) => runtime.block_on(run(&options, workshop)),
         Command::Inside(options) => runtime.block_on(run(&options, inside)),
+        Command::Folder { act } => {
+            let (answer, code) = folder::act(&act);
+            // The one thing that is data and not talk: whoever started this reads it.
+            let written = std::io::stdout().write_all(answer.as_bytes());
+            ExitCode::from(if written.is_ok() { code } else { 1 })
+        }
         Command::Dial { socket } => {
             let code = match runtime.block_on(dial::dial(&socket)) {
                 Ok(()) => 0,

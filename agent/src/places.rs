@@ -1,10 +1,9 @@
 //! The agents of a run beside its server: launched, found, reached and retired by their labels. What
 //! the engine is asked for is `engine::agents`; what a run needs is here.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+pub mod backup;
+
+use std::time::{Duration, Instant};
 
 mod rehearsal;
 
@@ -18,13 +17,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     engine::{
         ContainerInspect, Engine, EngineError,
-        agents::{AgentKind, AgentMount, AgentSpec, Launched, Retired},
+        agents::{AgentKind, AgentMount, AgentSpec, Launched, Retired, SOCKET_FOLDER},
         containers::{ContainerEntry, StopOutcome},
         streams::LogRange,
     },
     error::StepError,
     surroundings::Host,
 };
+
+pub use self::backup::{BackupPlace, Wanted};
 
 /// The label that says which run made a container or volume.
 pub const RUN_LABEL: &str = "ferry.run";
@@ -43,70 +44,15 @@ const LOOK_PAUSE: Duration = Duration::from_millis(250);
 /// Without a proxy for so many pauses: nobody looks.
 const LOOK_OBSERVATIONS: u32 = 8;
 
-/// The name of the volume that a run copies the server's data to.
-///
-/// # Errors
-/// When the server's data is on no mount.
-pub fn backup_volume(
-    server: &ContainerInspect,
-    data: &str,
-    run: &str,
-) -> Result<String, StepError> {
-    let mount = server.mount_at(data).ok_or_else(|| no_data(server, data))?;
-    let base = if mount.name.is_empty() {
-        server.name()
-    } else {
-        &mount.name
-    };
-    Ok(format!("{base}-ferry-{run}"))
-}
-
-/// Makes the backup volume, or accepts the one that this run made before.
-///
-/// # Errors
-/// When a volume of that name is there that this run did not make.
-pub async fn make_backup_volume(
-    host: &Host,
-    name: &str,
-    run: &str,
-    server: &str,
-) -> Result<(), StepError> {
-    if let Some(volume) = host.engine.find_volume(name).await? {
-        return check_volume(name, &volume.labels, run);
-    }
-    let labels = [
-        (RUN_LABEL, run),
-        ("ferry.role", "backup"),
-        ("ferry.server", server),
-    ];
-    let labels: BTreeMap<String, String> = labels
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into();
-    host.engine.create_volume(name, &labels).await?;
-    Ok(())
-}
-
-/// Removes the backup volume of a run that was undone as a whole.
-///
-/// # Errors
-/// When it is not this run's, or the engine refuses.
-pub async fn remove_backup_volume(host: &Host, name: &str, run: &str) -> Result<(), StepError> {
-    let Some(volume) = host.engine.find_volume(name).await? else {
-        return Ok(());
-    };
-    check_volume(name, &volume.labels, run)?;
-    Ok(host.engine.remove_volume(name).await?)
-}
-
 /// Proves that the way back is there: the old container, its image, and the copy of the data.
+/// `name` is the server's own, which the old container no longer has.
 ///
 /// # Errors
 /// With what is missing; nothing was touched then.
 pub async fn check_way_back(
     host: &Host,
     old_container: &str,
-    data: &str,
-    run: &str,
+    wanted: &Wanted<'_>,
 ) -> Result<ContainerInspect, StepError> {
     let gone = |what: String| {
         StepError::new("way-back-gone", format!("the way back is gone: {what}")).hint(
@@ -121,29 +67,11 @@ pub async fn check_way_back(
             old.image_id()
         )));
     }
-    let backup = backup_volume(&old, data, run)?;
-    match host.engine.find_volume(&backup).await? {
-        Some(volume) => check_volume(&backup, &volume.labels, run)?,
-        None => {
-            return Err(gone(format!(
-                "somebody removed the copy, volume `{backup}`"
-            )));
-        }
+    let backup = wanted.place(&old)?;
+    if !backup::is_there(host, &backup, wanted.run).await? {
+        return Err(gone(format!("somebody removed the copy, {backup}")));
     }
     Ok(old)
-}
-
-fn check_volume(name: &str, labels: &BTreeMap<String, String>, run: &str) -> Result<(), StepError> {
-    if labels.get(RUN_LABEL).map(String::as_str) == Some(run) {
-        return Ok(());
-    }
-    Err(StepError::new(
-        "volume-taken",
-        format!("volume `{name}` is there and not of run {run}"),
-    )
-    .hint(format!(
-        "look what it holds; `docker volume rm {name}` when it is not needed"
-    )))
 }
 
 /// Starts the sidecar beside a running server.
@@ -161,21 +89,19 @@ pub async fn launch_sidecar(
         None if run.starts_with(CHECK_PREFIX) => AgentKind::Observer { state: None },
         None => AgentKind::Sidecar,
     };
-    launch(host, server.name(), server, run, kind).await
+    launch(host, server.name(), server.id(), run, kind, Vec::new()).await
 }
 
-/// Starts the agent that has the server's data and the backup volume only. `name` is the server's
-/// own, which stays the same while its containers are renamed.
+/// Starts the agent that has the server's data and the backup only.
 ///
 /// # Errors
 /// When the engine refuses, or another run holds the server.
 pub async fn launch_volume_agent(
     host: &Host,
-    name: &str,
     server: &ContainerInspect,
-    data: &str,
-    run: &str,
+    wanted: &Wanted<'_>,
 ) -> Result<Launched, StepError> {
+    let data = wanted.data;
     let mount = server.mount_at(data).ok_or_else(|| no_data(server, data))?;
     let source = if mount.name.is_empty() {
         &mount.source
@@ -184,43 +110,73 @@ pub async fn launch_volume_agent(
     };
     let mounts = [
         (source.clone(), data),
-        (backup_volume(server, data, run)?, BACKUP),
+        (wanted.place(server)?.source(), BACKUP),
     ];
     let mounts = mounts.map(|(source, destination)| AgentMount {
         source,
         destination: destination.to_owned(),
         read_only: false,
     });
-    launch(
-        host,
-        name,
-        server,
-        run,
-        AgentKind::Volume {
-            mounts: mounts.into(),
-        },
-    )
-    .await
+    let kind = AgentKind::Volume {
+        mounts: mounts.into(),
+    };
+    let id = server.id();
+    launch(host, wanted.name, id, wanted.run, kind, Vec::new()).await
+}
+
+/// Starts an agent on a backup, which it can only read, and on a new volume when there is one to
+/// restore into. It keeps its ledger beside its socket: neither of the two is changed by its being there.
+///
+/// # Errors
+/// When the engine refuses, or another run is at work on the backup.
+pub async fn launch_on_backup(
+    host: &Host,
+    backup: &BackupPlace,
+    restore_to: Option<(&str, &str)>,
+    run: &str,
+) -> Result<Launched, StepError> {
+    let mut mounts = vec![AgentMount {
+        source: backup.source(),
+        destination: BACKUP.to_owned(),
+        read_only: true,
+    }];
+    if let Some((volume, data)) = restore_to {
+        mounts.push(AgentMount {
+            source: volume.to_owned(),
+            destination: data.to_owned(),
+            read_only: false,
+        });
+    }
+    let kind = AgentKind::Volume { mounts };
+    let args = vec!["--state".to_owned(), SOCKET_FOLDER.to_owned()];
+    launch(host, &backup.name(), "", run, kind, args).await
 }
 
 async fn launch(
     host: &Host,
     name: &str,
-    server: &ContainerInspect,
+    container: &str,
     run: &str,
     kind: AgentKind,
+    args: Vec<String>,
 ) -> Result<Launched, StepError> {
     let image = host.engine.load_agent_image(&host.agent_binary).await?;
-    let spec = AgentSpec {
+    let mut spec = AgentSpec {
         server: name.to_owned(),
-        container: server.id().to_owned(),
+        container: container.to_owned(),
         run: run.to_owned(),
         image,
         kind,
-        args: Vec::new(),
+        args,
         memory: None,
     };
-    match host.engine.launch(&spec).await {
+    let mut launched = host.engine.launch(&spec).await;
+    if launched.is_err() && !host.engine.has_image(&spec.image).await? {
+        // Another ferryctl has declared a crossing finished right now, and removed the image.
+        spec.image = host.engine.load_agent_image(&host.agent_binary).await?;
+        launched = host.engine.launch(&spec).await;
+    }
+    match launched {
         Err(EngineError::HeldByRun { run: holder, .. }) if holder.starts_with(CHECK_PREFIX) => {
             // A run is begun after a look of its own and takes precedence; two looks take turns.
             if run.starts_with(CHECK_PREFIX) {

@@ -1,7 +1,9 @@
 //! The command line, as types and nothing else: help, completion and what is accepted come from one
 //! place, and no verb parses anything itself.
 
-use std::path::PathBuf;
+mod values;
+
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -111,6 +113,14 @@ pub enum Command {
     Rollback(Rollback),
     /// List all runs
     Runs,
+    /// Backups that runs have made: list, verify, restore, remove
+    Backup {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: BackupCommand,
+    },
+    /// Declare a completed crossing finished: removes what it kept for the way back
+    Finish(Finish),
 }
 
 /// A server, and what it shall become.
@@ -123,12 +133,31 @@ pub struct Subject {
     pub to: String,
 }
 
+/// Where the copy of the server's data goes.
+#[derive(Debug, Clone, Args)]
+pub struct Target {
+    /// Make the backup in this folder of the engine's host, such as a mounted disk, instead of a new volume
+    #[arg(long, value_name = "PATH", value_parser = values::folder)]
+    pub backup_to: Option<String>,
+}
+
+/// How the live copy treats the server beside it.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Pace {
+    /// Copy at most so many bytes a second while the server runs, for example `50M`
+    #[arg(long, value_name = "SIZE", value_parser = values::rate)]
+    pub io_limit: Option<u64>,
+}
+
 /// `ferryctl check`.
 #[derive(Debug, Args)]
 pub struct Check {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// Where the backup would go.
+    #[command(flatten)]
+    pub target: Target,
     /// Also show a part that is long
     #[arg(long, value_enum, value_name = "PART")]
     pub show: Vec<Show>,
@@ -140,6 +169,12 @@ pub struct MakePlan {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// Where the backup goes.
+    #[command(flatten)]
+    pub target: Target,
+    /// How fast the live copy is.
+    #[command(flatten)]
+    pub pace: Pace,
     /// Where to write the plan
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -190,6 +225,12 @@ pub struct Migrate {
     /// Rehearse it first, and go on only if that succeeded
     #[arg(long)]
     pub rehearse: bool,
+    /// Where the backup goes.
+    #[command(flatten)]
+    pub target: Target,
+    /// How fast the live copy is.
+    #[command(flatten)]
+    pub pace: Pace,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
@@ -249,6 +290,66 @@ pub struct Rollback {
     pub yes: bool,
 }
 
+/// `ferryctl backup`.
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Which backups this engine has, of which run, and whether they are still needed
+    List,
+    /// Compare a backup with its manifest, every byte of it; the server is not disturbed
+    Verify(Verify),
+    /// Make a new volume of a backup; never over live data
+    Restore(Restore),
+    /// Remove backups that are not needed any more
+    Prune(Prune),
+}
+
+/// `ferryctl backup verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The run that made the backup
+    pub run: String,
+}
+
+/// `ferryctl backup restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The run that made the backup
+    pub run: String,
+    /// The new volume; by default `<data volume>-restored-<run>`
+    #[arg(long, value_name = "VOLUME")]
+    pub into: Option<String>,
+}
+
+/// `ferryctl backup prune`.
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Only those that are older, for example `30d`
+    #[arg(long, value_name = "AGE", value_parser = values::age)]
+    pub older_than: Option<Duration>,
+    /// Keep the newest so many of each server
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub keep: usize,
+    /// Also those that no journal here knows
+    #[arg(long)]
+    pub orphans: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// `ferryctl finish`.
+#[derive(Debug, Args)]
+pub struct Finish {
+    /// The run that carried the server over
+    pub run: String,
+    /// Remove the backup too
+    #[arg(long)]
+    pub remove_backup: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, error::ErrorKind};
@@ -279,6 +380,14 @@ mod tests {
             "ferryctl resume",
             "ferryctl resume 7f3a9c21 --on-failure rollback",
             "ferryctl rollback 7f3a9c21 --yes",
+            "ferryctl migrate docker:p --to i:3.8.1 --backup-to /mnt/b --io-limit 50M --yes",
+            "ferryctl check docker:p --to i:3.8.1 --backup-to /mnt/b",
+            "ferryctl plan docker:p --to i:3.8.1 --out p --io-limit 800K",
+            "ferryctl backup list --output json",
+            "ferryctl backup verify 7f3a9c21",
+            "ferryctl backup restore 7f3a9c21 --into pmm-old",
+            "ferryctl backup prune --older-than 30d --keep 2 --orphans --yes",
+            "ferryctl finish 7f3a9c21 --remove-backup --yes",
             "ferryctl runs -q --state-dir /var/lib/ferry --agent-binary /usr/lib/ferry/ferryd",
         ] {
             parse(line).unwrap();
@@ -302,6 +411,24 @@ mod tests {
                 "ferryctl plan docker:p --to i:3.8.1 --out p --jobs 0",
                 ErrorKind::ValueValidation,
             ),
+            (
+                "ferryctl migrate docker:p --to i:3.8.1 --backup-to mnt/b",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "ferryctl migrate docker:p --to i:3.8.1 --io-limit fast",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "ferryctl backup prune --older-than 30",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "ferryctl backup",
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+            ),
+            ("ferryctl backup verify", ErrorKind::MissingRequiredArgument),
+            ("ferryctl finish", ErrorKind::MissingRequiredArgument),
         ] {
             let error = parse(line).unwrap_err();
             assert_eq!(error.kind(), kind, "{line}");

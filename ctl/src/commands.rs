@@ -2,8 +2,10 @@
 //! and an exit code; none of them decides anything of its own.
 
 mod apply;
+mod backup;
 mod check;
 mod failed;
+mod finish;
 mod migrate;
 mod plan;
 mod rehearse;
@@ -14,6 +16,7 @@ mod runs;
 mod session;
 mod status;
 mod summary;
+mod upkeep;
 mod watch;
 
 use failed::Failed;
@@ -63,5 +66,7 @@ async fn dispatch(command: Command, session: &Session) -> End {
         Command::Resume(arguments) => resume::run(&arguments, session).await,
         Command::Rollback(arguments) => rollback::run(&arguments, session).await,
         Command::Runs => runs::run(session),
+        Command::Backup { command } => backup::run(&command, session).await,
+        Command::Finish(arguments) => finish::run(&arguments, session).await,
     }
 }

@@ -32,6 +32,8 @@ pub struct Wanted {
     pub target_image: String,
     /// Pull that image when it is missing.
     pub pull: bool,
+    /// The folder of the engine's host that the backup shall be made in; empty for a new volume.
+    pub backup_folder: String,
 }
 
 /// Why a server could not be looked at.
@@ -110,6 +112,19 @@ pub async fn identify(host: &HostAgent, container: &str) -> Result<Facts, FactsE
     Ok(host.client().get_facts(request).await?.into_inner())
 }
 
+/// The backups that the engine has. `folders` are those that the journal knows of.
+///
+/// # Errors
+/// [`FactsError`]; nothing was changed.
+pub async fn backups(host: &HostAgent, folders: Vec<String>) -> Result<Facts, FactsError> {
+    let request = GetFactsRequest {
+        backups: true,
+        known_folders: folders,
+        ..GetFactsRequest::default()
+    };
+    Ok(host.client().get_facts(request).await?.into_inner())
+}
+
 /// What the agents see of a server. When its container runs, a sidecar is launched for the time of
 /// the look. Cancelling `shutdown` ends the look; the sidecar is taken away all the same.
 ///
@@ -124,7 +139,8 @@ pub async fn gather(
         container: wanted.container.clone(),
         target_image: wanted.target_image.clone(),
         pull: wanted.pull,
-        walk: false,
+        backup_folder: wanted.backup_folder.clone(),
+        ..GetFactsRequest::default()
     };
     let mut client = host.client();
     let answer = shutdown
@@ -171,6 +187,7 @@ fn launch(run: &str, container: &str, destination: &str) -> RunStepRequest {
         sidecar: true,
         volume_agent: false,
         data_destination: destination.into(),
+        ..LaunchAgents::default()
     };
     let step = Step {
         id: "launch-agents".into(),

@@ -1,5 +1,6 @@
 //! `ferryctl`: plans, sequences, journals and reports; it performs no step itself.
 
+pub mod backups;
 pub mod cli;
 pub mod commands;
 pub mod connect;

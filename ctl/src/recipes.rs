@@ -9,13 +9,15 @@ mod estimate;
 pub mod pmm_in_place;
 #[cfg(test)]
 mod properties;
+mod space;
+pub mod upkeep;
 mod version;
 
 pub use check::{data_mount, findings};
 pub use compare::{FactChange, compare_facts};
 pub use version::Version;
 
-use ferry_proto::v1::{Finding, Severity};
+use ferry_proto::v1::{Facts, Finding, Severity};
 
 use crate::units::counted;
 
@@ -26,6 +28,8 @@ pub struct Wishes {
     pub target_image: String,
     /// Where the copy of the data goes.
     pub backup: Backup,
+    /// How many bytes a second the live copy may take; `None`: as many as it can.
+    pub bytes_per_second: Option<u64>,
     /// Parallel jobs of one database dump. More than the server has cores gains nothing
     /// (facts/practice.md 1.2).
     pub jobs: u32,
@@ -45,6 +49,7 @@ impl Wishes {
         Self {
             target_image: target_image.into(),
             backup: Backup::default(),
+            bytes_per_second: None,
             jobs: 2,
             ready_seconds: None,
             compare_seconds: COMPARE_SECONDS,
@@ -53,12 +58,34 @@ impl Wishes {
 }
 
 /// Where the copy of the server's data goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Backup {
     /// A new volume of the same engine, named after the run.
     #[default]
     NewVolume,
+    /// A new folder, named after the run, in this one on the engine's host.
+    Folder(String),
+}
+
+impl Backup {
+    /// Where a plan that was made from these facts puts it.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Self {
+        let data = facts.data.as_ref();
+        match data.and_then(|data| data.backup_folder.as_ref()) {
+            Some(folder) => Self::Folder(folder.path.clone()),
+            None => Self::NewVolume,
+        }
+    }
+
+    /// The folder; empty for a volume.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        match self {
+            Self::NewVolume => "",
+            Self::Folder(path) => path,
+        }
+    }
 }
 
 /// A plan is not made, because it would fail or lose something.

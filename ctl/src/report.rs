@@ -4,6 +4,7 @@
 //! No meaning is in colour alone, and no text from a server reaches the terminal with its control
 //! characters.
 
+mod backups;
 mod check;
 pub mod json;
 pub mod live;
@@ -17,7 +18,9 @@ mod summary;
 #[cfg(test)]
 mod tests;
 mod text;
+mod upkeep;
 
+pub use backups::{Judged, backups, judged, when};
 pub use check::{CheckOptions, check};
 pub use plan::plan;
 pub use printer::Printer;
@@ -27,3 +30,4 @@ pub use runs::{RunRow, RunStatus, StepRow, runs, status};
 pub use settings::{Settings, Surroundings};
 pub use summary::{RunSummary, summary};
 pub use text::Look;
+pub use upkeep::{Upkeep, upkeep};

@@ -59,6 +59,7 @@ pub(crate) fn facts() -> Facts {
             ..ImageFacts::default()
         }),
         server: Some(server()),
+        backups: Vec::new(),
         data: Some(DataFacts {
             destination: "/srv".into(),
             entries: 612_408,
@@ -67,6 +68,7 @@ pub(crate) fn facts() -> Facts {
             free_inodes: 8_000_000,
             backup_free_bytes: 128 << 30,
             backup_free_inodes: 8_000_000,
+            backup_same_disk: true,
             owners: vec![
                 OwnerCount {
                     uid: 0,

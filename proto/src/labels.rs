@@ -82,6 +82,10 @@ impl Action {
             Some(Kind::CompareBaseline(_)) => "compare-baseline",
             Some(Kind::RetireAgents(_)) => "retire-agents",
             Some(Kind::ProveCopy(_)) => "prove-copy",
+            Some(Kind::OpenBackup(_)) => "open-backup",
+            Some(Kind::RestoreBackup(_)) => "restore-backup",
+            Some(Kind::RemoveBackup(_)) => "remove-backup",
+            Some(Kind::FinishRun(_)) => "finish-run",
         }
     }
 }
@@ -99,6 +103,7 @@ impl Action {
                     | Kind::WaitUntilReady(_)
                     | Kind::MigrateApiKeys(_)
                     | Kind::CompareBaseline(_)
+                    | Kind::RestoreBackup(_)
             )
         )
     }

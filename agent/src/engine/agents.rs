@@ -29,7 +29,7 @@ pub const DEFAULT_MEMORY: i64 = 512 << 20;
 const PROXY_REMOVAL: Duration = Duration::from_secs(10);
 
 /// What work on a tree needs, and no more.
-const TREE_CAPABILITIES: &[&str] = &[
+pub(super) const TREE_CAPABILITIES: &[&str] = &[
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",
@@ -119,7 +119,7 @@ pub struct AgentMount {
 pub struct AgentSpec {
     /// The server's name as the plan knows it. It stays the same when containers are renamed, and is what is locked.
     pub server: String,
-    /// The container to work beside or for, by name or id.
+    /// The container to work beside or for, by name or id; empty for an agent on a backup alone.
     pub container: String,
     /// The run it works for.
     pub run: String,
@@ -169,7 +169,11 @@ impl Engine {
     /// [`EngineError::HeldByRun`] when another run holds the server, [`EngineError::NotOurs`] when the name is taken by something
     /// else, or the engine's refusal.
     pub async fn launch(&self, spec: &AgentSpec) -> Result<Launched, EngineError> {
-        let server = self.inspect_container(&spec.container).await?;
+        let server = if spec.container.is_empty() {
+            ContainerInspect::new(json!({}))
+        } else {
+            self.inspect_container(&spec.container).await?
+        };
         let name = agent_name(&spec.server, &spec.kind);
         let body = body(spec, &server, &name);
         let wanted = body["Labels"]["ferry.spec"]
@@ -299,6 +303,16 @@ impl Engine {
     }
 }
 
+/// A mount as the engine takes it. A folder that is missing is then refused and not made.
+pub(super) fn mount_json(mount: &AgentMount) -> Value {
+    let kind = if mount.source.starts_with('/') {
+        "bind"
+    } else {
+        "volume"
+    };
+    json!({ "Type": kind, "Source": mount.source, "Target": mount.destination, "ReadOnly": mount.read_only })
+}
+
 fn owned(existing: &ContainerInspect, role: &str, run: &str) -> Result<(), EngineError> {
     let container = existing.name().to_owned();
     match (existing.label("ferry.role"), existing.label("ferry.run")) {
@@ -371,10 +385,7 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
                 _ => &[],
             };
             host["CapAdd"] = json!([TREE_CAPABILITIES, programs].concat());
-            mounts.extend(wanted.iter().map(|mount| {
-                let kind = if mount.source.starts_with('/') { "bind" } else { "volume" };
-                json!({ "Type": kind, "Source": mount.source, "Target": mount.destination, "ReadOnly": mount.read_only })
-            }));
+            mounts.extend(wanted.iter().map(mount_json));
         }
     }
     host["Mounts"] = Value::Array(mounts);

@@ -5,7 +5,7 @@
 //!
 //! - [`endpoint`]: which engine is meant, as the `docker` client would answer; `connector`, `tls`, `client`: how it is reached.
 //! - [`containers`], [`images`], [`volumes`], [`archive`], [`streams`]: what is asked of it; [`inspect`]: its answers.
-//! - [`agent_image`], [`agents`], [`tunnel`]: Ferry's own containers beside a server, and how they are reached.
+//! - [`agent_image`], [`agents`], [`tunnel`]: Ferry's own containers beside a server, and how they are reached; [`helper`]: one that lives for a moment.
 //! - [`probe`]: what an image is. [`carry_over`]: a container made again; [`environment`]: a PMM 2 environment in the words of PMM 3; pure.
 
 pub mod agent_image;
@@ -18,6 +18,7 @@ pub mod containers;
 pub mod endpoint;
 pub mod environment;
 mod error;
+pub mod helper;
 pub mod images;
 pub mod info;
 pub mod inspect;

@@ -24,12 +24,14 @@ pub struct Volume {
     pub mountpoint: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// When it was made, in RFC 3339; empty where the engine does not say.
+    pub created: String,
     /// The driver's options: a `local` volume with options may be a network file system.
     pub options: BTreeMap<String, String>,
 }
 
 impl Volume {
-    fn read(raw: &Value) -> Self {
+    pub(super) fn read(raw: &Value) -> Self {
         let get = |key: &str| raw[key].as_str().unwrap_or_default().to_owned();
         let pairs = |key: &str| {
             let object = raw[key].as_object();
@@ -44,6 +46,7 @@ impl Volume {
             driver: get("Driver"),
             mountpoint: get("Mountpoint"),
             labels: pairs("Labels"),
+            created: get("CreatedAt"),
             options: pairs("Options"),
         }
     }

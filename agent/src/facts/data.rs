@@ -21,9 +21,12 @@ pub(super) async fn observe(
         let stats = count(&root, &Watch::default())?;
         let space = fs_space(&root)?;
         // The copy becomes a volume on the engine's own disk, which need not be the data's.
-        let backup = match &engine_disk {
-            Some(folder) => fs_space(&Root::open(folder, None)?)?,
-            None => space,
+        let (backup, same_disk) = match &engine_disk {
+            Some(folder) => {
+                let folder = Root::open(folder, None)?;
+                (fs_space(&folder)?, folder.dev() == root.dev())
+            }
+            None => (space, true),
         };
         let owners = stats.by_owner.iter().map(|(owner, entries)| OwnerCount {
             uid: owner.uid,
@@ -46,6 +49,7 @@ pub(super) async fn observe(
             free_inodes: space.free_inodes,
             backup_free_bytes: backup.free_bytes,
             backup_free_inodes: backup.free_inodes,
+            backup_same_disk: same_disk,
             open_run,
             owners: owners.collect(),
             hard_links_outside: stats.hard_links_outside.first.clone(),

@@ -7,6 +7,7 @@ use ferry_proto::v1::{
     GetFactsRequest, ImageFacts, MountFact,
 };
 
+use super::backups;
 use crate::{
     engine::{
         ContainerInspect, Engine, ImageInspect,
@@ -26,6 +27,19 @@ const DATA: &str = "/srv";
 pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Facts, StepError> {
     let engine = &host.engine;
     let info = engine.info().await?;
+    let engine_facts = EngineFacts {
+        kind: if info.podman { "Podman" } else { "Docker" }.to_owned(),
+        version: info.version,
+        id: info.id,
+        endpoint: engine.endpoint().to_owned(),
+    };
+    if request.backups && request.container.is_empty() {
+        return Ok(Facts {
+            engine: Some(engine_facts),
+            backups: backups::observe(host, &request.known_folders).await?,
+            ..Facts::default()
+        });
+    }
     let inspect = engine.inspect_container(&request.container).await?;
     let image = engine.inspect_image(inspect.image_id()).await?;
     let target = match request.target_image.as_str() {
@@ -37,20 +51,21 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         carry_over(engine, &inspect, target, &mut container).await;
     }
     let others = others(engine, &inspect).await?;
+    let backup_folder = match request.backup_folder.as_str() {
+        "" => None,
+        folder => Some(backups::folder(host, &inspect, DATA, folder).await?),
+    };
     Ok(Facts {
-        engine: Some(EngineFacts {
-            kind: if info.podman { "Podman" } else { "Docker" }.to_owned(),
-            version: info.version,
-            id: info.id,
-            endpoint: engine.endpoint().to_owned(),
-        }),
+        engine: Some(engine_facts),
         container: Some(container),
         image: Some(image_facts(engine, inspect.image_id(), false).await),
         target,
         server: None,
+        backups: Vec::new(),
         data: Some(ferry_proto::v1::DataFacts {
             destination: DATA.to_owned(),
             other_containers: others,
+            backup_folder,
             read_only: inspect.mount_at(DATA).is_some_and(|mount| !mount.writable),
             ..Default::default()
         }),

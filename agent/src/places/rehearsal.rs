@@ -22,7 +22,9 @@ use crate::{
     surroundings::Host,
 };
 
-use super::{RUN_LABEL, check_ours, check_volume, find_agent, launch, no_data, retire, stop};
+use super::{
+    RUN_LABEL, backup::check_volume, check_ours, find_agent, launch, no_data, retire, stop,
+};
 
 /// Where the workshop sees the data of the running server.
 const LIVE: &str = "/live";
@@ -72,7 +74,7 @@ pub async fn launch_rehearsal(
     };
     let copy = rehearsal_name(server.name(), run);
     match host.engine.find_volume(&copy).await? {
-        Some(volume) => check_volume(&copy, &volume.labels, run)?,
+        Some(volume) => check_volume(&volume, run)?,
         None => {
             let labels = labels(run, server.name());
             host.engine.create_volume(&copy, &labels).await?;
@@ -90,7 +92,7 @@ pub async fn launch_rehearsal(
         program: host.agent_binary.clone(),
         copy: copy.clone(),
     };
-    launch(host, server.name(), server, run, workshop).await?;
+    launch(host, server.name(), server.id(), run, workshop, Vec::new()).await?;
     super::launch_sidecar(host, server, run).await?;
     Ok(copy)
 }
@@ -105,7 +107,7 @@ pub async fn launch_second(
     copy: &ContainerInspect,
     run: &str,
 ) -> Result<Launched, StepError> {
-    launch(host, server, copy, run, AgentKind::Second).await
+    launch(host, server, copy.id(), run, AgentKind::Second, Vec::new()).await
 }
 
 /// Makes the network of the second server, or accepts the one that this run made before.
@@ -176,7 +178,7 @@ pub async fn discard(host: &Host, server: &str, run: &str, copy: bool) -> Result
     }
     retire_rehearsal(host, run).await?;
     if let Some(volume) = engine.find_volume(&name).await? {
-        check_volume(&name, &volume.labels, run)?;
+        check_volume(&volume, run)?;
         engine.remove_volume(&name).await?;
     }
     Ok(())

@@ -141,7 +141,10 @@ fn target() -> Option<v1::Owner> {
 /// The volume agent's steps as a plan has them.
 fn steps() -> Vec<Step> {
     vec![
-        step(ActionKind::CopyVolume(v1::CopyVolume { final_pass: true })),
+        step(ActionKind::CopyVolume(v1::CopyVolume {
+            final_pass: true,
+            ..Default::default()
+        })),
         step(ActionKind::ProveCopy(v1::ProveCopy {
             final_manifest: true,
             ..v1::ProveCopy::default()

@@ -2,9 +2,12 @@
 
 mod end_rehearsal;
 mod fence_server;
+mod finish_run;
 mod launch_agents;
+mod open_backup;
 mod prepare_rehearsal;
 mod pull_image;
+mod remove_backup;
 mod replace_container;
 mod retire_agents;
 mod set_aside_container;
@@ -14,9 +17,12 @@ mod stop_server;
 
 pub(super) use end_rehearsal::EndRehearsal;
 pub(super) use fence_server::FenceServer;
+pub(super) use finish_run::FinishRun;
 pub(super) use launch_agents::LaunchAgents;
+pub(super) use open_backup::OpenBackup;
 pub(super) use prepare_rehearsal::PrepareRehearsal;
 pub(super) use pull_image::PullImage;
+pub(super) use remove_backup::RemoveBackup;
 pub(super) use replace_container::ReplaceContainer;
 pub(super) use retire_agents::RetireAgents;
 pub(super) use set_aside_container::SetAsideContainer;

@@ -5,6 +5,7 @@ mod copy_volume;
 mod hand_over_volume;
 mod place_databases;
 mod prove_copy;
+mod restore_backup;
 mod set_aside_files;
 mod transfer_ownership;
 
@@ -14,6 +15,7 @@ pub(super) use copy_volume::CopyVolume;
 pub(super) use hand_over_volume::HandOverVolume;
 pub(super) use place_databases::PlaceDatabases;
 pub(super) use prove_copy::ProveCopy;
+pub(super) use restore_backup::RestoreBackup;
 pub(super) use set_aside_files::SetAsideFiles;
 pub(super) use transfer_ownership::TransferOwnership;
 

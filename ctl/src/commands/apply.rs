@@ -11,7 +11,7 @@ use super::{End, Failed, Session, check, session::Way};
 use crate::{
     cli::{Apply, OnFailure},
     connect::{EmbeddedHost, address::Address},
-    recipes::{self, Wishes, compare_facts},
+    recipes::{self, Backup, Wishes, compare_facts},
     report::{self, Problem},
     run::journal::server_key,
 };
@@ -25,8 +25,12 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
         .map(|target| target.reference.clone())
         .unwrap_or_default();
     refuse_locked(session, &plan.facts.clone().unwrap_or_default())?;
-    let now = session.facts(&host, &address, &image, false).await?;
     let planned = plan.facts.clone().unwrap_or_default();
+    let wishes = Wishes {
+        backup: Backup::of(&planned),
+        ..Wishes::new(&image)
+    };
+    let now = session.facts(&host, &address, &wishes, false).await?;
     let changes = compare_facts(&planned, &now);
     if !changes.is_empty() {
         let name = address.container();
@@ -39,7 +43,7 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
         });
     }
     // What the plan does not rest on may stand in its way all the same.
-    let findings = recipes::findings(&now, &Wishes::new(&image));
+    let findings = recipes::findings(&now, &wishes);
     if recipes::has_blocker(&findings) {
         return Ok(check::show(session, &now, &findings, false));
     }

@@ -2,7 +2,7 @@
 
 use ferry_proto::v1::{Facts, Finding};
 
-use super::{End, Session};
+use super::{End, Session, plan};
 use crate::{
     cli::{Check, Show},
     connect::address::Address,
@@ -14,11 +14,13 @@ use crate::{
 pub(super) async fn run(arguments: &Check, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
     let host = session.host().await?;
+    let wishes = Wishes {
+        backup: plan::backup(&arguments.target),
+        ..Wishes::new(&arguments.subject.to)
+    };
     // An image that is missing is not pulled by a mere look; that it is missing is the finding.
-    let facts = session
-        .facts(&host, &address, &arguments.subject.to, false)
-        .await?;
-    let findings = recipes::findings(&facts, &Wishes::new(&arguments.subject.to));
+    let facts = session.facts(&host, &address, &wishes, false).await?;
+    let findings = recipes::findings(&facts, &wishes);
     Ok(show(
         session,
         &facts,

@@ -62,8 +62,17 @@ impl Failed {
 fn exit_of(code: &str) -> Exit {
     match code {
         "bad-address" | "address-unsupported" => Exit::Usage,
-        "plan-stale" | "plan-edited" | "plan-format" | "plan-unreadable" | "plan-other-server"
-        | "server-locked" | "server-held-by-run" | "run-driven" | "run-over" => Exit::Refused,
+        "plan-stale"
+        | "plan-edited"
+        | "plan-format"
+        | "plan-unreadable"
+        | "plan-other-server"
+        | "server-locked"
+        | "run-finished"
+        | "nothing-to-take-back"
+        | "server-held-by-run"
+        | "run-driven"
+        | "run-over" => Exit::Refused,
         _ => Exit::RolledBack,
     }
 }

@@ -10,6 +10,8 @@ pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,
         compare_seconds: arguments.patience.compare_timeout,
+        backup: plan::backup(&arguments.target),
+        bytes_per_second: arguments.pace.io_limit,
         ..Wishes::new(&arguments.subject.to)
     };
     if arguments.rehearse {

@@ -8,10 +8,10 @@ use pbjson_types::Timestamp;
 
 use super::{End, Failed, Session, check};
 use crate::{
-    cli::MakePlan,
+    cli::{MakePlan, Target},
     connect::{EmbeddedHost, address::Address},
     exit::Exit,
-    recipes::{Wishes, pmm_in_place},
+    recipes::{Backup, Wishes, pmm_in_place},
     report,
     run::journal,
 };
@@ -23,6 +23,8 @@ pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,
         compare_seconds: arguments.patience.compare_timeout,
+        backup: backup(&arguments.target),
+        bytes_per_second: arguments.pace.io_limit,
         ..Wishes::new(&arguments.subject.to)
     };
     let (_, made) = make(session, &host, &address, &wishes).await?;
@@ -45,9 +47,7 @@ pub(super) async fn make(
     address: &Address,
     wishes: &Wishes,
 ) -> Result<(Facts, Result<Plan, Exit>), Failed> {
-    let facts = session
-        .facts(host, address, &wishes.target_image, true)
-        .await?;
+    let facts = session.facts(host, address, wishes, true).await?;
     let planned = pmm_in_place::plan(&address.to_string(), facts.clone(), wishes, now());
     Ok(match planned {
         Ok(plan) => (facts, Ok(plan)),
@@ -56,6 +56,12 @@ pub(super) async fn make(
             (facts, Err(exit))
         }
     })
+}
+
+/// Where the copy was asked for.
+pub(super) fn backup(target: &Target) -> Backup {
+    let folder = target.backup_to.clone();
+    folder.map_or(Backup::NewVolume, Backup::Folder)
 }
 
 fn write(path: &Path, plan: &Plan) -> Result<(), Failed> {

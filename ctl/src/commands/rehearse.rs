@@ -6,7 +6,7 @@ use super::{End, Session, check, plan, session::Way};
 use crate::{
     cli::{OnFailure, Rehearse},
     connect::{EmbeddedHost, address::Address},
-    recipes::{Wishes, pmm_in_place},
+    recipes::{Backup, Wishes, pmm_in_place},
     run::journal::server_key,
 };
 
@@ -30,9 +30,12 @@ pub(super) async fn rehearse(
     wishes: &Wishes,
     keep: bool,
 ) -> End {
-    let facts = session
-        .facts(host, address, &wishes.target_image, true)
-        .await?;
+    // Its copy is thrown away, so it never goes where backups are kept.
+    let wishes = &Wishes {
+        backup: Backup::NewVolume,
+        ..wishes.clone()
+    };
+    let facts = session.facts(host, address, wishes, true).await?;
     let server = address.to_string();
     let made = pmm_in_place::rehearsal(&server, facts.clone(), wishes, keep, plan::now());
     let plan = match made {

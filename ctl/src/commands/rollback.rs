@@ -2,15 +2,16 @@
 
 use ferry_proto::v1::Plan;
 
-use super::{End, Session, session::Way};
+use super::{End, Failed, Session, session::Way};
 use crate::{
     cli::{OnFailure, Rollback},
-    run::events::RunState,
+    run::{events::RunState, journal::RunRow},
 };
 
 pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
     let journal = session.journal()?;
     let row = journal.run(&arguments.run)?;
+    refuse_over(&row)?;
     let question = format!("{} Take it back?", warning(&row.plan, row.state));
     session.confirm(arguments.yes, &question).await?;
     let host = session.host().await?;
@@ -18,6 +19,28 @@ pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
     session
         .drive(&host, &journal, run, plan, OnFailure::Rollback, &Way::Back)
         .await
+}
+
+/// Said before anybody is asked: there is no way back from some runs.
+fn refuse_over(row: &RunRow) -> Result<(), Failed> {
+    let run = &row.run;
+    if row.state == RunState::Finished {
+        return Err(Failed::plain(
+            "run-finished",
+            format!("run {run} is declared finished: the old container was removed, and with it the way back"),
+        )
+        .hint(format!(
+            "`ferryctl backup restore {run}` makes a new volume of the backup, if that is kept"
+        )));
+    }
+    if row.subject.is_some() && row.state.is_over() {
+        return Err(Failed::plain(
+            "nothing-to-take-back",
+            format!("run {run} has changed nothing that could be taken back"),
+        )
+        .hint("`ferryctl runs` lists the crossings"));
+    }
+    Ok(())
 }
 
 /// What going back costs.

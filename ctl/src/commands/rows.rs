@@ -4,6 +4,7 @@ use ferry_proto::v1::Step;
 use pbjson_types::Timestamp;
 
 use crate::{
+    recipes::upkeep,
     report::{RunRow, RunStatus, StepRow},
     run::{
         events::RunState,
@@ -23,6 +24,12 @@ pub(super) fn row(run: &journal::RunRow, record: &RunRecord) -> RunRow {
         None if record.plan.is_rehearsal() => Some("rehearsal".to_owned()),
         title => title,
     };
+    // Of a run that is no crossing the table would not say otherwise what it was.
+    let what = run
+        .subject
+        .as_ref()
+        .map(|subject| format!("{} of run {subject}", upkeep::words(&run.plan)));
+    let title = what.or(title);
     let container = record
         .plan
         .facts
@@ -61,7 +68,11 @@ pub(super) fn status(run: &journal::RunRow, record: &RunRecord) -> RunStatus {
         RunState::Running | RunState::RollingBack | RunState::Held => {
             format!("`ferryctl resume {name}` goes on, `ferryctl rollback {name}` takes it back")
         }
-        RunState::Done => format!("`ferryctl rollback {name}` takes it back"),
+        RunState::Done if run.subject.is_some() => String::new(),
+        RunState::Done => format!(
+            "`ferryctl rollback {name}` takes it back, `ferryctl finish {name}` removes what it keeps for that"
+        ),
+        RunState::Finished => format!("`ferryctl backup list` shows whether its backup is kept"),
         RunState::RolledBack => String::new(),
     };
     RunStatus {

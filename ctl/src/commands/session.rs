@@ -5,12 +5,13 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use ferry_proto::v1::{Facts, Plan};
 use tokio_util::sync::CancellationToken;
 
-use super::{End, Failed, summary};
+use super::{End, Failed, summary, upkeep};
 use crate::{
     cli::{Global, OnFailure},
     connect::{EmbeddedHost, address::Address, binary::find_agent_binary},
     exit::Exit,
     facts::{self, Wanted},
+    recipes::{Wishes, upkeep::is_upkeep},
     report::{Printer, live},
     run::{
         driver::{self, Driver},
@@ -69,14 +70,15 @@ impl Session {
         &self,
         host: &EmbeddedHost,
         address: &Address,
-        image: &str,
+        wishes: &Wishes,
         pull: bool,
     ) -> Result<Facts, Failed> {
         self.printer.detail("looking at the server");
         let wanted = Wanted {
             container: address.container().to_owned(),
-            target_image: image.to_owned(),
+            target_image: wishes.target_image.clone(),
             pull,
+            backup_folder: wishes.backup.folder().to_owned(),
         };
         let identity = facts::identify(host.agent(), address.container()).await?;
         super::apply::refuse_locked(self, &identity)?;
@@ -128,6 +130,45 @@ impl Session {
         on_failure: OnFailure,
         way: &Way,
     ) -> End {
+        let result = self
+            .drive_run(host, journal, run, plan, on_failure, way)
+            .await?;
+        let backward_was_wanted = matches!(way, Way::Back);
+        if is_upkeep(plan) {
+            let end = upkeep::tell(self, journal, &result)?;
+            let taken_back = backward_was_wanted && result.state == RunState::RolledBack;
+            return Ok(if taken_back { Exit::Done } else { end });
+        }
+        if plan.is_rehearsal() {
+            let report = summary::of_rehearsal(&result);
+            let json = || crate::report::json::rehearsal(&report);
+            self.printer
+                .data(|look| crate::report::rehearsal(&report, look), json);
+        } else {
+            let summary = summary::of(&result);
+            let json = || crate::report::json::summary(&summary);
+            self.printer
+                .data(|look| crate::report::summary(&summary, look), json);
+        }
+        Ok(match result.state {
+            RunState::Done | RunState::Finished => Exit::Done,
+            RunState::RolledBack if backward_was_wanted => Exit::Done,
+            RunState::RolledBack if was_held_by_another(&result) => Exit::Refused,
+            RunState::RolledBack => Exit::RolledBack,
+            RunState::Held | RunState::Running | RunState::RollingBack => Exit::Held,
+        })
+    }
+
+    /// Drives a run; nothing is said of its end yet.
+    pub(super) async fn drive_run(
+        &self,
+        host: &EmbeddedHost,
+        journal: &Journal,
+        run: &str,
+        plan: &Plan,
+        on_failure: OnFailure,
+        way: &Way,
+    ) -> Result<driver::RunResult, Failed> {
         let container = plan
             .facts
             .as_ref()
@@ -159,25 +200,8 @@ impl Session {
             // Host steps live in this process: they are told to stop where it is safe.
             let _late = tokio::time::timeout(DRAIN, host.drain()).await;
         }
-        let backward_was_wanted = matches!(way, Way::Back);
-        if plan.is_rehearsal() {
-            let report = summary::of_rehearsal(&result);
-            let json = || crate::report::json::rehearsal(&report);
-            self.printer
-                .data(|look| crate::report::rehearsal(&report, look), json);
-        } else {
-            let summary = summary::of(&result);
-            let json = || crate::report::json::summary(&summary);
-            self.printer
-                .data(|look| crate::report::summary(&summary, look), json);
-        }
-        Ok(match result.state {
-            RunState::Done => Exit::Done,
-            RunState::RolledBack if backward_was_wanted => Exit::Done,
-            RunState::RolledBack if was_held_by_another(&result) => Exit::Refused,
-            RunState::RolledBack => Exit::RolledBack,
-            RunState::Held | RunState::Running | RunState::RollingBack => Exit::Held,
-        })
+        upkeep::settle(journal, &result)?;
+        Ok(result)
     }
 }
 

@@ -202,14 +202,14 @@ fn kept(record: &RunRecord) -> Vec<String> {
         kept.push(format!("container {name} (stopped, restart off)"));
     }
     let launched = outcome(record, |kind| matches!(kind, Kind::LaunchAgents(_)), false);
-    if let Some(name) = launched.and_then(|it| it.values.get("backup_volume")) {
+    if let (Some(place), Some(_)) = (crate::backups::whereabouts(record), launched) {
         let bytes = record
             .plan
             .facts
             .as_ref()
             .and_then(|facts| facts.data.as_ref());
         let size = crate::units::bytes(bytes.map_or(0, |data| data.bytes));
-        kept.push(format!("volume {name} ({size})"));
+        kept.push(format!("{place} ({size})"));
     }
     kept
 }
@@ -217,8 +217,12 @@ fn kept(record: &RunRecord) -> Vec<String> {
 fn next(result: &RunResult) -> Vec<String> {
     let run = &result.run;
     match result.state {
-        RunState::Done => vec![format!("ferryctl rollback {run}")],
-        RunState::RolledBack => Vec::new(),
+        RunState::Done => vec![
+            format!("ferryctl backup verify {run}"),
+            format!("ferryctl rollback {run}"),
+            format!("ferryctl finish {run}"),
+        ],
+        RunState::RolledBack | RunState::Finished => Vec::new(),
         RunState::Running | RunState::RollingBack | RunState::Held => {
             vec![
                 format!("ferryctl resume {run}"),

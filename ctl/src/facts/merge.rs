@@ -17,6 +17,7 @@ pub fn merge(outside: Facts, inside: Facts) -> Facts {
         container: outside.container,
         image: outside.image,
         target: outside.target,
+        backups: outside.backups,
     }
 }
 
@@ -31,12 +32,27 @@ fn merge_data(outside: DataFacts, inside: DataFacts) -> DataFacts {
             mounts_below.push(mount);
         }
     }
+    // The copy goes where it was asked for, which the engine's host alone can see.
+    let outside_folder = outside.backup_folder.clone();
+    let folder = outside.backup_folder.filter(|it| it.failure.is_empty());
+    let (free_bytes, free_inodes, same_disk) = folder.as_ref().map_or(
+        (
+            inside.backup_free_bytes,
+            inside.backup_free_inodes,
+            inside.backup_same_disk,
+        ),
+        |it| (it.free_bytes, it.free_inodes, it.same_disk),
+    );
     let either = |first: String, second: String| if first.is_empty() { second } else { first };
     DataFacts {
         destination: either(outside.destination, inside.destination),
         mounts_below,
         read_only: outside.read_only || inside.read_only,
         other_containers: outside.other_containers,
+        backup_folder: folder.or(outside_folder),
+        backup_free_bytes: free_bytes,
+        backup_free_inodes: free_inodes,
+        backup_same_disk: same_disk,
         open_run: either(inside.open_run, outside.open_run),
         ..inside
     }

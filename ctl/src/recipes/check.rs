@@ -3,6 +3,7 @@
 //!
 //! A finding's code never changes its meaning; policies and scripts name it.
 
+mod backup;
 mod container;
 mod data;
 mod environment;
@@ -23,7 +24,7 @@ pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
     environment::check(facts, &subject, &mut notebook);
     image::check(facts, wishes, &subject, &mut notebook);
     server::check(facts, &subject, &mut notebook);
-    data::check(facts, &subject, &mut notebook);
+    data::check(facts, wishes, &subject, &mut notebook);
     let mut findings = notebook.findings;
     // What PMM lacks in something that is no PMM says nothing; the one sentence that counts must not drown in it.
     if findings.iter().any(|finding| finding.code == "not-pmm") {

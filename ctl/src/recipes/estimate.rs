@@ -45,10 +45,13 @@ fn millis(amount: u64, per_second: u64) -> u64 {
     amount.saturating_mul(1000) / per_second
 }
 
-/// Copying a tree for the first time.
-pub(super) fn copy(bytes: u64, entries: u64) -> u64 {
+/// Copying a tree for the first time, at most so many bytes a second.
+pub(super) fn copy(bytes: u64, entries: u64, limit: Option<u64>) -> u64 {
+    let rate = limit.map_or(COPY_BYTES_PER_SECOND, |limit| {
+        limit.clamp(1, COPY_BYTES_PER_SECOND)
+    });
     // Both limits add up: a small file costs its creation and its content.
-    millis(bytes, COPY_BYTES_PER_SECOND).saturating_add(millis(entries, COPY_ENTRIES_PER_SECOND))
+    millis(bytes, rate).saturating_add(millis(entries, COPY_ENTRIES_PER_SECOND))
 }
 
 /// Proving the copy against its manifest.

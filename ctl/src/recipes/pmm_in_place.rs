@@ -118,6 +118,16 @@ pub(super) fn roles_to_heal(server: &ServerFacts) -> Vec<String> {
     roles
 }
 
+/// How large the databases are that are dumped.
+pub(super) fn database_bytes(server: &ServerFacts) -> u64 {
+    let wanted = |database: &&v1::DatabaseFact| steps::DATABASES.contains(&database.name.as_str());
+    server
+        .databases
+        .iter()
+        .filter(wanted)
+        .fold(0, |sum, database| database.bytes.saturating_add(sum))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::samples;

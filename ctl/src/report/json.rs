@@ -5,7 +5,8 @@ use ferry_proto::v1::{Facts, Finding, Plan};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Problem, RunRow, RunStatus, RunSummary, rehearsal::RehearsalReport};
+use super::{Problem, RunRow, RunStatus, RunSummary, Upkeep, rehearsal::RehearsalReport};
+use crate::backups::Backup;
 use crate::run::events::RunEvent;
 
 /// A check.
@@ -42,6 +43,18 @@ pub fn summary(summary: &RunSummary) -> String {
 #[must_use]
 pub fn rehearsal(report: &RehearsalReport) -> String {
     object("rehearsal", report)
+}
+
+/// Backups, a line each.
+#[must_use]
+pub fn backups(backups: &[Backup]) -> String {
+    backups.iter().map(|it| object("backup", it)).collect()
+}
+
+/// The end of a run about a backup or a crossing.
+#[must_use]
+pub fn upkeep(upkeep: &Upkeep) -> String {
+    object("upkeep", upkeep)
 }
 
 /// What went wrong.

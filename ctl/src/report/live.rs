@@ -57,6 +57,15 @@ fn title(plan: &Plan, step: usize) -> String {
 
 /// How a run is announced.
 fn opening(plan: &Plan, run: &str, resumed: bool) -> String {
+    if crate::recipes::upkeep::is_upkeep(plan) {
+        return format!(
+            "Run {run}{}: {} of {}, {}",
+            if resumed { " goes on" } else { "" },
+            crate::recipes::upkeep::words(plan),
+            super::plan::name(plan),
+            crate::units::counted(plan.steps.len() as u64, "step"),
+        );
+    }
     format!(
         "Run {run}{}: {}, PMM {} → {}, {}",
         if resumed { " goes on" } else { "" },

@@ -101,7 +101,7 @@ fn headline(report: &RehearsalReport) -> (&'static str, Tone, String) {
     } = report;
     let untouched = "The server served all the time and is unchanged";
     match report.state {
-        RunState::Done => (
+        RunState::Done | RunState::Finished => (
             "Would succeed",
             Tone::Good,
             format!("{server} becomes PMM {to_version}, as its copy did. {untouched}."),
@@ -170,7 +170,9 @@ fn next(report: &RehearsalReport) -> String {
         ..
     } = report;
     match report.state {
-        RunState::Done => format!("ferryctl migrate {address} --to {to_image}"),
+        RunState::Done | RunState::Finished => {
+            format!("ferryctl migrate {address} --to {to_image}")
+        }
         RunState::RolledBack if report.failure.is_some() => {
             format!("mend it, then ferryctl rehearse {address} --to {to_image}")
         }

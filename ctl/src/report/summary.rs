@@ -37,6 +37,13 @@ pub struct RunSummary {
     pub failure: Option<Failure>,
 }
 
+/// What may be done about a crossing that is done, by its command.
+const WAYS: [(&str, &str); 3] = [
+    ("ferryctl backup verify", "backup"),
+    ("ferryctl rollback", "go back"),
+    ("ferryctl finish", "finish"),
+];
+
 /// What stands at the end of `ferryctl apply`, `migrate`, `resume` and `rollback`.
 #[must_use]
 pub fn summary(summary: &RunSummary, look: Look) -> String {
@@ -71,7 +78,14 @@ pub fn summary(summary: &RunSummary, look: Look) -> String {
             );
         }
     }
-    if !summary.next.is_empty() {
+    if summary.state == RunState::Done {
+        // A person decides among these days later: each says what it is for.
+        for command in &summary.next {
+            let what = WAYS.iter().find(|(verb, _)| command.starts_with(verb));
+            let label = format!("  {:<11}  ", what.map_or("next", |(_, what)| what));
+            hang(&mut out, &label, 15, command, look.width);
+        }
+    } else if !summary.next.is_empty() {
         let label = format!("  {:<11}  ", "next");
         hang(&mut out, &label, 15, &summary.next.join(" · "), look.width);
     }
@@ -96,7 +110,9 @@ fn headline(summary: &RunSummary) -> (&'static str, Tone, String) {
         ..
     } = summary;
     match summary.state {
-        RunState::Done => ("Done", Tone::Good, format!("{server} is PMM {to_version}")),
+        RunState::Done | RunState::Finished => {
+            ("Done", Tone::Good, format!("{server} is PMM {to_version}"))
+        }
         RunState::RolledBack => {
             let proof = match summary.proof.as_slice() {
                 [] => String::new(),

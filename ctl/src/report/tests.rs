@@ -1,5 +1,6 @@
 //! Whole screens as snapshots, wide and narrow: what a person sees is part of what is promised.
 
+mod backups;
 mod live;
 mod screen;
 

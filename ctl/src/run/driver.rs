@@ -90,6 +90,12 @@ impl DriverError {
             Self::Journal(error) => error.hint(),
             Self::RunOver {
                 run,
+                state: RunState::Finished,
+            } => Some(format!(
+                "`ferryctl backup restore {run}` makes a new volume of its backup, if that is kept"
+            )),
+            Self::RunOver {
+                run,
                 state: RunState::Done,
             } => Some(format!("`ferryctl rollback {run}` takes it back")),
             Self::RunOver { .. } => Some("`ferryctl plan` makes a new plan".into()),
@@ -170,7 +176,7 @@ impl<'a, A: Agents> Driver<'a, A> {
     /// # Errors
     /// [`DriverError::RunOver`] when it is rolled back already, or the journal's.
     pub async fn rollback(&mut self, run: &str) -> Result<RunResult, DriverError> {
-        let over = |state| state == RunState::RolledBack;
+        let over = |state| matches!(state, RunState::RolledBack | RunState::Finished);
         let mut session = Session::begin(self, run, over)?;
         if session.record.position.backward {
             session.take_up().await?;

@@ -18,6 +18,8 @@ pub enum RunState {
     RolledBack,
     /// Stopped where it is; a person must look.
     Held,
+    /// Done, and declared finished by a person: there is no way back any more.
+    Finished,
 }
 
 impl RunState {
@@ -30,13 +32,14 @@ impl RunState {
             Self::Done => "done",
             Self::RolledBack => "rolled back",
             Self::Held => "held",
+            Self::Finished => "finished",
         }
     }
 
     /// Nothing is left to do: the server may be given to another run.
     #[must_use]
     pub fn is_over(self) -> bool {
-        matches!(self, Self::Done | Self::RolledBack)
+        matches!(self, Self::Done | Self::RolledBack | Self::Finished)
     }
 }
 
@@ -122,4 +125,6 @@ pub enum RunEvent {
         /// Why it is held or was rolled back.
         failure: Option<Failure>,
     },
+    /// A person has declared the run finished: what it kept for the way back is gone.
+    DeclaredFinished,
 }

@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ferry_proto::v1::{Facts, Plan, Progress};
+use ferry_proto::v1::{EngineFacts, Facts, Plan, Progress};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,8 @@ pub struct RunRow {
     pub downtime_started: Option<i64>,
     /// When that downtime ended; absent while it lasts.
     pub downtime_ended: Option<i64>,
+    /// The run that this one is about, when it is no crossing: see [`Journal::create_upkeep`].
+    pub subject: Option<String>,
 }
 
 /// How far the step of a run is, as `ferryctl status` and `watch` show it. Not an event: the last
@@ -85,6 +87,14 @@ pub fn server_key(facts: &Facts) -> String {
         .as_ref()
         .map_or("", |container| container.name.as_str());
     format!("{kind}:{id}/{container}")
+}
+
+/// What a backup is called in the locks: `docker:<engine id>/backup/<volume or folder>`. A server's
+/// name has no slash, so none is locked by it.
+#[must_use]
+pub fn backup_key(engine: &EngineFacts, place: &str) -> String {
+    let kind = engine.kind.to_lowercase();
+    format!("{kind}:{}/backup/{place}", engine.id)
 }
 
 /// Where runs are kept when nobody says otherwise: `ferry` in the XDG state folder, which is
@@ -128,6 +138,29 @@ impl Journal {
     /// [`JournalError::Plan`] for a plan that was changed, [`JournalError::ServerLocked`] when a run
     /// on this server is not over, [`JournalError::Database`].
     pub fn create_run(&self, plan: &Plan, server_key: &str) -> Result<String, JournalError> {
+        self.create(plan, server_key, None)
+    }
+
+    /// Makes a run that is about another one, `subject`: it proves, restores or removes its backup, or
+    /// declares it finished. What it locks is `key`.
+    ///
+    /// # Errors
+    /// As [`Journal::create_run`].
+    pub fn create_upkeep(
+        &self,
+        plan: &Plan,
+        key: &str,
+        subject: &str,
+    ) -> Result<String, JournalError> {
+        self.create(plan, key, Some(subject))
+    }
+
+    fn create(
+        &self,
+        plan: &Plan,
+        server_key: &str,
+        subject: Option<&str>,
+    ) -> Result<String, JournalError> {
         ferry_proto::verify(plan)?;
         let text = serde_json::to_string(plan)?;
         self.write(|tx| {
@@ -147,9 +180,16 @@ impl Journal {
                 })
                 .unwrap_or_else(|| Ok(plan.id.clone()))?;
             tx.execute(
-                "INSERT INTO runs (id, server_key, plan, state, backward, created, updated)
-                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5)",
-                params![run, server_key, text, state_word(RunState::Running), now()],
+                "INSERT INTO runs (id, server_key, plan, state, backward, created, updated, subject)
+                 VALUES (?1, ?2, ?3, ?4, 0, ?5, ?5, ?6)",
+                params![
+                    run,
+                    server_key,
+                    text,
+                    state_word(RunState::Running),
+                    now(),
+                    subject
+                ],
             )?;
             Ok(run)
         })
@@ -308,6 +348,16 @@ impl Journal {
         }
     }
 
+    /// The run of a recipe about another run that is not over, when there is one.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub fn open_upkeep(&self, subject: &str, recipe: &str) -> Result<Option<RunRow>, JournalError> {
+        let by = format!("subject = ?1 AND {} ORDER BY number", schema::OPEN);
+        let open = self.select(&by, &[&subject])?;
+        Ok(open.into_iter().rfind(|row| row.plan.recipe == recipe))
+    }
+
     /// The run that locks a server, when there is one.
     ///
     /// # Errors
@@ -351,7 +401,8 @@ impl Journal {
     ) -> Result<Vec<RunRow>, JournalError> {
         let database = self.lock();
         let mut query = database.prepare_cached(&format!(
-            "SELECT id, server_key, plan, state, created, updated, downtime_started, downtime_ended
+            "SELECT id, server_key, plan, state, created, updated, downtime_started, downtime_ended,
+                    subject
              FROM runs WHERE {condition}"
         ))?;
         let rows = query.query_map(values, |row| Ok(read_row(row)))?;

@@ -207,6 +207,7 @@ impl RunRecord {
             | RunEvent::Reconnecting { step, .. } => {
                 self.step(*step)?;
             }
+            RunEvent::DeclaredFinished => {}
             RunEvent::RollingBack { why } => {
                 self.rollback_why.clone_from(why);
                 self.failure = None;

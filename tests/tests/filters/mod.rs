@@ -6,6 +6,9 @@ use ferry_tests::ferryctl::Finished;
 
 /// Tried in this order.
 const ALWAYS: &[(&str, &str)] = &[
+    // What a disk has room for differs in length too, and with it where its lines break.
+    (r"(?m)^  note +(data-)?disk-room .*\n(?: {11,}.*\n)*", ""),
+    (r"-(ferry|restored|2\.44\.1)-[0-9a-f]{8}\b", "-$1-[short]"),
     (r"ferry-test-\d{7}-", "ferry-test-[process]-"),
     (r"\b[0-9a-f]{64}\b", "[digest]"),
     (r"\b(sha256:)?[0-9a-f]{12}\b", "[id]"),
@@ -14,7 +17,7 @@ const ALWAYS: &[(&str, &str)] = &[
         "$1$2[short]",
     ),
     (
-        r"\bferryctl(\s+)(resume|rollback|status|watch)(\s+)[0-9a-f]{8}\b",
+        r"\bferryctl(\s+)(resume|rollback|status|watch|finish|backup verify|backup restore)(\s+)[0-9a-f]{8}\b",
         "ferryctl$1$2$3[short]",
     ),
     (r"(?m)^[0-9a-f]{8}  ", "[short]  "),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::Context,
     error::StepError,
-    places,
+    places::{self, BackupPlace, Wanted, backup},
     steps::{Work, done},
 };
 
@@ -18,6 +18,20 @@ pub(in crate::steps) struct LaunchAgents(pub(in crate::steps) v1::LaunchAgents);
 struct Launched {
     /// The volume that holds the copy; made by this run.
     backup_volume: Option<String>,
+    /// The folder that holds it, by its whole path, where it is no volume.
+    #[serde(default)]
+    backup_folder: Option<String>,
+}
+
+impl Launched {
+    fn place(self, run: &str) -> Result<BackupPlace, StepError> {
+        let place = v1::BackupPlace {
+            run: run.to_owned(),
+            volume: self.backup_volume.unwrap_or_default(),
+            folder: self.backup_folder.unwrap_or_default(),
+        };
+        Ok(BackupPlace::of(Some(&place))?.0)
+    }
 }
 
 #[async_trait]
@@ -28,16 +42,24 @@ impl Work for LaunchAgents {
         let mut names = Vec::new();
         let mut values = std::collections::HashMap::new();
         if self.0.volume_agent {
-            let backup = places::backup_volume(&server, &self.0.data_destination, &cx.run)?;
+            let wanted = Wanted {
+                name: server.name(),
+                data: &self.0.data_destination,
+                folder: &self.0.backup_folder,
+                run: &cx.run,
+            };
+            let place = wanted.place(&server)?;
+            let (kind, source) = (place.kind(), place.source());
             if cx.first_kept::<Launched>()?.is_none() {
+                let is = |wanted| (kind == wanted).then(|| source.clone());
                 cx.keep(&Launched {
-                    backup_volume: Some(backup.clone()),
+                    backup_volume: is("volume"),
+                    backup_folder: is("folder"),
                 })?;
             }
-            places::make_backup_volume(host, &backup, &cx.run, server.name()).await?;
-            let data = &self.0.data_destination;
-            places::launch_volume_agent(host, server.name(), &server, data, &cx.run).await?;
-            values.insert("backup_volume".to_owned(), backup);
+            backup::make(host, &place, &cx.run, server.name()).await?;
+            places::launch_volume_agent(host, &server, &wanted).await?;
+            values.insert(format!("backup_{kind}"), source);
             names.push("volume agent");
         }
         if self.0.sidecar {
@@ -75,11 +97,8 @@ impl Work for LaunchAgents {
         places::retire(host, &cx.run, "volume").await?;
         // The server was proven to be as before by the undo of the steps behind this one, so its
         // copy is of no use any more; it was made by this run.
-        if let Some(Launched {
-            backup_volume: Some(volume),
-        }) = cx.first_kept()?
-        {
-            places::remove_backup_volume(host, &volume, &cx.run).await?;
+        if let Some(launched) = cx.first_kept::<Launched>()? {
+            backup::remove(host, &launched.place(&cx.run)?, &cx.run).await?;
         }
         Ok(done("the agents are gone"))
     }

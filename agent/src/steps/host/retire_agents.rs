@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     engine::RestartPolicy,
     error::StepError,
-    places,
+    places::{self, Wanted},
     steps::{Work, done, done_with},
     surroundings::Host,
 };
@@ -26,7 +26,10 @@ impl Work for RetireAgents {
         // the crossing back.
         let mut warnings = Vec::new();
         let policy = RestartPolicy::from_words(&self.0.restart_policy);
-        if let Err(error) = self.set_policy(host, &policy).await {
+        // On a backup alone there is no server to care for.
+        if !self.0.container.is_empty()
+            && let Err(error) = self.set_policy(host, &policy).await
+        {
             warnings.push(format!(
                 "the new container did not get the restart policy `{policy}`: {error}"
             ));
@@ -48,13 +51,21 @@ impl Work for RetireAgents {
     /// before the leap: nothing has been touched yet, and without a way back nothing will be.
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
-        let (id, data) = (&self.0.old_container_id, &self.0.data_destination);
-        let old = places::check_way_back(host, id, data, &cx.run).await?;
+        if self.0.container.is_empty() {
+            return Ok(done("the agents stay away"));
+        }
+        let wanted = Wanted {
+            name: &self.0.container,
+            data: &self.0.data_destination,
+            folder: &self.0.backup_folder,
+            run: &cx.run,
+        };
+        let old = places::check_way_back(host, &self.0.old_container_id, &wanted).await?;
         if let Some(new) = host.engine.find_container(&self.0.container).await? {
             places::check_ours(&new, &cx.run)?;
             self.set_policy(host, &RestartPolicy::off()).await?;
         }
-        places::launch_volume_agent(host, &self.0.container, &old, data, &cx.run).await?;
+        places::launch_volume_agent(host, &old, &wanted).await?;
         Ok(done("the volume agent runs again"))
     }
 }

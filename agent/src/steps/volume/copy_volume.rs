@@ -39,11 +39,15 @@ impl Work for CopyVolume {
         // It is not kept, so nothing is written down of it.
         let folder = volume.live.is_none().then(|| volume.backup.clone());
         let pass = self.pass();
+        // The final pass never waits: the server is down.
+        let limit =
+            (!self.0.final_pass && self.0.bytes_per_second > 0).then_some(self.0.bytes_per_second);
         let report = super::on_tree(cx, 0, move |watch| {
             let (data, copy) = (Root::open(&data, None)?, super::open_copy(&copy)?);
             let folder = folder.as_deref().map(ManifestFolder::open).transpose()?;
             let options = CopyOptions {
                 manifest: folder.as_ref(),
+                bytes_per_second: limit,
                 ..CopyOptions::new(pass)
             };
             tree::copy(&data, &copy, &options, watch)

@@ -5,13 +5,13 @@ use ferry_proto::{
     v1::{DataFacts, Facts},
 };
 
-use super::{Notebook, Subject, data_mount, names};
+use super::{Notebook, Subject, backup, data_mount, names};
 use crate::{
-    recipes::Version,
+    recipes::{Version, Wishes},
     units::{bytes, count, counted},
 };
 
-pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
+pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
     let Some(data) = facts
         .data
         .as_ref()
@@ -25,8 +25,8 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         return;
     };
     check_mount(facts, data, subject, notebook);
-    check_space(data, notebook);
     check_room_for_proof(facts, data, notebook);
+    backup::check(facts, data, wishes, notebook);
     check_sharing(data, notebook);
     check_tree(data, subject, notebook);
     if !data.open_run.is_empty() {
@@ -84,41 +84,6 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
             "data-empty",
             format!("`{}` is empty or was not measured", data.destination),
             "see that the volume is the right one, then check again",
-        );
-    }
-}
-
-fn check_space(data: &DataFacts, notebook: &mut Notebook) {
-    let have = format!(
-        "the copy needs {}, {} are free",
-        bytes(data.bytes),
-        bytes(data.backup_free_bytes)
-    );
-    // ClickHouse and PostgreSQL rewrite parts of theirs at the first start (facts/pmm.md 6, row 27).
-    let margin = data.bytes / 10;
-    if data.backup_free_bytes < data.bytes {
-        notebook.blocker(
-            "disk-too-small",
-            have,
-            "free or add space where the engine keeps volumes, then check again",
-        );
-    } else if data.backup_free_bytes - data.bytes < margin {
-        notebook.warning(
-            "disk-tight",
-            format!("{have}: little is left for what PMM 3 rewrites at its first start"),
-            "free or add space where the engine keeps volumes",
-        );
-    }
-    // File systems without an inode table, such as Btrfs, say 0.
-    if data.backup_free_inodes > 0 && data.backup_free_inodes < data.entries {
-        notebook.blocker(
-            "inodes-too-few",
-            format!(
-                "the copy needs {} inodes, {} are free",
-                count(data.entries),
-                count(data.backup_free_inodes)
-            ),
-            "free or add space where the engine keeps volumes, then check again",
         );
     }
 }

@@ -315,7 +315,12 @@ fn a_good_server_has_no_other_findings() {
     let codes: Vec<&str> = found.iter().map(|finding| finding.code.as_str()).collect();
     assert_eq!(
         codes,
-        ["env-renamed", "role-not-scram", "api-keys-automatic"]
+        [
+            "env-renamed",
+            "role-not-scram",
+            "api-keys-automatic",
+            "disk-room"
+        ]
     );
 }
 

@@ -22,7 +22,10 @@ impl Ground<'_> {
             data_destination: data.clone(),
         });
         let baseline = Kind::CaptureBaseline(v1::CaptureBaseline {});
-        let copy = Kind::CopyVolume(v1::CopyVolume { final_pass: false });
+        let copy = Kind::CopyVolume(v1::CopyVolume {
+            final_pass: false,
+            bytes_per_second: wishes.bytes_per_second.unwrap_or_default(),
+        });
         let needs = format!(
             "needs {}, {} free",
             bytes(self.data.bytes),
@@ -46,7 +49,7 @@ impl Ground<'_> {
             step(
                 Place::Volume,
                 "copy volume, read-only → new volume",
-                estimate::copy(self.data.bytes, self.data.entries),
+                estimate::copy(self.data.bytes, self.data.entries, wishes.bytes_per_second),
                 copy,
             )
             .remark(needs),

@@ -7,7 +7,7 @@ use ferry_proto::{
 
 use super::roles_to_heal;
 use crate::{
-    recipes::{Backup, Wishes, estimate},
+    recipes::{Backup, Wishes, estimate, space::Space},
     units::{bytes, count, counted, estimate as duration},
 };
 
@@ -24,7 +24,7 @@ const READY_BYTES_PER_SECOND: u64 = 20_000_000;
 /// No boot takes longer and still ends well.
 const READY_MOST_SECONDS: u64 = 3600;
 /// The databases of PMM itself and of Grafana; the rest of PostgreSQL is empty.
-const DATABASES: [&str; 2] = ["pmm-managed", "grafana"];
+pub(super) const DATABASES: [&str; 2] = ["pmm-managed", "grafana"];
 
 /// The facts that a plan cannot do without.
 pub(super) struct Ground<'a> {
@@ -78,12 +78,7 @@ impl<'a> Ground<'a> {
     }
 
     fn database_bytes(&self) -> u64 {
-        let wanted = |database: &&v1::DatabaseFact| DATABASES.contains(&database.name.as_str());
-        self.server
-            .databases
-            .iter()
-            .filter(wanted)
-            .fold(0, |sum, database| database.bytes.saturating_add(sum))
+        super::database_bytes(self.server)
     }
 
     pub(super) fn ready_seconds(&self, wishes: &Wishes) -> u32 {
@@ -113,7 +108,7 @@ impl<'a> Ground<'a> {
                 Place::Host,
                 "launch agents beside the server",
                 estimate::LAUNCH,
-                self.launch(true),
+                self.launch(true, wishes),
             ),
             step(
                 Place::Container,
@@ -127,20 +122,28 @@ impl<'a> Ground<'a> {
             steps.push(self.dump(wishes));
             steps.push(self.proof(wishes));
         }
-        let whither = match wishes.backup {
-            Backup::NewVolume => "copy volume → new volume",
+        let whither = match &wishes.backup {
+            Backup::NewVolume => "copy volume → new volume".to_owned(),
+            Backup::Folder(path) => format!("copy volume → folder {path}/…"),
         };
-        let copy = Kind::CopyVolume(v1::CopyVolume { final_pass: false });
+        let limit = wishes.bytes_per_second;
+        let copy = Kind::CopyVolume(v1::CopyVolume {
+            final_pass: false,
+            bytes_per_second: limit.unwrap_or_default(),
+        });
+        let pace = limit.map_or_else(String::new, |limit| {
+            format!(", at most {} a second", bytes(limit))
+        });
         steps.push(
             step(
                 Place::Volume,
-                whither,
-                estimate::copy(data.bytes, data.entries),
+                &whither,
+                estimate::copy(data.bytes, data.entries, limit),
                 copy,
             )
             .remark(format!(
-                "needs {}, {} free",
-                bytes(data.bytes),
+                "needs {}, {} free{pace}",
+                bytes(Space::of(self.server, data).at_backup()),
                 bytes(data.backup_free_bytes)
             )),
         );
@@ -149,7 +152,10 @@ impl<'a> Ground<'a> {
             Place::Volume,
             "prove the copy against its manifest",
             estimate::prove_copy(data.bytes, data.entries),
-            Kind::ProveCopy(v1::ProveCopy::default()),
+            Kind::ProveCopy(v1::ProveCopy {
+                bytes_per_second: limit.unwrap_or_default(),
+                ..v1::ProveCopy::default()
+            }),
         ));
         // After the proof and the copy: it is the first step that changes anything of the server.
         let roles = roles_to_heal(self.server);
@@ -191,7 +197,10 @@ impl<'a> Ground<'a> {
                 Place::Volume,
                 "copy volume, what changed",
                 estimate::copy_changes(data.entries),
-                Kind::CopyVolume(v1::CopyVolume { final_pass: true }),
+                Kind::CopyVolume(v1::CopyVolume {
+                    final_pass: true,
+                    bytes_per_second: 0,
+                }),
             )
             .id("copy-changes"),
         ];
@@ -246,7 +255,7 @@ impl<'a> Ground<'a> {
                 Place::Host,
                 "launch agent beside the new one",
                 estimate::LAUNCH,
-                self.launch(false),
+                self.launch(false, wishes),
             )
             .id("launch-sidecar"),
             step(
@@ -294,6 +303,7 @@ impl<'a> Ground<'a> {
                     data_destination: self.data.destination.clone(),
                     old_container_id: self.container.id.clone(),
                     restart_policy: self.container.restart_policy.clone(),
+                    backup_folder: wishes.backup.folder().to_owned(),
                 }),
             ),
         ]
@@ -366,12 +376,13 @@ impl<'a> Ground<'a> {
         step(Place::Volume, &title, estimate::transfer(entries), transfer)
     }
 
-    fn launch(&self, volume_agent: bool) -> Kind {
+    fn launch(&self, volume_agent: bool, wishes: &Wishes) -> Kind {
         Kind::LaunchAgents(v1::LaunchAgents {
             container: self.container.name.clone(),
             sidecar: true,
             volume_agent,
             data_destination: self.data.destination.clone(),
+            backup_folder: wishes.backup.folder().to_owned(),
         })
     }
 

@@ -196,6 +196,7 @@ impl<W: Write> Reporter for Plain<W> {
             RunEvent::DowntimeEnded { millis } => {
                 self.talk(&format!("Downtime ends: {}", elapsed(*millis)));
             }
+            RunEvent::DeclaredFinished => self.talk("Declared finished"),
             RunEvent::Ended { state, failure } => {
                 let why = failure.as_ref().map(|why| format!(": {}", why.message));
                 self.talk(&format!(

@@ -305,7 +305,7 @@ impl Reporter for Live {
                 self.print(&format!("       {words}: {}", elapsed(*millis)));
             }
             // The summary says the rest.
-            RunEvent::Ended { .. } => self.end(),
+            RunEvent::Ended { .. } | RunEvent::DeclaredFinished => self.end(),
         }
     }
 }

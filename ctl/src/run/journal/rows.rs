@@ -25,6 +25,7 @@ pub(super) fn read_row(row: &Row<'_>) -> Result<RunRow, JournalError> {
         updated: row.get(5)?,
         downtime_started: row.get(6)?,
         downtime_ended: row.get(7)?,
+        subject: row.get(8)?,
         run,
     })
 }
@@ -86,8 +87,8 @@ pub(super) fn refuse_superseded(
     server_key: &str,
     run: &str,
 ) -> Result<(), JournalError> {
-    let query = "SELECT id FROM runs WHERE server_key = ?1 AND state = 'done'
-                 AND number > (SELECT number FROM runs WHERE id = ?2) ORDER BY number DESC LIMIT 1";
+    let query = "SELECT id FROM runs WHERE server_key = ?1 AND state IN ('done', 'finished')
+                 AND subject IS NULL AND number > (SELECT number FROM runs WHERE id = ?2) ORDER BY number DESC LIMIT 1";
     let newer: Option<String> = tx
         .query_row(query, [server_key, run], |row| row.get(0))
         .optional()?;

@@ -10,12 +10,12 @@ use crate::run::events::RunState;
 
 /// The version of the tables that this release writes.
 ///
-/// 1: the first. 2: the text of an event begins with its checksum; the tables are the same, and
-/// events that version 1 wrote are read without one.
+/// 1: the first. 2: the text of an event begins with its checksum, and events that version 1 wrote are read without one; a run
+/// may have a subject, and may be declared finished.
 pub(super) const VERSION: i64 = 2;
 
 /// The SQL condition for a run that locks its server.
-pub(super) const OPEN: &str = "state NOT IN ('done', 'rolled-back')";
+pub(super) const OPEN: &str = "state NOT IN ('done', 'rolled-back', 'finished')";
 
 // The partial index is the lock on a server, kept by the database itself: whatever a program gets
 // wrong, two open runs on one server cannot be stored.
@@ -31,7 +31,9 @@ const TABLES: &str = "
         updated INTEGER NOT NULL,
         downtime_started INTEGER,
         downtime_ended INTEGER,
-        progress TEXT
+        progress TEXT,
+        -- The run whose backup this one proves, restores or removes, or that it declares finished.
+        subject TEXT
     ) STRICT;
     CREATE TABLE events (
         run TEXT NOT NULL REFERENCES runs (id),
@@ -41,7 +43,15 @@ const TABLES: &str = "
         PRIMARY KEY (run, idx)
     ) STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX one_open_run ON runs (server_key)
-        WHERE state NOT IN ('done', 'rolled-back');
+        WHERE state NOT IN ('done', 'rolled-back', 'finished');
+";
+
+/// From version 1: it knew neither runs about other runs, nor finished ones. Goes with release 1.0.
+const FROM_1: &str = "
+    ALTER TABLE runs ADD COLUMN subject TEXT;
+    DROP INDEX one_open_run;
+    CREATE UNIQUE INDEX one_open_run ON runs (server_key)
+        WHERE state NOT IN ('done', 'rolled-back', 'finished');
 ";
 
 pub(super) fn open_database(folder: &Path) -> Result<Connection, JournalError> {
@@ -87,8 +97,10 @@ pub(super) fn open_database(folder: &Path) -> Result<Connection, JournalError> {
             "it is empty, and runs were driven from this folder".into(),
         ));
     }
-    if found == 0 {
-        tx.execute_batch(TABLES)?;
+    match found {
+        0 => tx.execute_batch(TABLES)?,
+        1 => tx.execute_batch(FROM_1)?,
+        _ => {}
     }
     if found < VERSION {
         tx.pragma_update(None, "user_version", VERSION)?;
@@ -132,6 +144,7 @@ pub(super) fn state_word(state: RunState) -> &'static str {
         RunState::Done => "done",
         RunState::RolledBack => "rolled-back",
         RunState::Held => "held",
+        RunState::Finished => "finished",
     }
 }
 
@@ -142,6 +155,7 @@ pub(super) fn state_from_word(word: &str) -> Option<RunState> {
         "done" => RunState::Done,
         "rolled-back" => RunState::RolledBack,
         "held" => RunState::Held,
+        "finished" => RunState::Finished,
         _ => return None,
     })
 }

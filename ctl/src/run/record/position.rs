@@ -36,6 +36,15 @@ impl Position {
         });
         let moving = matches!(state, RunState::Running | RunState::RollingBack);
         match event {
+            RunEvent::Started { .. } | RunEvent::RollingBack { .. }
+                if state == RunState::Finished =>
+            {
+                illegal
+            }
+            RunEvent::DeclaredFinished if state == RunState::Done => Ok(Self {
+                state: RunState::Finished,
+                backward,
+            }),
             RunEvent::Started { .. } if state == RunState::RolledBack => illegal,
             RunEvent::Started { .. } => Ok(Self {
                 state: if backward {
@@ -159,5 +168,6 @@ fn event_word(event: &RunEvent) -> &'static str {
         RunEvent::DowntimeStarted => "downtime started",
         RunEvent::DowntimeEnded { .. } => "downtime ended",
         RunEvent::Ended { .. } => "ended",
+        RunEvent::DeclaredFinished => "declared finished",
     }
 }

@@ -1,0 +1,99 @@
+//! A container that lives for a moment: the agent's own program with a few folders, which answers
+//! with one line and is gone. It is how a folder of the engine's host is reached wherever that is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::{
+    agents::{AgentMount, TREE_CAPABILITIES, mount_json},
+    client::{Ask, Engine},
+    error::EngineError,
+    streams::LogRange,
+    tunnel::Unstarted,
+    volumes::Volume,
+};
+use hyper::Method;
+
+/// Removing a large backup is the longest that it does.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+impl Engine {
+    /// Runs the agent's program once and returns what it wrote.
+    ///
+    /// # Errors
+    /// The engine refuses, for one because a folder to mount is not there, or it does not end.
+    pub async fn run_helper(
+        &self,
+        image: &str,
+        mounts: &[AgentMount],
+        args: &[String],
+    ) -> Result<String, EngineError> {
+        let mut cmd = vec!["folder".to_owned()];
+        cmd.extend(args.iter().cloned());
+        let mounts: Vec<Value> = mounts.iter().map(mount_json).collect();
+        let body = json!({
+            "Image": image,
+            "Cmd": cmd,
+            "Labels": { "ferry.role": "folder" },
+            "HostConfig": {
+                "NetworkMode": "none",
+                "CapDrop": ["ALL"],
+                "CapAdd": TREE_CAPABILITIES,
+                "ReadonlyRootfs": true,
+                "LogConfig": { "Type": "json-file", "Config": { "max-size": "1m" } },
+                "RestartPolicy": { "Name": "no" },
+                "Mounts": mounts,
+            },
+        });
+        let name = format!("ferry-folder-{:016x}", rand::random::<u64>());
+        let created = self.create(&name, &body).await?;
+        let unstarted = Unstarted::new(self, &created.id);
+        let ended = async {
+            let exit = self.next_exit(&created.id).await?;
+            self.start(&created.id).await?;
+            exit.wait(PATIENCE).await?;
+            self.logs(&created.id, LogRange::default()).await
+        };
+        let said = ended.await;
+        let removed = self.remove_container(&created.id).await;
+        if removed.is_ok() {
+            unstarted.settled();
+        }
+        let said = said?;
+        removed?;
+        Ok(said)
+    }
+
+    /// All volumes that carry every one of these labels.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn list_volumes(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Vec<Volume>, EngineError> {
+        let wanted: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let filters = json!({ "label": wanted }).to_string();
+        let query = [("filters", filters.as_str())];
+        let ask = Ask::new(Method::GET, "/volumes".into(), "list volumes".into()).query(&query);
+        let answer = self.ask_json(ask).await?;
+        let volumes = answer["Volumes"].as_array().into_iter().flatten();
+        Ok(volumes.map(Volume::read).collect())
+    }
+
+    /// The images that agents were made of, by id.
+    ///
+    /// # Errors
+    /// The engine's refusal.
+    pub async fn agent_images(&self) -> Result<Vec<String>, EngineError> {
+        let filters = json!({ "label": [super::agent_image::BINARY_LABEL] }).to_string();
+        let query = [("filters", filters.as_str())];
+        let ask = Ask::new(Method::GET, "/images/json".into(), "list images".into()).query(&query);
+        let list = self.ask_json(ask).await?;
+        let ids = list.as_array().into_iter().flatten();
+        Ok(ids
+            .filter_map(|image| image["Id"].as_str().map(str::to_owned))
+            .collect())
+    }
+}

@@ -1,0 +1,132 @@
+//! The backups that are there, and what a folder is like that one shall be made in.
+
+use std::collections::BTreeMap;
+
+use ferry_proto::v1::{BackupFacts, FolderFacts};
+use pbjson_types::Timestamp;
+
+use crate::{
+    engine::ContainerInspect,
+    error::StepError,
+    ledger::timestamp,
+    places::{BackupPlace, RUN_LABEL, backup},
+    surroundings::Host,
+};
+
+/// Volumes by their labels, and of `folders` those that are there.
+pub(super) async fn observe(
+    host: &Host,
+    folders: &[String],
+) -> Result<Vec<BackupFacts>, StepError> {
+    let role = (backup::ROLE.0.to_owned(), backup::ROLE.1.to_owned());
+    let mut found = Vec::new();
+    for volume in host.engine.list_volumes(&BTreeMap::from([role])).await? {
+        let label = |name: &str| volume.labels.get(name).cloned().unwrap_or_default();
+        let place = BackupPlace::Volume(volume.name.clone());
+        found.push(BackupFacts {
+            run: label(RUN_LABEL),
+            server: label(backup::SERVER_LABEL),
+            created: moment(&volume.created),
+            used_by: backup::users(host, &place).await?,
+            volume: volume.name,
+            folder: String::new(),
+        });
+    }
+    for folder in folders {
+        let (run, server) = named_after(folder);
+        let place = ferry_proto::v1::BackupPlace {
+            run: run.clone(),
+            folder: folder.clone(),
+            ..Default::default()
+        };
+        let (place, _) = BackupPlace::of(Some(&place))?;
+        // A disk that is not mounted now, or a folder of somebody else's, is no backup that is there.
+        if backup::is_there(host, &place, &run).await.unwrap_or(false) {
+            found.push(BackupFacts {
+                run,
+                server,
+                folder: folder.clone(),
+                used_by: backup::users(host, &place).await?,
+                ..BackupFacts::default()
+            });
+        }
+    }
+    found.sort_by(|a, b| (&a.server, &a.run).cmp(&(&b.server, &b.run)));
+    Ok(found)
+}
+
+/// `<server>-ferry-<run>` says whose it is.
+fn named_after(folder: &str) -> (String, String) {
+    let name = folder.rsplit('/').next().unwrap_or_default();
+    let (server, run) = name.rsplit_once("-ferry-").unwrap_or_default();
+    (run.to_owned(), server.to_owned())
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    u64::try_from(moment.as_millisecond()).ok().map(timestamp)
+}
+
+/// What the folder is like. That it cannot be used is a fact like any other; only an engine that
+/// does not answer is an error.
+pub(super) async fn folder(
+    host: &Host,
+    server: &ContainerInspect,
+    data: &str,
+    path: &str,
+) -> Result<FolderFacts, StepError> {
+    let facts = FolderFacts {
+        path: path.to_owned(),
+        ..FolderFacts::default()
+    };
+    let mount = server.mount_at(data);
+    let source = mount.map(|mount| {
+        if mount.name.is_empty() {
+            mount.source
+        } else {
+            mount.name
+        }
+    });
+    // A server without a volume has a finding of its own.
+    let Some(source) = source else {
+        return Ok(facts);
+    };
+    match backup::look(host, path, &source).await {
+        Ok(looked) => Ok(FolderFacts {
+            keeps_owners: looked.keeps_owners,
+            keeps_attributes: looked.keeps_attributes,
+            in_memory: looked.in_memory,
+            inside_data: looked.inside_data,
+            same_disk: looked.same_disk,
+            free_bytes: looked.free_bytes,
+            free_inodes: looked.free_inodes,
+            ..facts
+        }),
+        Err(error) if backup::is_about_folder(&error) => Ok(FolderFacts {
+            failure: error.to_string(),
+            ..facts
+        }),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_says_by_its_name_whose_it_is() {
+        let of = |path| named_after(path);
+        let pair = |run: &str, server: &str| (run.to_owned(), server.to_owned());
+        assert_eq!(of("/mnt/b/pmm-ferry-7f3a9c21"), pair("7f3a9c21", "pmm"));
+        assert_eq!(of("/mnt/b/a-ferry-b-ferry-r1-2"), pair("r1-2", "a-ferry-b"));
+        assert_eq!(of("/mnt/b/other"), pair("", ""));
+    }
+
+    #[test]
+    fn moments_of_engines_are_read_in_either_form() {
+        assert!(moment("2026-11-20T19:02:11Z").is_some());
+        assert!(moment("2026-11-20T19:02:11+01:00").is_some());
+        assert_eq!(moment(""), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! The backups there are, and what may become of each: what the engine has, seen together with what
+//! the journal knows of it. Pure, so that what may be removed can be tested as data.
+
+pub mod policy;
+
+use std::collections::BTreeMap;
+
+use ferry_proto::v1::{BackupFacts, BackupPlace, Facts, action::Kind};
+use serde::Serialize;
+
+use crate::{
+    recipes::data_mount,
+    run::{events::RunState, journal::RunRow, record::RunRecord},
+};
+
+/// What stands behind a backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// Its run is not over: it is the way back right now.
+    Open,
+    /// Its crossing is done and was not declared finished: it is the way back still.
+    Unfinished,
+    /// Its crossing was declared finished.
+    Finished,
+    /// Its run was rolled back, and has left it behind.
+    RolledBack,
+    /// No journal here knows its run.
+    Orphan,
+}
+
+impl Standing {
+    /// The word for it, as in `ferryctl backup list`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Unfinished => "not finished",
+            Self::Finished => "finished",
+            Self::RolledBack => "rolled back",
+            Self::Orphan => "orphan",
+        }
+    }
+}
+
+/// One backup.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Backup {
+    /// The run that made it.
+    pub run: String,
+    /// The server that it is a copy of.
+    pub server: String,
+    /// The volume it is; empty for a folder.
+    pub volume: String,
+    /// The folder of the engine's host it is; empty for a volume.
+    pub folder: String,
+    /// When its run was made, or what the engine says; milliseconds since the epoch, 0 when nobody knows.
+    pub created: i64,
+    /// How large the data was; absent when nobody knows.
+    pub bytes: Option<u64>,
+    /// The digest of its manifest; empty when the journal has none.
+    pub digest: String,
+    /// What stands behind it.
+    pub standing: Standing,
+    /// Containers that have it mounted.
+    pub used_by: Vec<String>,
+    /// The server was carried over, and its last crossing is not declared finished.
+    pub server_unfinished: bool,
+}
+
+impl Backup {
+    /// Where it is, as agents are told.
+    #[must_use]
+    pub fn place(&self) -> BackupPlace {
+        BackupPlace {
+            run: self.run.clone(),
+            volume: self.volume.clone(),
+            folder: self.folder.clone(),
+        }
+    }
+
+    /// The volume's name, or the folder's path.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        if self.volume.is_empty() {
+            &self.folder
+        } else {
+            &self.volume
+        }
+    }
+
+    /// `volume pmm-data-ferry-7f3a9c21`.
+    #[must_use]
+    pub fn whereabouts(&self) -> String {
+        let kind = if self.volume.is_empty() {
+            "folder"
+        } else {
+            "volume"
+        };
+        format!("{kind} {}", self.source())
+    }
+}
+
+/// A crossing as the journal has it.
+pub type Known = (RunRow, RunRecord);
+
+/// What the launch of a run's agents has said of its backup.
+fn launched<'a>(record: &'a RunRecord, value: &str) -> Option<&'a str> {
+    let steps = record.plan.steps.iter().zip(&record.steps);
+    let mut launches = steps.filter(|(step, _)| {
+        let kind = step.action.as_ref().and_then(|action| action.kind.as_ref());
+        matches!(kind, Some(Kind::LaunchAgents(launch)) if launch.volume_agent)
+    });
+    let outcome = launches.find_map(|(_, state)| state.outcome.as_ref())?;
+    outcome.values.get(value).map(String::as_str)
+}
+
+/// Where a run put its copy, as `volume …` or `folder …`; `None` when it has made none.
+#[must_use]
+pub fn whereabouts(record: &RunRecord) -> Option<String> {
+    ["volume", "folder"].into_iter().find_map(|kind| {
+        let at = launched(record, &format!("backup_{kind}"))?;
+        Some(format!("{kind} {at}"))
+    })
+}
+
+/// The digest of the manifest that the final pass of a run has written; empty when it did not come
+/// so far.
+#[must_use]
+pub fn digest(record: &RunRecord) -> String {
+    let steps = record.plan.steps.iter().zip(&record.steps);
+    let mut last = steps.filter_map(|(step, state)| {
+        match step.action.as_ref().and_then(|it| it.kind.as_ref())? {
+            Kind::CopyVolume(copy) if copy.final_pass => state.outcome.as_ref(),
+            _ => None,
+        }
+    });
+    let manifest = last.find_map(|outcome| outcome.values.get("manifest").cloned());
+    manifest.unwrap_or_default()
+}
+
+/// The folders that runs on this engine have made their copies in.
+#[must_use]
+pub fn known_folders(known: &[Known], engine: &str) -> Vec<String> {
+    let here = known.iter().filter(|(row, _)| engine_of(row) == engine);
+    let folders = here.filter_map(|(_, record)| launched(record, "backup_folder"));
+    folders.map(str::to_owned).collect()
+}
+
+fn engine_of(row: &RunRow) -> &str {
+    let facts = row.plan.facts.as_ref();
+    facts
+        .and_then(|facts| facts.engine.as_ref())
+        .map_or("", |engine| engine.id.as_str())
+}
+
+fn server_of(row: &RunRow) -> &str {
+    let facts = row.plan.facts.as_ref();
+    facts
+        .and_then(|facts| facts.container.as_ref())
+        .map_or("", |container| container.name.as_str())
+}
+
+/// Whether the last crossing of each server was declared finished; servers that were never carried
+/// over are not in it.
+fn last_crossings(known: &[Known], engine: &str) -> BTreeMap<String, bool> {
+    let mut last: BTreeMap<String, (i64, bool)> = BTreeMap::new();
+    for (row, _) in known {
+        let finished = match row.state {
+            RunState::Done => false,
+            RunState::Finished => true,
+            _ => continue,
+        };
+        if engine_of(row) == engine {
+            let entry = last.entry(server_of(row).to_owned());
+            let entry = entry.or_insert((row.created, finished));
+            if row.created >= entry.0 {
+                *entry = (row.created, finished);
+            }
+        }
+    }
+    last.into_iter()
+        .map(|(server, (_, finished))| (server, finished))
+        .collect()
+}
+
+/// All backups of an engine, those of one server together, the newest first. `known` are the
+/// crossings of the journal, of whatever engine.
+#[must_use]
+pub fn together(found: &Facts, known: &[Known]) -> Vec<Backup> {
+    let engine = found
+        .engine
+        .as_ref()
+        .map_or("", |engine| engine.id.as_str());
+    let crossings = last_crossings(known, engine);
+    let mut backups: Vec<Backup> = found
+        .backups
+        .iter()
+        .map(|facts| {
+            let of_it = |(row, _): &&Known| row.run == facts.run && engine_of(row) == engine;
+            backup(facts, known.iter().find(of_it), &crossings)
+        })
+        .collect();
+    backups.sort_by(|a, b| {
+        (&a.server, std::cmp::Reverse(a.created), &a.run).cmp(&(
+            &b.server,
+            std::cmp::Reverse(b.created),
+            &b.run,
+        ))
+    });
+    backups
+}
+
+fn backup(facts: &BackupFacts, known: Option<&Known>, last: &BTreeMap<String, bool>) -> Backup {
+    let said = facts.created.as_ref().map(|time| {
+        time.seconds
+            .saturating_mul(1000)
+            .saturating_add(i64::from(time.nanos / 1_000_000))
+    });
+    let standing = known.map_or(Standing::Orphan, |(row, _)| match row.state {
+        RunState::Done => Standing::Unfinished,
+        RunState::Finished => Standing::Finished,
+        RunState::RolledBack => Standing::RolledBack,
+        RunState::Running | RunState::RollingBack | RunState::Held => Standing::Open,
+    });
+    let plan_facts = known.and_then(|(row, _)| row.plan.facts.as_ref());
+    let data = plan_facts.and_then(|facts| facts.data.as_ref());
+    let server = known.map_or(facts.server.as_str(), |(row, _)| server_of(row));
+    Backup {
+        run: facts.run.clone(),
+        server: server.to_owned(),
+        volume: facts.volume.clone(),
+        folder: facts.folder.clone(),
+        created: known.map_or(said.unwrap_or(0), |(row, _)| row.created),
+        bytes: data.map(|data| data.bytes),
+        digest: known.map(|(_, record)| digest(record)).unwrap_or_default(),
+        standing,
+        used_by: facts.used_by.clone(),
+        server_unfinished: last.get(server) == Some(&false),
+    }
+}
+
+/// The new volume that a backup is restored into when nobody says otherwise:
+/// `<data volume>-restored-<run>`.
+#[must_use]
+pub fn restored_volume(backup: &Backup, known: Option<&Known>) -> String {
+    let facts = known.and_then(|(row, _)| row.plan.facts.as_ref());
+    let data = facts.and_then(data_mount).map(|mount| mount.name.as_str());
+    let base = data.filter(|name| !name.is_empty()).or_else(|| {
+        // A volume that no journal knows says by its own name what it is a copy of.
+        backup
+            .volume
+            .strip_suffix(&format!("-ferry-{}", backup.run))
+    });
+    let base = base.unwrap_or(&backup.server);
+    format!("{base}-restored-{}", backup.run)
+}
+
+#[cfg(test)]
+mod tests;

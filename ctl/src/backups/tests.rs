@@ -1,0 +1,181 @@
+//! What a journal and an engine together say of backups.
+
+use ferry_proto::v1::{BackupFacts, EngineFacts, Outcome, StepStatus};
+
+use super::*;
+use crate::{
+    recipes::{Backup as Where, Wishes, pmm_in_place},
+    run::journal::server_key,
+    samples,
+};
+
+const ENGINE: &str = "6ZQ3:ENGINE";
+
+/// A crossing that came as far as the final copy.
+fn crossing(run: &str, created: i64, state: RunState, backup: Where) -> Known {
+    let wishes = Wishes {
+        backup: backup.clone(),
+        ..samples::wishes()
+    };
+    let mut facts = samples::facts();
+    if let Where::Folder(path) = &backup {
+        facts.data.as_mut().unwrap().backup_folder = Some(ferry_proto::v1::FolderFacts {
+            path: path.clone(),
+            keeps_owners: true,
+            keeps_attributes: true,
+            ..Default::default()
+        });
+    }
+    let plan = pmm_in_place::plan("docker:pmm-server", facts, &wishes, Default::default());
+    let mut plan = plan.unwrap();
+    plan.id = run.to_owned();
+    let mut record = RunRecord::new(plan.clone());
+    let place = match &backup {
+        Where::NewVolume => ("backup_volume", format!("pmm-data-ferry-{run}")),
+        Where::Folder(path) => ("backup_folder", format!("{path}/pmm-server-ferry-{run}")),
+    };
+    for (step, state) in plan.steps.iter().zip(&mut record.steps) {
+        let value = match step.id.as_str() {
+            "launch-agents" => (place.0.to_owned(), place.1.clone()),
+            "copy-changes" => ("manifest".to_owned(), format!("digest of {run}")),
+            _ => continue,
+        };
+        state.outcome = Some(Outcome {
+            status: StepStatus::Succeeded.into(),
+            values: [value].into(),
+            ..Outcome::default()
+        });
+    }
+    let row = RunRow {
+        run: run.to_owned(),
+        server_key: server_key(plan.facts.as_ref().unwrap()),
+        plan,
+        state,
+        created,
+        updated: created,
+        downtime_started: None,
+        downtime_ended: None,
+        subject: None,
+    };
+    (row, record)
+}
+
+fn volume(run: &str) -> BackupFacts {
+    BackupFacts {
+        run: run.to_owned(),
+        server: "pmm-server".into(),
+        volume: format!("pmm-data-ferry-{run}"),
+        ..BackupFacts::default()
+    }
+}
+
+fn found(backups: Vec<BackupFacts>) -> Facts {
+    let engine = EngineFacts {
+        kind: "Docker".into(),
+        id: ENGINE.into(),
+        ..EngineFacts::default()
+    };
+    Facts {
+        engine: Some(engine),
+        backups,
+        ..Facts::default()
+    }
+}
+
+#[test]
+fn the_journal_says_what_stands_behind_each() {
+    let known = [
+        crossing("aa", 10, RunState::Finished, Where::NewVolume),
+        crossing("bb", 20, RunState::RolledBack, Where::NewVolume),
+        crossing("cc", 30, RunState::Done, Where::NewVolume),
+        crossing("dd", 40, RunState::Held, Where::NewVolume),
+    ];
+    let all = found(["aa", "bb", "cc", "dd", "ee"].map(volume).into());
+    let seen = together(&all, &known);
+    let standing: Vec<_> = seen
+        .iter()
+        .map(|it| (it.run.as_str(), it.standing))
+        .collect();
+    assert_eq!(
+        standing,
+        [
+            ("dd", Standing::Open),
+            ("cc", Standing::Unfinished),
+            ("bb", Standing::RolledBack),
+            ("aa", Standing::Finished),
+            ("ee", Standing::Orphan),
+        ]
+    );
+    assert_eq!(seen[1].digest, "digest of cc");
+    assert_eq!(seen[1].bytes, Some(44_238_163_149));
+    assert_eq!((seen[4].digest.as_str(), seen[4].bytes), ("", None));
+    assert!(seen.iter().all(|it| it.server_unfinished));
+}
+
+#[test]
+fn the_last_crossing_of_a_server_decides_whether_it_is_finished() {
+    let mut known = vec![
+        crossing("aa", 10, RunState::Done, Where::NewVolume),
+        crossing("bb", 20, RunState::Finished, Where::NewVolume),
+    ];
+    let all = found(["aa", "bb"].map(volume).into());
+    let unfinished = |known: &[Known]| together(&all, known)[0].server_unfinished;
+    assert!(!unfinished(&known));
+    // The journal's order is not what counts.
+    known.reverse();
+    assert!(!unfinished(&known));
+    known.push(crossing("cc", 30, RunState::Done, Where::NewVolume));
+    assert!(unfinished(&known));
+    // One that was taken back has changed nothing.
+    known.pop();
+    known.push(crossing("cc", 30, RunState::RolledBack, Where::NewVolume));
+    assert!(!unfinished(&known));
+}
+
+#[test]
+fn another_engines_runs_are_not_this_ones() {
+    let mut other = crossing("aa", 10, RunState::Done, Where::Folder("/mnt/b".into()));
+    let engine = |known: &mut Known| {
+        let facts = known.0.plan.facts.as_mut().unwrap();
+        facts.engine.as_mut().unwrap().id = "other".into();
+    };
+    let here = vec![other.clone()];
+    assert_eq!(known_folders(&here, ENGINE), ["/mnt/b/pmm-server-ferry-aa"]);
+    engine(&mut other);
+    let there = vec![other];
+    assert!(known_folders(&there, ENGINE).is_empty());
+    let seen = together(&found(vec![volume("aa")]), &there);
+    assert_eq!(seen[0].standing, Standing::Orphan);
+    assert!(!seen[0].server_unfinished);
+}
+
+#[test]
+fn a_new_volume_is_called_by_what_it_is_restored_of() {
+    let known = crossing("aa", 10, RunState::Done, Where::NewVolume);
+    let orphan = &together(&found(vec![volume("ee")]), &[])[0];
+    let seen = together(&found(vec![volume("aa")]), std::slice::from_ref(&known));
+    assert_eq!(
+        restored_volume(&seen[0], Some(&known)),
+        "pmm-data-restored-aa"
+    );
+    assert_eq!(restored_volume(orphan, None), "pmm-data-restored-ee");
+    let folder = BackupFacts {
+        volume: String::new(),
+        folder: "/mnt/b/pmm-server-ferry-ee".into(),
+        ..volume("ee")
+    };
+    let folder = &together(&found(vec![folder]), &[])[0];
+    assert_eq!(restored_volume(folder, None), "pmm-server-restored-ee");
+    assert_eq!(folder.whereabouts(), "folder /mnt/b/pmm-server-ferry-ee");
+}
+
+#[test]
+fn a_run_that_made_no_copy_names_none() {
+    let (_, record) = crossing("aa", 10, RunState::Done, Where::NewVolume);
+    assert_eq!(
+        whereabouts(&record).as_deref(),
+        Some("volume pmm-data-ferry-aa")
+    );
+    let fresh = RunRecord::new(record.plan);
+    assert_eq!((whereabouts(&fresh), digest(&fresh)), (None, String::new()));
+}

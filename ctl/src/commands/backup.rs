@@ -1,0 +1,168 @@
+//! `ferryctl backup`: what backups there are, and what may be done with each.
+
+mod list;
+mod prune;
+mod restore;
+mod verify;
+
+use ferry_proto::v1::EngineFacts;
+use pbjson_types::Timestamp;
+
+use super::{End, Failed, Session};
+use crate::{
+    backups::{self, Backup, Known, Standing},
+    cli::BackupCommand,
+    connect::EmbeddedHost,
+    exit::Exit,
+    facts,
+    recipes::upkeep::About,
+    run::journal::{self, Journal, JournalError},
+};
+
+pub(super) async fn run(command: &BackupCommand, session: &Session) -> End {
+    match command {
+        BackupCommand::List => list::run(session).await,
+        BackupCommand::Verify(arguments) => verify::run(arguments, session).await,
+        BackupCommand::Restore(arguments) => restore::run(arguments, session).await,
+        BackupCommand::Prune(arguments) => prune::run(arguments, session).await,
+    }
+}
+
+/// What there is now, and what is known of it.
+pub(super) struct View {
+    pub(super) engine: EngineFacts,
+    pub(super) known: Vec<Known>,
+    pub(super) backups: Vec<Backup>,
+}
+
+impl View {
+    pub(super) async fn look(session: &Session, host: &EmbeddedHost) -> Result<Self, Failed> {
+        let known = crossings(&session.journal()?)?;
+        // Which engine it is must be known to know which folders to look for.
+        let engine = facts::backups(host.agent(), Vec::new()).await?;
+        let engine = engine.engine.unwrap_or_default();
+        let folders = backups::known_folders(&known, &engine.id);
+        let found = facts::backups(host.agent(), folders).await?;
+        Ok(Self {
+            backups: backups::together(&found, &known),
+            engine,
+            known,
+        })
+    }
+
+    /// The backup of a run, by the run's name or by a beginning that only it has.
+    pub(super) fn of(&self, journal: &Journal, run: &str) -> Result<&Backup, Failed> {
+        let row = match journal.run(run) {
+            Ok(row) => row,
+            Err(JournalError::NoSuchRun { .. }) if !run.is_empty() => {
+                // Its own label says of which run it is, though no journal here knows that.
+                let mut of_it = self.backups.iter().filter(|it| it.run.starts_with(run));
+                return match (of_it.next(), of_it.next()) {
+                    (Some(backup), None) => Ok(backup),
+                    _ => Err(JournalError::NoSuchRun { run: run.into() }.into()),
+                };
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(subject) = &row.subject {
+            return Err(not_a_crossing(&row.run, subject));
+        }
+        let found = self.backups.iter().find(|it| it.run == row.run);
+        found.ok_or_else(|| {
+            Failed::plain(
+                "no-such-backup",
+                format!(
+                    "there is no backup of run {}, which is {}",
+                    row.run,
+                    row.state.word()
+                ),
+            )
+            .hint("`ferryctl backup list` shows those that are there")
+        })
+    }
+
+    /// The crossing that made a backup.
+    pub(super) fn crossing(&self, backup: &Backup) -> Option<&Known> {
+        self.known.iter().find(|(row, _)| row.run == backup.run)
+    }
+
+    pub(super) fn about(&self, backup: &Backup) -> About {
+        About {
+            place: backup.place(),
+            server: backup.server.clone(),
+            engine: self.engine.clone(),
+            created: moment(journal::now()),
+        }
+    }
+
+    /// What is locked while somebody works with a backup.
+    pub(super) fn key(&self, backup: &Backup) -> String {
+        journal::backup_key(&self.engine, backup.source())
+    }
+}
+
+/// The runs that have carried servers over, or tried to.
+pub(super) fn crossings(journal: &Journal) -> Result<Vec<Known>, Failed> {
+    let mut known = Vec::new();
+    for row in journal
+        .runs()?
+        .into_iter()
+        .filter(|it| it.subject.is_none())
+    {
+        let record = journal.record(&row.run)?;
+        known.push((row, record));
+    }
+    Ok(known)
+}
+
+/// A backup that can be read: whole, and nobody's way back right now.
+fn check_readable(backup: &Backup) -> Result<(), Failed> {
+    let run = &backup.run;
+    match backup.standing {
+        Standing::Open => Err(Failed::plain(
+            "run-open",
+            format!("run {run} is not over: its backup is not complete, or is being used"),
+        )
+        .hint(format!(
+            "`ferryctl resume {run}` or `ferryctl rollback {run}` first"
+        ))
+        .exit(Exit::Refused)),
+        Standing::Orphan => Ok(()),
+        _ if backup.digest.is_empty() => Err(Failed::plain(
+            "backup-incomplete",
+            format!("the backup of run {run} was never completed: the run has no manifest of it"),
+        )
+        .hint("`ferryctl backup prune` removes it")),
+        _ => Ok(()),
+    }
+}
+
+/// What a person must know before relying on a backup of a run that nobody here has driven.
+fn say_orphan(session: &Session, backup: &Backup) {
+    if backup.standing == Standing::Orphan {
+        session.printer.say(&format!(
+            "No journal here knows run {}: the backup is compared with its own manifest, and nothing tells whether that was changed too.",
+            backup.run
+        ));
+    }
+}
+
+pub(super) fn not_a_crossing(run: &str, subject: &str) -> Failed {
+    Failed::plain(
+        "run-not-a-crossing",
+        format!("run {run} has carried no server over: it was about run {subject}"),
+    )
+    .hint(format!("name that one: {subject}"))
+    .exit(Exit::Refused)
+}
+
+pub(super) fn moment(millis: i64) -> Timestamp {
+    Timestamp {
+        seconds: millis.div_euclid(1000),
+        nanos: i32::try_from(millis.rem_euclid(1000) * 1_000_000).unwrap_or(0),
+    }
+}
+
+pub(super) fn unplanned(error: &ferry_proto::PlanError) -> Failed {
+    Failed::plain(error.code(), error.to_string())
+}

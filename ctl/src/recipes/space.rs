@@ -1,0 +1,134 @@
+//! What a crossing needs on disk, part by part, and where: beside the data, and where the backup is
+//! made. Estimates are on the careful side; what a disk that fills up in the night costs is not.
+
+use ferry_proto::v1::{DataFacts, ServerFacts};
+
+use super::pmm_in_place::database_bytes;
+use crate::units::bytes;
+
+/// An empty cluster with its write-ahead log, before a dump is loaded into it.
+const EMPTY_CLUSTER: u64 = 100 << 20;
+/// A line of the manifest: a path, a digest, and numbers. Both passes write one.
+const MANIFEST_LINE: u64 = 2 * 256;
+
+/// The parts, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Space {
+    copy: u64,
+    dumps: u64,
+    scratch: u64,
+    manifest: u64,
+    same_disk: bool,
+}
+
+impl Space {
+    pub(super) fn of(server: &ServerFacts, data: &DataFacts) -> Self {
+        let databases = match server.external_postgres {
+            true => 0,
+            false => database_bytes(server),
+        };
+        Self {
+            copy: data.bytes,
+            dumps: databases,
+            scratch: if databases > 0 {
+                databases.saturating_add(EMPTY_CLUSTER)
+            } else {
+                0
+            },
+            manifest: data.entries.saturating_mul(MANIFEST_LINE),
+            same_disk: data.backup_same_disk,
+        }
+    }
+
+    /// What is needed where the backup is made; all of it when that is the data's own disk.
+    pub(super) fn at_backup(self) -> u64 {
+        sum(&self.backup_parts())
+    }
+
+    /// What is needed beside the data; 0 when it is counted at the backup already.
+    pub(super) fn at_data(self) -> u64 {
+        sum(&self.data_parts())
+    }
+
+    /// `41.9 GiB (copy 41.2 GiB, …)`.
+    pub(super) fn backup_words(self) -> String {
+        words(&self.backup_parts())
+    }
+
+    /// The same, beside the data.
+    pub(super) fn data_words(self) -> String {
+        words(&self.data_parts())
+    }
+
+    fn backup_parts(self) -> Vec<(&'static str, u64)> {
+        let mut parts = vec![("copy", self.copy)];
+        if self.same_disk {
+            parts.extend([
+                ("dumps and a copy of them", self.dumps.saturating_mul(2)),
+                ("scratch cluster", self.scratch),
+            ]);
+        } else {
+            parts.push(("copy of the dumps", self.dumps));
+        }
+        parts.push(("manifest", self.manifest));
+        parts
+    }
+
+    fn data_parts(self) -> Vec<(&'static str, u64)> {
+        if self.same_disk {
+            return Vec::new();
+        }
+        vec![("dumps", self.dumps), ("scratch cluster", self.scratch)]
+    }
+}
+
+fn sum(parts: &[(&str, u64)]) -> u64 {
+    parts
+        .iter()
+        .fold(0, |sum, (_, part)| sum.saturating_add(*part))
+}
+
+fn words(parts: &[(&str, u64)]) -> String {
+    let some = parts.iter().filter(|(_, part)| *part > 0);
+    let list: Vec<String> = some
+        .map(|(name, part)| format!("{name} {}", bytes(*part)))
+        .collect();
+    format!("{} ({})", bytes(sum(parts)), list.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn each_part_is_counted_once_wherever_the_disks_are() {
+        let facts = samples::facts();
+        let (server, mut data) = (facts.server.unwrap(), facts.data.unwrap());
+        let total = |data: &DataFacts| {
+            let space = Space::of(&server, data);
+            space.at_backup() + space.at_data()
+        };
+        let apart = total(&data);
+        data.backup_same_disk = !data.backup_same_disk;
+        assert_eq!(apart, total(&data));
+        data.backup_same_disk = true;
+        assert_eq!(Space::of(&server, &data).at_data(), 0);
+    }
+
+    #[test]
+    fn what_is_not_needed_is_not_named() {
+        let server = ServerFacts::default();
+        let data = DataFacts {
+            bytes: 1 << 30,
+            entries: 1 << 20,
+            ..DataFacts::default()
+        };
+        let space = Space::of(&server, &data);
+        assert_eq!(
+            space.backup_words(),
+            "1.5 GiB (copy 1.0 GiB, manifest 512 MiB)"
+        );
+        assert_eq!(space.at_data(), 0);
+    }
+}

@@ -1,0 +1,256 @@
+//! What is done with a backup after the crossing: listed, proven, restored, given up; and one that is kept in a folder.
+
+mod filters;
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use ferry_tests::ferryctl::{Ferryctl, Finished};
+use ferry_tests::server::{Options, Seed, TestServer};
+use ferry_tests::snapshot::{self, Kind};
+use ferry_tests::witness::{self, Seen};
+use ferry_tests::{Result, docker};
+use filters::assert_said;
+use serde_json::Value;
+
+const TO: &str = "ferry-test/pmm-server:3.8.1";
+
+fn migrated(tool: &Ferryctl, server: &TestServer, more: &[&str]) -> Result<(Finished, String)> {
+    let address = server.address();
+    let mut words = vec!["migrate", &address, "--to", TO, "--yes"];
+    words.extend(more);
+    let done = tool.run(&words)?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    let run = tool.only_run()?;
+    Ok((done, run))
+}
+
+fn mountpoint(volume: &str) -> Result<PathBuf> {
+    let format = "{{.Mountpoint}}";
+    Ok(docker(&["volume", "inspect", "--format", format, volume])?.into())
+}
+
+/// The backups of this server: other tests have theirs in the same engine.
+fn listed(tool: &Ferryctl, server: &TestServer) -> Result<Vec<Value>> {
+    let list = tool.run(&["backup", "list", "--output", "json"])?;
+    assert_eq!(list.code, 0, "{}", list.shown());
+    let lines = list.json()?.into_iter();
+    Ok(lines
+        .filter(|line| line["server"] == server.name.as_str())
+        .collect())
+}
+
+/// Turns one bit of a file's content and leaves everything else as it is, its times included.
+fn spoil(file: &Path) -> Result<()> {
+    let opened = fs_err::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(file)?;
+    let before = opened.metadata()?;
+    let mut byte = [0];
+    opened.file().read_exact_at(&mut byte, 0)?;
+    opened.file().write_all_at(&[byte[0] ^ 1], 0)?;
+    let times = std::fs::FileTimes::new()
+        .set_accessed(before.accessed()?)
+        .set_modified(before.modified()?);
+    Ok(opened.file().set_times(times)?)
+}
+
+#[test]
+fn a_backup_is_proven_restored_and_given_up() -> Result<()> {
+    let server = TestServer::used(Options {
+        seed: Seed {
+            odd: true,
+            ..Seed::default()
+        },
+        ..Options::default()
+    })?;
+    let tool = Ferryctl::new()?;
+    let (done, run) = migrated(&tool, &server, &[])?;
+    let volume = format!("{}-data-ferry-{run}", server.name);
+    for command in ["backup verify", "rollback", "finish"] {
+        let said = format!("ferryctl {command} {run}");
+        assert!(done.stdout.contains(&said), "{}", done.shown());
+    }
+    let was = server.inspect()?;
+
+    // Listed, with what stands behind it.
+    let ours = listed(&tool, &server)?;
+    assert_eq!(ours.len(), 1, "{ours:?}");
+    assert_eq!(ours[0]["volume"], volume.as_str());
+    assert_eq!(ours[0]["standing"], "unfinished");
+    assert!(ours[0]["digest"].as_str().is_some_and(|it| it.len() == 64));
+    let strange = listed(&tool.stranger()?, &server)?;
+    assert_eq!(strange[0]["standing"], "orphan");
+
+    // Proven, and the server does not notice.
+    let verified = tool.run(&["backup", "verify", &run])?;
+    assert_eq!(verified.code, 0, "{}", verified.shown());
+    assert!(verified.stdout.contains("Verified"), "{}", verified.shown());
+    let is = server.inspect()?;
+    assert_eq!((&was["Id"], &was["State"]), (&is["Id"], &is["State"]));
+
+    // Restored into a new volume, the same to the byte, and never over anything.
+    let restored = format!("{}-restored-{run}", server.volume);
+    let back = tool.run(&["backup", "restore", &run])?;
+    assert_eq!(back.code, 0, "{}", back.shown());
+    for words in [restored.as_str(), "lost", "docker run --detach"] {
+        assert!(back.stdout.contains(words), "no {words}: {}", back.shown());
+    }
+    let copy = mountpoint(&volume)?.join("data");
+    let tree = snapshot::take(&copy)?;
+    let again = snapshot::take(&mountpoint(&restored)?)?;
+    assert_eq!(snapshot::differences(&tree, &again), [""; 0]);
+    let twice = tool.run(&["backup", "restore", &run])?;
+    assert_eq!(twice.code, 1, "{}", twice.shown());
+    assert!(twice.stdout.contains(&restored), "{}", twice.shown());
+    let still = snapshot::take(&mountpoint(&restored)?)?;
+    assert_eq!(snapshot::differences(&tree, &still), [""; 0]);
+
+    // It is the only way back: nobody removes it.
+    let kept = tool.run(&["backup", "prune", "--yes"])?;
+    assert_eq!(kept.code, 0, "{}", kept.shown());
+    let why = "its server is not declared finished";
+    let flat = kept.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains(why), "{}", kept.shown());
+    assert_eq!(listed(&tool, &server)?.len(), 1);
+
+    // One bit that is not as it was is found, and named.
+    let file = tree.iter().find(|it| it.kind == Kind::File && it.size > 0);
+    let file = file.map(|it| it.path.clone()).unwrap_or_default();
+    spoil(&copy.join(&file))?;
+    let spoilt = tool.run(&["backup", "verify", &run])?;
+    assert_eq!(spoilt.code, 1, "{}", spoilt.shown());
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let flat: String = spoilt.stdout.split_whitespace().collect();
+    assert!(flat.contains(&*name), "no {name}: {}", spoilt.shown());
+    // A restore proves before it makes anything of use.
+    let other = format!("{}-other", server.name);
+    let refused = tool.run(&["backup", "restore", &run, "--into", &other])?;
+    assert_eq!(refused.code, 1, "{}", refused.shown());
+    assert!(docker(&["volume", "inspect", &other]).is_err());
+    spoil(&copy.join(&file))?;
+
+    // Declared finished: the old container goes, the backup stays, and there is no way back.
+    let old = format!("{}-2.44.1-{run}", server.name);
+    let unasked = tool.run(&["finish", &run])?;
+    assert_eq!(unasked.code, 2, "{}", unasked.shown());
+    docker(&["stop", &server.name])?;
+    let stopped = tool.run(&["finish", &run, "--yes"])?;
+    assert_eq!(stopped.code, 1, "{}", stopped.shown());
+    assert!(
+        stopped.stdout.contains("does not run"),
+        "{}",
+        stopped.shown()
+    );
+    docker(&["container", "inspect", &old])?;
+    docker(&["start", &server.name])?;
+    let finished = tool.run(&["finish", &run, "--yes"])?;
+    assert_eq!(finished.code, 0, "{}", finished.shown());
+    assert!(docker(&["container", "inspect", &old]).is_err());
+    assert_eq!(listed(&tool, &server)?[0]["standing"], "finished");
+    let twice = tool.run(&["finish", &run, "--yes"])?;
+    assert_eq!(twice.code, 5, "{}", twice.shown());
+    assert_said("finished-twice", &twice, Some(&server.name));
+    let back = tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(back.code, 5, "{}", back.shown());
+    assert_said("rollback-of-a-finished-run", &back, Some(&server.name));
+    server.wait_ready()?;
+    assert_eq!(witness::version(&server)?, "3.8.1");
+
+    // Now it may go, when somebody says so.
+    let unasked = tool.run(&["backup", "prune"])?;
+    assert_eq!(unasked.code, 2, "{}", unasked.shown());
+    let young = tool.run(&["backup", "prune", "--older-than", "1d", "--yes"])?;
+    assert_eq!(young.code, 0, "{}", young.shown());
+    assert_eq!(listed(&tool, &server)?.len(), 1);
+    let gone = tool.run(&["backup", "prune", "--yes"])?;
+    assert_eq!(gone.code, 0, "{}", gone.shown());
+    assert_eq!(listed(&tool, &server)?, [Value::Null; 0]);
+    assert!(docker(&["volume", "inspect", &volume]).is_err());
+    let left: Vec<String> = witness::beside(&server.name)?;
+    assert_eq!(left, [format!("volume {restored}")]);
+    Ok(())
+}
+
+#[test]
+fn a_folder_holds_the_backup_and_the_way_back() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let before = Seen::of(&server)?;
+    let tool = Ferryctl::new()?;
+    let disk = tempfile::tempdir()?;
+    let folder = disk.path().to_string_lossy().into_owned();
+    let check = |folder: &str| {
+        let address = server.address();
+        tool.run(&["check", &address, "--to", TO, "--backup-to", folder])
+    };
+    let inside = server.mountpoint()?.join("prometheus");
+    for (unfit, code) in [
+        ("/no/such/folder", "backup-folder-unusable"),
+        (&*inside.to_string_lossy(), "backup-inside-data"),
+    ] {
+        let found = check(unfit)?;
+        assert_eq!(found.code, 3, "{}", found.shown());
+        assert!(found.stdout.contains(code), "{}", found.shown());
+    }
+    assert!(!Path::new("/no").exists(), "a missing folder is not made");
+    let relative = check("mnt/b")?;
+    assert_eq!(relative.code, 2);
+    assert_said("usage-backup-to", &relative, None);
+
+    let limits = ["--backup-to", &folder, "--io-limit", "200M"];
+    let (done, run) = migrated(&tool, &server, &limits)?;
+    let own = format!("{folder}/{}-ferry-{run}", server.name);
+    assert!(Path::new(&own).join("data/postgres14").is_dir(), "{own}");
+    assert!(done.stderr.contains("200 MiB a second"), "{}", done.shown());
+    assert!(done.stdout.contains(&own), "{}", done.shown());
+    assert_eq!(listed(&tool, &server)?[0]["folder"], own.as_str());
+    let verified = tool.run(&["backup", "verify", &run])?;
+    assert_eq!(verified.code, 0, "{}", verified.shown());
+
+    let back = tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(back.code, 0, "{}", back.shown());
+    server.wait_ready()?;
+    assert_eq!(witness::version(&server)?, "2.44.1");
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    assert_eq!(
+        fs_err::read_dir(&folder)?.count(),
+        0,
+        "its copy went with the run"
+    );
+    let over = tool.run(&["finish", &run, "--yes"])?;
+    assert_eq!(over.code, 5, "{}", over.shown());
+    assert_said("finish-of-a-run-rolled-back", &over, Some(&server.name));
+    Ok(())
+}
+
+#[test]
+fn runs_and_words_that_are_not_there() -> Result<()> {
+    let tool = Ferryctl::new()?;
+    for words in [
+        &["backup", "verify", "7f3a9c21"] as &[_],
+        &["backup", "restore", "7f3a9c21"],
+        &["finish", "7f3a9c21", "--yes"],
+    ] {
+        let finished = tool.run(words)?;
+        assert_eq!(finished.code, 1, "{}", finished.shown());
+        let name = format!(
+            "no-run-{}",
+            words[..words.len() - 1].join("-").replace("-7f3a9c21", "")
+        );
+        assert_said(&name, &finished, None);
+    }
+    for (name, words) in [
+        (
+            "io-limit",
+            &["migrate", "docker:p", "--to", TO, "--io-limit", "fast"] as &[_],
+        ),
+        ("older-than", &["backup", "prune", "--older-than", "30"]),
+        ("into", &["backup", "restore", "7f3a9c21", "--into", "/srv"]),
+    ] {
+        let finished = tool.run(words)?;
+        assert_eq!(finished.code, 2, "{}", finished.shown());
+        assert_said(&format!("usage-{name}"), &finished, None);
+    }
+    Ok(())
+}
