@@ -138,7 +138,7 @@ impl Engine {
         let now = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        for role in ["ferry.role=probe", "ferry.role=dial"] {
+        for role in ["ferry.role=probe", "ferry.role=dial", "ferry.role=folder"] {
             for entry in self
                 .list_containers(&[("label", role), ("status", "created")])
                 .await?

@@ -293,7 +293,13 @@ async fn ask(
         destination: DATA.to_owned(),
         read_only: true,
     }));
-    let said = host.engine.run_helper(&image, &mounts, &words(act)).await;
+    let words = words(act);
+    let mut said = host.engine.run_helper(&image, &mounts, &words).await;
+    if said.is_err() && !host.engine.has_image(&image).await? {
+        // Another ferryctl has declared a crossing finished right now, and removed the image.
+        let image = host.engine.load_agent_image(&host.agent_binary).await?;
+        said = host.engine.run_helper(&image, &mounts, &words).await;
+    }
     let said = said.map_err(|error| match error {
         EngineError::Refused {
             status: 400,
