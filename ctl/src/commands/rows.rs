@@ -72,7 +72,7 @@ pub(super) fn status(run: &journal::RunRow, record: &RunRecord) -> RunStatus {
         RunState::Done => format!(
             "`ferryctl rollback {name}` takes it back, `ferryctl finish {name}` removes what it keeps for that"
         ),
-        RunState::Finished => format!("`ferryctl backup list` shows whether its backup is kept"),
+        RunState::Finished => "`ferryctl backup list` shows whether its backup is kept".to_owned(),
         RunState::RolledBack => String::new(),
     };
     RunStatus {

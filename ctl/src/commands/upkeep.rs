@@ -145,14 +145,16 @@ fn outcome(result: &RunResult, step: &str) -> String {
 
 /// Where the backup is that a plan is about.
 fn backup_of(plan: &Plan, crossing: Option<&Known>) -> String {
-    let places = plan.steps.iter().filter_map(|step| {
-        match step.action.as_ref().and_then(|it| it.kind.as_ref())? {
-            Kind::OpenBackup(it) => it.backup.as_ref(),
-            Kind::RemoveBackup(it) => it.backup.as_ref(),
-            _ => None,
-        }
-    });
-    let named = places.last().map(|place| match place.volume.as_str() {
+    let mut steps = plan.steps.iter();
+    let place =
+        steps.find_map(
+            |step| match step.action.as_ref().and_then(|it| it.kind.as_ref())? {
+                Kind::OpenBackup(it) => it.backup.as_ref(),
+                Kind::RemoveBackup(it) => it.backup.as_ref(),
+                _ => None,
+            },
+        );
+    let named = place.map(|place| match place.volume.as_str() {
         "" => format!("folder {}", place.folder),
         volume => format!("volume {volume}"),
     });
