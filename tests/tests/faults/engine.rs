@@ -76,18 +76,13 @@ pub(crate) fn the_engine_is_gone_for_good() -> Result<()> {
     call.wait_for("the stop", is("finished", "stop-services", false))?;
     proxy.add(Rule::on(&["/"], Answer::Nothing));
     let ended = call.end()?;
-    let code = ended.last("summary")["failure"]["code"].clone();
-    let code = code.as_str().unwrap_or_default();
-    held(
-        &ended,
-        &run,
-        Told {
-            code,
-            says: &["engine"],
-        },
-    );
+    let told = Told {
+        code: "connection-lost",
+        says: &["the container engine was not found again"],
+    };
+    held(&ended, &run, told);
     proxy.heal();
-    goes_on_back(&stage, &run)
+    goes_on_to_the_end(&stage, &run)
 }
 
 /// The tunnel to an agent is cut once in each of two steps, one of them in the downtime: nobody notices but the journal.
