@@ -13,5 +13,6 @@ mod server {
     pub mod http;
     pub mod http_double;
     pub mod postgres;
+    pub mod proof;
     pub mod supervisor;
 }
