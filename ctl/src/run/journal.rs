@@ -235,8 +235,8 @@ impl Journal {
                 params![run, index, time, schema::stored(run, index, time, &text)],
             )?;
             tx.execute(
-                "UPDATE runs SET state = ?2, backward = ?3, updated = ?4 WHERE id = ?1",
-                params![run, state_word(after.state), after.backward, time],
+                "UPDATE runs SET state = ?2, backward = ?3, updated = ?4, events = ?5 WHERE id = ?1",
+                params![run, state_word(after.state), after.backward, time, index],
             )?;
             match event {
                 RunEvent::DowntimeStarted => tx.execute(
@@ -262,31 +262,46 @@ impl Journal {
     /// [`JournalError::Damaged`] for an event that cannot be read, [`JournalError::Database`].
     pub fn events(&self, run: &str, from: u64) -> Result<Vec<Entry>, JournalError> {
         let database = self.lock();
+        // Asked first: another controller may append meanwhile, and then there are more.
+        let at_least: u64 = database
+            .query_row("SELECT events FROM runs WHERE id = ?1", [run], |row| {
+                row.get::<_, Option<i64>>(0)
+            })
+            .optional()?
+            .flatten()
+            .map_or(0, i64::unsigned_abs);
+        let mut next = from;
         let mut query = database.prepare_cached(
             "SELECT idx, time, event FROM events WHERE run = ?1 AND idx >= ?2 ORDER BY idx",
         )?;
-        let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let rows = query.query_map(params![run, from], |row| {
+        let first = i64::try_from(from).unwrap_or(i64::MAX);
+        let rows = query.query_map(params![run, first], |row| {
             Ok((
                 row.get::<_, i64>(0)?,
                 row.get::<_, i64>(1)?,
                 row.get::<_, String>(2)?,
             ))
         })?;
-        rows.map(|row| {
+        let damaged = |index, why: String| JournalError::Damaged {
+            run: run.to_owned(),
+            index,
+            why,
+        };
+        let mut entries = Vec::new();
+        for row in rows {
             let (number, time, text) = row?;
             let index = number.unsigned_abs();
-            let damaged = |why: String| JournalError::Damaged {
-                run: run.to_owned(),
-                index,
-                why,
-            };
+            next = index + 1;
+            let damaged = |why| damaged(index, why);
             let json = schema::unstored(run, number, time, &text)
                 .ok_or_else(|| damaged("its checksum does not fit".into()))?;
             let event = serde_json::from_str(json).map_err(|why| damaged(why.to_string()))?;
-            Ok(Entry { index, time, event })
-        })
-        .collect()
+            entries.push(Entry { index, time, event });
+        }
+        if next <= at_least {
+            return Err(damaged(next, "it is missing".into()));
+        }
+        Ok(entries)
     }
 
     /// Where a run stands, by all its events.

@@ -263,4 +263,28 @@ fn a_store_of_version_1_is_read_and_written_on() {
     let refused = journal.create_run(&samples::plan(), SERVER).unwrap_err();
     assert_eq!(refused.code(), "server-locked");
     assert_eq!(read(folder.path(), &row.run).unwrap().len(), 5);
+    // What version 1 did not know.
+    assert_eq!(journal.run(&row.run).unwrap().subject, None);
+    let end = [
+        RunEvent::RollingBack { why: None },
+        RunEvent::Ended {
+            state: RunState::RolledBack,
+            failure: None,
+        },
+    ];
+    for event in end {
+        journal.append(&row.run, &event).unwrap();
+    }
+    journal.create_run(&samples::plan(), SERVER).unwrap();
+}
+
+#[test]
+fn events_that_are_not_found_are_missed() {
+    let (folder, run, _) = closed();
+    let database = rusqlite::Connection::open(folder.path().join("ferry.db")).unwrap();
+    let last = "DELETE FROM events WHERE idx = (SELECT max(idx) FROM events)";
+    database.execute(last, []).unwrap();
+    let error = read(folder.path(), &run).unwrap_err();
+    assert_refused(&error, "the last is gone");
+    assert!(error.to_string().contains("missing"), "{error}");
 }

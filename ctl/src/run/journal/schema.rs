@@ -32,6 +32,8 @@ const TABLES: &str = "
         downtime_started INTEGER,
         downtime_ended INTEGER,
         progress TEXT,
+        -- How many events there are: keys have no checksum, and an event with another run's key would not be missed.
+        events INTEGER,
         -- The run whose backup this one proves, restores or removes, or that it declares finished.
         subject TEXT
     ) STRICT;
@@ -48,6 +50,8 @@ const TABLES: &str = "
 
 /// From version 1: it knew neither runs about other runs, nor finished ones. Goes with release 1.0.
 const FROM_1: &str = "
+    ALTER TABLE runs ADD COLUMN events INTEGER;
+    UPDATE runs SET events = (SELECT count(*) FROM events WHERE run = id);
     ALTER TABLE runs ADD COLUMN subject TEXT;
     DROP INDEX one_open_run;
     CREATE UNIQUE INDEX one_open_run ON runs (server_key)

@@ -362,47 +362,6 @@ fn a_server_is_known_by_its_engine_and_its_container() {
     assert_eq!(server_key(&facts), "docker:AB:CD/pmm");
 }
 
-/// As release 0.1 left it behind: one run that is done, and one that is under way.
-const VERSION_1: &[u8] = include_bytes!("older/version-1.db");
-
-#[test]
-fn a_journal_of_the_first_version_is_read_and_gone_on_with() {
-    let folder = tempfile::tempdir().unwrap();
-    fs_err::write(folder.path().join("ferry.db"), VERSION_1).unwrap();
-    for opened in ["for the first time", "once more"] {
-        let journal = Journal::open(folder.path()).unwrap();
-        let states: Vec<(String, RunState)> = journal
-            .runs()
-            .unwrap()
-            .into_iter()
-            .map(|row| (row.run, row.state))
-            .collect();
-        let wanted = [
-            ("7f3a9c21".to_owned(), RunState::Running),
-            ("0b1c2d3e".to_owned(), RunState::Done),
-        ];
-        assert_eq!(states, wanted, "{opened}");
-        let record = journal.record("0b1c2d3e").unwrap();
-        assert_eq!(record.plan.to_version, "3.8.1");
-        assert_eq!(journal.run("7f3a").unwrap().subject, None);
-        // The lock of the run that is under way is the lock still.
-        let other = plan("docker:pmm-two");
-        let locked = journal
-            .create_run(&other, "docker:ENGINE/pmm-two")
-            .unwrap_err();
-        assert_eq!(locked.code(), "server-locked");
-    }
-    let journal = Journal::open(folder.path()).unwrap();
-    journal
-        .append("0b1c2d3e", &RunEvent::DeclaredFinished)
-        .unwrap();
-    assert_eq!(journal.run("0b1c2d3e").unwrap().state, RunState::Finished);
-    assert_eq!(
-        journal.record("0b1c2d3e").unwrap().state(),
-        RunState::Finished
-    );
-}
-
 #[test]
 fn what_is_finished_stays_so_and_frees_its_server() {
     let folder = tempfile::tempdir().unwrap();
