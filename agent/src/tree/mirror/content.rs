@@ -2,8 +2,8 @@
 //! hashed on the way where a manifest is written.
 //!
 //! With a hash, the bytes come through this process anyway, and are written from the same buffer:
-//! what is hashed is what is written. `copy_file_range` and a read besides was measured, and is
-//! slower for small files and no faster for large ones.
+//! what is hashed is what is written. Rejected: `copy_file_range` and a read besides, which may see
+//! other bytes than were copied.
 
 use std::{
     os::fd::BorrowedFd,

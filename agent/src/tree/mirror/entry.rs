@@ -414,14 +414,15 @@ pub(super) fn same_look(a: &Meta, b: &Meta) -> bool {
 }
 
 fn is_recent(meta: &Meta) -> bool {
-    let newest = meta.mtime.max(meta.ctime);
-    let Ok(sec) = u64::try_from(newest.sec) else {
-        return false;
+    let now = SystemTime::now();
+    let age = |stamp: Stamp| {
+        let sec = u64::try_from(stamp.sec).unwrap_or(0);
+        let at = SystemTime::UNIX_EPOCH + Duration::new(sec, stamp.nsec);
+        now.duration_since(at).ok()
     };
-    let at = SystemTime::UNIX_EPOCH + Duration::new(sec, newest.nsec);
-    SystemTime::now()
-        .duration_since(at)
-        .is_ok_and(|age| age < RACY)
+    // A time of change in the future: the clock was put back, and may come to that time once more.
+    // Anybody may give a file a time of modification in the future.
+    age(meta.ctime).is_none_or(|age| age < RACY) || age(meta.mtime).is_some_and(|age| age < RACY)
 }
 
 fn times(atime: Stamp, mtime: Stamp) -> Timestamps {
