@@ -104,6 +104,16 @@ pub enum ServerError {
         /// The end of what it wrote to standard error.
         stderr: String,
     },
+    /// A table cannot be read.
+    #[error("table `{table}` of database `{database}` cannot be read: {source}")]
+    Table {
+        /// Its database.
+        database: String,
+        /// The table, with its schema where that is not `public`.
+        table: String,
+        /// Why.
+        source: Box<ServerError>,
+    },
     /// A tool wrote more than was allowed.
     #[error("`{program}` wrote more than {limit} bytes")]
     ToolOutput {
@@ -218,6 +228,7 @@ impl ServerError {
             Self::ProgramFailed { .. } => "program-failed",
             Self::ToolStart { .. } => "tool-start",
             Self::ToolFailed { .. } => "tool-failed",
+            Self::Table { source, .. } => source.code(),
             Self::ToolOutput { .. } => "tool-output",
             Self::Timeout { .. } => "server-timeout",
             Self::Cancelled { .. } => "cancelled",
@@ -236,6 +247,7 @@ impl ServerError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Table { source, .. } => return source.hint(),
             Self::File { path, source, .. }
                 if source.kind() == io::ErrorKind::PermissionDenied
                     && path.starts_with("/proc/1/root") =>

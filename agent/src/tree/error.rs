@@ -117,6 +117,18 @@ pub enum TreeError {
         /// Bytes that are never used.
         reserve: u64,
     },
+    /// The file system of the copy is full.
+    #[error("no room for `{path}`: {source}; {free} bytes and {inodes} inodes are free")]
+    Full {
+        /// What was about to be written.
+        path: String,
+        /// Bytes that are free.
+        free: u64,
+        /// Inodes that are free; 0 too where the file system does not count them.
+        inodes: u64,
+        /// What the system says.
+        source: io::Error,
+    },
     /// What was just written reads differently.
     #[error("the copy of `{path}` does not read as it was written: {what}")]
     CopyDiffers {
@@ -149,7 +161,7 @@ pub enum TreeError {
     },
     /// Entries that nobody can give away, root neither; they were left alone.
     #[error(
-        "{} entries are immutable or append-only and were left alone: {problems}", problems.count
+        "immutable or append-only entries were left alone, {} of them: {problems}", problems.count
     )]
     Immutable {
         /// The entries.
@@ -191,7 +203,7 @@ impl TreeError {
             Self::Cancelled => "tree-cancelled",
             Self::Entries { .. } => "tree-entries-failed",
             Self::LinksOutside { .. } => "tree-links-outside",
-            Self::NoSpace { .. } => "no-space",
+            Self::NoSpace { .. } | Self::Full { .. } => "no-space",
             Self::CopyDiffers { .. } => "copy-differs",
             Self::ManifestMissing { .. } => "manifest-missing",
             Self::ManifestDamaged { .. } => "manifest-damaged",
@@ -214,7 +226,7 @@ impl TreeError {
             Self::LinksOutside { .. } => {
                 Some("find the other names with `find -inum`, remove or copy them, and run again")
             }
-            Self::NoSpace { .. } => Some(
+            Self::NoSpace { .. } | Self::Full { .. } => Some(
                 "make room there, or choose another place for the copy; what is copied already is \
                  not copied again",
             ),

@@ -196,9 +196,8 @@ impl Mirror<'_> {
 
     /// The error of a write that failed for good: a full file system is told as such.
     fn write_failed(&self, path: &[u8], error: Errno) -> TreeError {
-        match (error, &self.room) {
-            (Errno::NOSPC | Errno::DQUOT, Some(room)) => room.full(self.dst, path, 0),
-            (Errno::NOSPC | Errno::DQUOT, None) => space::full(self.dst, path, 0, 0),
+        match error {
+            Errno::NOSPC | Errno::DQUOT => space::full(self.dst, path, error),
             _ => TreeError::io("write", path, error),
         }
     }

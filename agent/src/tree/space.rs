@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use rustix::io::Errno;
+
 use super::{Root, TreeError, error::show};
 
 /// Room on the file system of a tree.
@@ -66,25 +68,30 @@ impl Room {
         self.since.store(0, Relaxed);
         let space = fs_space(root)?;
         let no_inode = space.total_inodes > 0 && space.free_inodes == 0;
-        if space.free_bytes >= self.reserve.saturating_add(bytes) && !no_inode {
+        if no_inode {
+            return Err(full(root, path, Errno::NOSPC));
+        }
+        if space.free_bytes >= self.reserve.saturating_add(bytes) {
             return Ok(());
         }
-        Err(self.full(root, path, bytes))
-    }
-
-    /// The error of a file system that is full, whether that was foreseen or met.
-    pub(super) fn full(&self, root: &Root, path: &[u8], bytes: u64) -> TreeError {
-        full(root, path, bytes, self.reserve)
+        Err(TreeError::NoSpace {
+            path: show(path),
+            needed: bytes,
+            free: space.free_bytes,
+            reserve: self.reserve,
+        })
     }
 }
 
-/// As [`Room::full`], where nothing is kept free.
-pub(super) fn full(root: &Root, path: &[u8], needed: u64, reserve: u64) -> TreeError {
-    TreeError::NoSpace {
+/// The error of a file system, or of a quota, that was not foreseen to be full.
+pub(super) fn full(root: &Root, path: &[u8], met: Errno) -> TreeError {
+    let (free, inodes) =
+        fs_space(root).map_or((0, 0), |space| (space.free_bytes, space.free_inodes));
+    TreeError::Full {
         path: show(path),
-        needed,
-        free: fs_space(root).map_or(0, |space| space.free_bytes),
-        reserve,
+        free,
+        inodes,
+        source: met.into(),
     }
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn no_space_for_the_copy() -> Result<()> {
     let ended = plan.apply(&stage.tool)?;
     let told = Told {
         code: "no-space",
-        says: &["No space left on device", "free or add space"],
+        says: &["No space left on device", "make room"],
     };
     rolled_back(&stage, &ended, told)
 }
@@ -116,8 +116,8 @@ pub(crate) fn permission_denied() -> Result<()> {
     set_immutable(&file, false)?;
     fs_err::remove_file(&file)?;
     let told = Told {
-        code: "tree-entries-failed",
-        says: &["immutable.yml", "Operation not permitted"],
+        code: "tree-immutable",
+        says: &["immutable.yml", "chattr -i"],
     };
     rolled_back(&stage, &ended?, told)
 }

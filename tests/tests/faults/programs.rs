@@ -40,14 +40,15 @@ fn damage_a_table(server: &TestServer) -> Result<()> {
     server.wait_ready()
 }
 
-/// Somebody ends the dump's sessions at the database, while it waits for a table that somebody else has locked.
+/// Somebody ends the sessions of the dump and of its count at the database, while it waits for a table that somebody else has locked.
 pub(crate) fn the_dump_loses_its_session() -> Result<()> {
     let stage = Stage::with(Options::default(), make_table)?;
     let lock = Lock::take(&stage.server)?;
     let ender = stage.server.named(&stage.server.name);
     let again = Again::and_again(move || {
         let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                   WHERE query LIKE 'LOCK TABLE public.zz_locked IN ACCESS SHARE%'";
+                   WHERE query LIKE 'LOCK TABLE public.zz_locked IN ACCESS SHARE%' \
+                   OR query LIKE '%count(*) FROM %zz_locked%' AND pid <> pg_backend_pid()";
         ender.psql("postgres", end).is_ok_and(|ended| ended != "0")
     });
     let ended = stage.migrate()?.end();

@@ -11,7 +11,9 @@ use super::super::{Result, ServerError};
 use super::{Postgres, SUPERUSER};
 
 /// Rows of columns; `None` is SQL's NULL.
-pub type Rows = Vec<Vec<Option<String>>>;
+pub type Rows = Vec<Row>;
+/// One of them.
+pub(super) type Row = Vec<Option<String>>;
 
 /// What `psql` writes for NULL, which no text of PMM's holds.
 const NULL: &str = "\u{1}";
@@ -180,23 +182,28 @@ pub(super) const TABLES: &str = "SELECT n.nspname, c.relname FROM pg_class c JOI
      AND d.objid = c.oid AND d.deptype = 'e') ORDER BY 1, 2";
 
 /// One question for the rows of all these tables; `None` where there is none.
-pub(super) fn count_sql(tables: &Rows) -> Result<Option<String>> {
+pub(super) fn count_sql(tables: &[Row]) -> Result<Option<String>> {
     let mut sql = String::new();
     for row in tables {
         let [Some(schema), Some(table)] = row.as_slice() else {
             continue;
         };
-        let name = if schema == "public" {
-            table.clone()
-        } else {
-            format!("{schema}.{table}")
-        };
+        let name = name_of(row);
         let union = if sql.is_empty() { "" } else { " UNION ALL " };
         let (label, schema, table) = (literal(&name)?, identifier(schema), identifier(table));
         // Writing to a String cannot fail.
         let _ = write!(sql, "{union}SELECT {label}, count(*) FROM {schema}.{table}");
     }
     Ok((!sql.is_empty()).then_some(sql))
+}
+
+/// What a table of [`TABLES`] is called: with its schema where that is not `public`.
+pub(super) fn name_of(table: &Row) -> String {
+    match table.as_slice() {
+        [Some(schema), Some(table)] if schema != "public" => format!("{schema}.{table}"),
+        [_, Some(table)] => table.clone(),
+        _ => String::new(),
+    }
 }
 
 /// The answer to [`count_sql`].

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::programs::Talk;
 use super::super::{Result, ServerError};
 use super::Postgres;
-use super::query::{Rows, TABLES, count_sql, counts, parse_csv};
+use super::query::{Rows, TABLES, count_sql, counts, name_of, parse_csv};
 
 /// A session that only looks, and is idle for as long as a dump takes.
 const OPTIONS: &str = "-c default_transaction_read_only=on -c lock_timeout=30s -c statement_timeout=0 \
@@ -22,6 +22,7 @@ const END: &str = "ferry: end of answer";
 pub(super) struct Snapshot {
     talk: Talk,
     id: String,
+    database: String,
 }
 
 impl Postgres {
@@ -38,6 +39,7 @@ impl Postgres {
         let mut snapshot = Snapshot {
             talk: self.gentle_surroundings().talk(&launch)?,
             id: String::new(),
+            database: database.to_owned(),
         };
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_export_snapshot()";
         let id = snapshot.ask(begin, cancel).await?;
@@ -68,11 +70,23 @@ impl Snapshot {
         &mut self,
         cancel: &CancellationToken,
     ) -> Result<BTreeMap<String, u64>> {
-        let tables = self.ask(TABLES, cancel).await?;
-        match count_sql(&tables)? {
-            Some(sql) => Ok(counts(self.ask(&sql, cancel).await?)),
-            None => Ok(BTreeMap::new()),
+        let (mut rows, database) = (BTreeMap::new(), self.database.clone());
+        // One by one: of a table that cannot be read the database tells a number only.
+        for table in self.ask(TABLES, cancel).await? {
+            let Some(sql) = count_sql(std::slice::from_ref(&table))? else {
+                continue;
+            };
+            let named = |source| match source {
+                ServerError::Cancelled { .. } => source,
+                _ => ServerError::Table {
+                    database: database.clone(),
+                    table: name_of(&table),
+                    source: Box::new(source),
+                },
+            };
+            rows.extend(counts(self.ask(&sql, cancel).await.map_err(named)?));
         }
+        Ok(rows)
     }
 
     /// Ends the session. The database would do the same when it is dropped.
