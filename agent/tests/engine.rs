@@ -318,6 +318,25 @@ async fn who_ignores_the_signal_is_reported_and_lives() {
 }
 
 #[tokio::test]
+async fn who_does_not_hear_the_signal_at_first_is_asked_again() {
+    let Some(engine) = engine("who_does_not_hear_the_signal").await else {
+        return;
+    };
+    let names = Names::new("late");
+    let image = names.image("i", &[], &[r#"ENTRYPOINT ["/ferryd"]"#]);
+    let name = names.container("c");
+    let body = json!({"Image": image, "Cmd": ["late"], "HostConfig": {"NetworkMode": "none"}});
+    let id = engine.create(&name, &body).await.unwrap().id;
+    engine.start(&id).await.unwrap();
+    let stopped = engine.stop(&id, Duration::from_secs(60)).await.unwrap();
+    let wanted = StopOutcome::Stopped {
+        exit_code: 7,
+        already: false,
+    };
+    assert_eq!(stopped, wanted);
+}
+
+#[tokio::test]
 async fn an_image_is_known_by_its_contents() {
     let Some(engine) = engine("an_image_is_known_by_its_contents").await else {
         return;

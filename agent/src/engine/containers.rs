@@ -18,6 +18,9 @@ use super::{
 
 /// How long a server gets to stop: PMM's databases have 300 s of their own (facts/pmm.md 1.2).
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(330);
+/// After how long a container is asked to stop once more. A first process that has no handler for the signal does not get it
+/// at all, and the shell that starts a server's supervisor is one: who stops a server in its first second is not heard.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What a request to stop came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,21 +297,15 @@ impl Engine {
             });
         }
         let id = before.id().to_owned();
-        let query = [("signal", before.stop_signal())];
-        let ask = Ask::new(
-            Method::POST,
-            path(&id, "/kill")?,
-            format!("stop container {name}"),
-        )
-        .query(&query);
-        match self.of_container(&id, ask).await {
-            // 409: it ended between the question and the signal.
-            Ok(_) | Err(EngineError::Refused { status: 409, .. }) => {}
-            Err(error) => return Err(error),
-        }
+        self.signal_stop(name, &before).await?;
         let deadline = Instant::now() + grace;
+        let mut asked = Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
+            if asked.elapsed() >= ASK_AGAIN {
+                self.signal_stop(name, &before).await?;
+                asked = Instant::now();
+            }
             match self.find_container(&id).await? {
                 Some(now) if now.running() => {}
                 Some(now) => {
@@ -323,7 +320,26 @@ impl Engine {
                 return Ok(StopOutcome::StillRunning);
             }
             tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+            pause = (pause * 2).min(Duration::from_millis(250));
+        }
+    }
+
+    async fn signal_stop(
+        &self,
+        name: &str,
+        container: &ContainerInspect,
+    ) -> Result<(), EngineError> {
+        let query = [("signal", container.stop_signal())];
+        let ask = Ask::new(
+            Method::POST,
+            path(container.id(), "/kill")?,
+            format!("stop container {name}"),
+        )
+        .query(&query);
+        match self.of_container(container.id(), ask).await {
+            // 409: it ended between the question and the signal.
+            Ok(_) | Err(EngineError::Refused { status: 409, .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -58,6 +58,10 @@ fn echo() -> ! {
 fn main() {
     let args: Vec<String> = env::args().collect();
     let mode = args.get(1).map_or("", String::as_str);
+    if mode == "late" {
+        // As a shell that has not started the supervisor yet.
+        thread::sleep(Duration::from_secs(2));
+    }
     if mode != "ignore" {
         // SAFETY: the handler only ends the process.
         unsafe { signal(15, end as *const () as usize) };

@@ -115,9 +115,9 @@ impl Lock {
 pub(crate) fn the_supervisor_does_not_answer() -> Result<()> {
     let stage = Stage::new()?;
     let supervisor = pid_of(&stage.server.name)?;
-    let (mut call, _run) = until(&stage, "finished", "dump-databases")?;
+    let (mut call, _run) = until(&stage, "finished", "copy-volume")?;
     send(supervisor, Signal::STOP)?;
-    let failed = call.wait_for("the failure", is("failed", "stop-services", false));
+    let failed = call.wait_for("the failure", |line| line["event"] == "failed");
     send(supervisor, Signal::CONT)?;
     failed?;
     let told = Told {
@@ -131,7 +131,7 @@ pub(crate) fn the_supervisor_does_not_answer() -> Result<()> {
 pub(crate) fn the_supervisor_never_answers() -> Result<()> {
     let stage = Stage::new()?;
     let supervisor = pid_of(&stage.server.name)?;
-    let (call, run) = until(&stage, "finished", "dump-databases")?;
+    let (call, run) = until(&stage, "finished", "copy-volume")?;
     send(supervisor, Signal::STOP)?;
     let ended = call.end();
     send(supervisor, Signal::CONT)?;
