@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, mkdirat},
+    fs::{Mode, mkdirat, openat},
     io::Errno,
 };
 
@@ -19,7 +19,7 @@ use super::{
         manifest::{Entry, Page, Seen as Source, Tally, What, digest_of_attributes},
         meta::{Kind, Meta},
         pool::{Job, Queue},
-        root::RelPath,
+        root::{DIR, RelPath},
         scan::{Scratch, Seen, Walked, is_replaced, scan_open},
     },
     CopyReport, Extra, Mirror,
@@ -306,9 +306,9 @@ impl Mirror<'_> {
             return Ok(());
         }
         let mut names = Names::default();
-        found
-            .lister
-            .read(dst, &mut names)
+        // Opened again: whoever read it before has left it at its end.
+        openat(dst, c".", DIR, Mode::empty())
+            .and_then(|again| found.lister.read(again.as_fd(), &mut names))
             .map_err(|e| TreeError::io("reading the directory", path, e))?;
         for name in names.iter() {
             self.put_away(path, dst, name, found)?;
