@@ -45,7 +45,8 @@ fn an_immutable_entry_stops_a_change_of_owner_before_it_begins() {
             );
             let error = f.give(LinkCheck::First).unwrap_err();
             assert_eq!(error.code(), "tree-immutable");
-            let sentence = format!("immutable or append-only entries were left alone, 1 of them: {shown}");
+            let sentence =
+                format!("immutable or append-only entries were left alone, 1 of them: {shown}");
             assert_eq!(error.to_string(), sentence);
             assert!(error.hint().unwrap().contains("chattr -i -a"));
             assert_back(&f.tree(), &before);
