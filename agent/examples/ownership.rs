@@ -3,8 +3,11 @@
 //! `ownership DIR [--folders N] [--files N] [--flat N] [--rounds N] [--cold] [--keep]`: makes the trees below
 //! DIR (a missing folder, or one left by `--keep`), needs root. Prints seconds and the ratio of
 //! each way to `chown -R`; ratios are what counts, the machine may be busy. `--cold` drops the
-//! machine's page cache before each measurement. `--first ID` and `--along ID` instead give the tree
-//! DIR to ID once and measure nothing: for a profiler, or to count processor time on a busy machine.
+//! machine's page cache before each measurement. `--first ID`, `--along ID` and `--known ID` instead give the
+//! tree DIR to ID once and measure nothing: for a profiler, or to count processor time on a busy machine.
+//!
+//! "as the step" is what a crossing does: the final pass of the backup, which comes right before and is not measured
+//! here, has left a manifest of the tree. The other two ways have none, as after a kill.
 
 use std::{
     error::Error,
@@ -14,7 +17,8 @@ use std::{
 };
 
 use ferry_agent::tree::{
-    LinkCheck, Owner, RecordWriter, Root, TransferOptions, Watch, count, transfer,
+    CopyOptions, LinkCheck, ManifestFolder, Owner, Pass, RecordWriter, Root, TransferOptions,
+    Watch, copy, count, transfer,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -29,7 +33,18 @@ struct Options {
     rounds: u32,
     cold: bool,
     keep: bool,
-    once: Option<(u32, LinkCheck)>,
+    once: Option<(u32, Way)>,
+}
+
+/// How the tree is given.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// The whole tree is looked at before the first change.
+    First,
+    /// Looked at and changed side by side.
+    Along,
+    /// As [`Way::Along`], by the manifest of a final pass.
+    Known,
 }
 
 /// Best times of one situation, in seconds.
@@ -38,6 +53,42 @@ struct Row {
     gnu: f64,
     first: f64,
     along: f64,
+    known: f64,
+}
+
+impl Row {
+    fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            gnu: f64::MAX,
+            first: f64::MAX,
+            along: f64::MAX,
+            known: f64::MAX,
+        }
+    }
+
+    /// One round: `chown -R` gives to `theirs`, each of our ways to an id of its own.
+    fn round(
+        &mut self,
+        (tree, cold): (&Path, bool),
+        theirs: u32,
+        our_id: impl Fn(Way) -> u32,
+    ) -> Result<()> {
+        self.gnu = self.gnu.min(timed(cold, tree, || gnu(tree, theirs))?);
+        for way in [Way::First, Way::Along, Way::Known] {
+            if matches!(way, Way::Known) {
+                final_pass(tree)?;
+            }
+            let took = timed(cold, tree, || ours(tree, our_id(way), way))?;
+            let best = match way {
+                Way::First => &mut self.first,
+                Way::Along => &mut self.along,
+                Way::Known => &mut self.known,
+            };
+            *best = best.min(took);
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Row {
@@ -47,12 +98,15 @@ impl fmt::Display for Row {
             gnu,
             first,
             along,
+            known,
         } = self;
         write!(
             f,
-            "{what:<28} chown -R {gnu:6.3} s | whole tree first {first:6.3} s = {:.2} | along {along:6.3} s = {:.2}",
-            first / gnu,
-            along / gnu
+            "{what:<26} chown -R {gnu:6.3} s | as the step {known:6.3} s = {:.2} | without a manifest: \
+             along {along:6.3} s = {:.2}, whole tree first {first:6.3} s = {:.2}",
+            known / gnu,
+            along / gnu,
+            first / gnu
         )
     }
 }
@@ -60,8 +114,15 @@ impl fmt::Display for Row {
 #[expect(clippy::print_stdout, reason = "a measurement's output is its table")]
 fn main() -> Result<()> {
     let options = parse()?;
-    if let Some((id, links)) = options.once {
-        return ours(&options.dir, id, links);
+    if let Some((id, way)) = options.once {
+        if matches!(way, Way::Known) {
+            final_pass(&options.dir)?;
+            println!("the final pass is done");
+        }
+        let start = Instant::now();
+        ours(&options.dir, id, way)?;
+        println!("given in {:.3} s", start.elapsed().as_secs_f64());
+        return Ok(());
     }
     fs::create_dir_all(&options.dir)?;
     run(&options, |row| println!("{row}"))?;
@@ -95,8 +156,9 @@ fn parse() -> Result<Options> {
                     "--files" => o.files = number,
                     "--flat" => o.flat = number,
                     "--rounds" => o.rounds = number,
-                    "--first" => o.once = Some((number, LinkCheck::First)),
-                    "--along" => o.once = Some((number, LinkCheck::Along)),
+                    "--first" => o.once = Some((number, Way::First)),
+                    "--along" => o.once = Some((number, Way::Along)),
+                    "--known" => o.once = Some((number, Way::Known)),
                     other => return Err(format!("unknown flag {other}").into()),
                 }
             }
@@ -135,6 +197,7 @@ fn run(options: &Options, mut tell: impl FnMut(Row)) -> Result<()> {
     }
     if !options.keep {
         for path in [tree, flat, single] {
+            fs::remove_dir_all(backup(&path))?;
             fs::remove_dir_all(path)?;
         }
     }
@@ -143,21 +206,14 @@ fn run(options: &Options, mut tell: impl FnMut(Row)) -> Result<()> {
 
 /// Each way changes every entry; the best of the rounds counts.
 fn all_change(what: &'static str, options: &Options, tree: &Path, cold: bool) -> Result<Row> {
-    let mut row = Row {
-        what,
-        gnu: f64::MAX,
-        first: f64::MAX,
-        along: f64::MAX,
-    };
+    let mut row = Row::new(what);
     for round in 0..options.rounds {
         let id = 10_000 + round * 10;
-        row.gnu = row.gnu.min(timed(cold, tree, || gnu(tree, id))?);
-        row.first = row
-            .first
-            .min(timed(cold, tree, || ours(tree, id + 1, LinkCheck::First))?);
-        row.along = row
-            .along
-            .min(timed(cold, tree, || ours(tree, id + 2, LinkCheck::Along))?);
+        row.round((tree, cold), id, |way| match way {
+            Way::First => id + 1,
+            Way::Along => id + 2,
+            Way::Known => id + 3,
+        })?;
     }
     Ok(row)
 }
@@ -169,21 +225,10 @@ fn nothing_to_change(
     tree: &Path,
     cold: bool,
 ) -> Result<Row> {
-    let mut row = Row {
-        what,
-        gnu: f64::MAX,
-        first: f64::MAX,
-        along: f64::MAX,
-    };
+    let mut row = Row::new(what);
     gnu(tree, 20_000)?;
     for _ in 0..options.rounds {
-        row.gnu = row.gnu.min(timed(cold, tree, || gnu(tree, 20_000))?);
-        row.first = row
-            .first
-            .min(timed(cold, tree, || ours(tree, 20_000, LinkCheck::First))?);
-        row.along = row
-            .along
-            .min(timed(cold, tree, || ours(tree, 20_000, LinkCheck::Along))?);
+        row.round((tree, cold), 20_000, |_| 20_000)?;
     }
     Ok(row)
 }
@@ -219,7 +264,28 @@ fn gnu(tree: &Path, id: u32) -> Result<()> {
     }
 }
 
-fn ours(tree: &Path, id: u32, links: LinkCheck) -> Result<()> {
+/// Where the final pass of the tree's backup writes its copy and its manifest.
+fn backup(tree: &Path) -> PathBuf {
+    tree.with_extension("backup")
+}
+
+fn final_pass(tree: &Path) -> Result<()> {
+    let backup = backup(tree);
+    fs::create_dir_all(backup.join("data"))?;
+    let folder = ManifestFolder::open(&backup)?;
+    let options = CopyOptions {
+        manifest: Some(&folder),
+        ..CopyOptions::new(Pass::Final)
+    };
+    let (from, to) = (
+        Root::open(tree, None)?,
+        Root::open(&backup.join("data"), None)?,
+    );
+    copy(&from, &to, &options, &Watch::default())?;
+    Ok(())
+}
+
+fn ours(tree: &Path, id: u32, way: Way) -> Result<()> {
     let path = tree.with_extension("record");
     let file = fs::File::options()
         .read(true)
@@ -227,8 +293,16 @@ fn ours(tree: &Path, id: u32, links: LinkCheck) -> Result<()> {
         .create(true)
         .truncate(true)
         .open(path)?;
+    let known = match way {
+        Way::Known => ManifestFolder::open(&backup(tree))?.recall(),
+        Way::First | Way::Along => None,
+    };
     let options = TransferOptions {
-        links,
+        links: match way {
+            Way::First => LinkCheck::First,
+            Way::Along | Way::Known => LinkCheck::Along,
+        },
+        known: known.as_ref(),
         ..TransferOptions::default()
     };
     let root = Root::open(tree, None)?;

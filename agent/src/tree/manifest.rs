@@ -29,7 +29,7 @@ pub use file::Manifest;
 pub use folder::ManifestFolder;
 pub use prove::{ProveOptions, ProveReport, prove};
 
-pub(super) use codec::{Entry, Seen, What, digest_of_attributes};
+pub(super) use codec::{Entry, Part, Seen, What, digest_of_attributes};
 pub(super) use keep::{Keeper, Page, Tally};
 
 /// Newest format that this version reads, and the one it writes.

@@ -8,7 +8,9 @@ use crate::{
     context::Context,
     error::StepError,
     steps::{Work, count, done},
-    tree::{self, LinkCheck, RecordReader, RecordWriter, Root, Threads, TransferOptions},
+    tree::{
+        self, LinkCheck, ManifestFolder, RecordReader, RecordWriter, Root, Threads, TransferOptions,
+    },
 };
 
 pub(in crate::steps) struct TransferOwnership(pub(in crate::steps) v1::TransferOwnership);
@@ -19,16 +21,25 @@ const RECORD: &str = "owners.record";
 #[async_trait]
 impl Work for TransferOwnership {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
-        let data = cx.surroundings.volume()?.data.clone();
+        let volume = cx.surroundings.volume()?;
+        let data = volume.data.clone();
+        // A rehearsal's copy has no manifest, and is in no hurry.
+        let backup = volume.live.is_none().then(|| volume.backup.clone());
         let owner = super::owner(self.0.owner.as_ref())?;
         let record = cx.run_dir.open_file(RECORD)?;
         let report = super::on_tree(cx, self.0.expected_entries, move |watch| {
             let root = Root::open(&data, None)?;
             let record = RecordWriter::open(record)?;
+            // The final pass has just looked at every entry, and nobody writes to the tree since.
+            let known = match backup {
+                Some(backup) => ManifestFolder::open(&backup)?.recall(),
+                None => None,
+            };
             // Links out of the tree were looked for by the check; met now, they are left alone and
             // fail the step, and its undo gives back what was changed.
             let options = TransferOptions {
                 links: LinkCheck::Along,
+                known: known.as_ref(),
                 ..TransferOptions::default()
             };
             tree::transfer(&root, owner, record, &options, watch)

@@ -67,6 +67,14 @@ impl Entry {
         size && self.source == Seen::of(meta) && self.mtime == meta.mtime && self.mode == meta.mode
     }
 
+    /// Mode and owner of a file that a change of owner takes nothing else from, and that has no other
+    /// name; `None` of everything that has to be looked at itself.
+    pub(in crate::tree) fn plain_file(&self) -> Option<(u16, Owner)> {
+        let alone = matches!(self.what, What::File { linked: None, .. });
+        let keeps = self.attributes.is_none() && self.mode & 0o6000 == 0;
+        (alone && keeps).then_some((self.mode, self.owner))
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
         put(out, self.mode.into());
         put(out, self.owner.uid.into());

@@ -67,6 +67,14 @@ impl ManifestFolder {
         }
     }
 
+    /// What the final pass wrote, unless that is missing or of another format: for who only saves work by
+    /// it. Each part is checked when it is asked for.
+    #[must_use]
+    pub fn recall(&self) -> Option<Manifest> {
+        let file = self.file(name(Pass::Final), OFlags::RDONLY).ok()?;
+        Manifest::salvage(file).ok()
+    }
+
     /// Everything that earlier passes wrote, the best first; what cannot be read is left out,
     /// because it only saves work.
     pub(super) fn known(&self) -> Vec<Manifest> {

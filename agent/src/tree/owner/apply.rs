@@ -10,7 +10,7 @@ use rustix::{
 use super::{
     super::{
         Problems, Root, TreeError, attrs,
-        error::show,
+        error::{show, show_in},
         meta::Meta,
         progress::Meter,
         record::{Item, Part},
@@ -19,19 +19,55 @@ use super::{
     Owner,
 };
 
+/// What could not be changed.
+#[derive(Default)]
+pub(super) struct Refused {
+    pub(super) problems: Problems,
+    /// Entries that the immutable or append-only attribute keeps from it.
+    pub(super) immutable: Problems,
+}
+
+impl Refused {
+    pub(super) fn merge(&mut self, other: Self) {
+        self.problems.merge(other.problems);
+        self.immutable.merge(other.immutable);
+    }
+
+    /// All of it as one.
+    pub(super) fn into_problems(self) -> Problems {
+        let Self {
+            mut problems,
+            immutable,
+        } = self;
+        problems.merge(immutable);
+        problems
+    }
+
+    /// The attribute of an entry that was not looked at shows when its owner is changed.
+    fn entry(&mut self, fd: impl AsFd, dir: &[u8], name: &CStr, error: Errno) {
+        let immutable = error == Errno::PERM && Meta::at(fd, name).is_ok_and(|m| m.immutable);
+        if immutable {
+            self.immutable.add(|| show_in(dir, name.to_bytes()));
+        } else {
+            self.problems.add(|| sentence(dir, name, error));
+        }
+    }
+}
+
 /// Gives all entries of a part to `target`, but those with several names. Returns how many changed.
 pub(super) fn give(
     root: &Root,
     part: &Part,
     target: Owner,
     meter: &Meter<'_>,
-    problems: &mut Problems,
+    refused: &mut Refused,
 ) -> std::result::Result<u64, TreeError> {
     let dir = match root.open_dir(&part.dir) {
         Ok(dir) => dir,
         Err(e) => {
             for _ in &part.items {
-                problems.add(|| format!("{}: {e}", show(&part.dir)));
+                let sentence = || format!("{}: {e}", show(&part.dir));
+                refused.problems.add(sentence);
             }
             return Ok(0);
         }
@@ -52,7 +88,7 @@ pub(super) fn give(
         };
         match result {
             Ok(()) => changed += 1,
-            Err(e) => problems.add(|| sentence(&part.dir, name, e)),
+            Err(e) => refused.entry(&dir, &part.dir, name, e),
         }
     }
     Ok(changed)

@@ -1,22 +1,35 @@
 //! Finds what has another owner than wanted, and describes it for the record.
+//!
+//! Looking costs half as much as changing. A directory that has not changed since a manifest was written
+//! holds the very inodes that the manifest names (a name that is made, removed or exchanged gives its
+//! directory new times), so one look at the directory stands for a look at each of its plain files. What
+//! may lose more than its owner, or lie outside the tree under another name, is looked at itself all the
+//! same. Another process that changes the owner or mode of a single file in between would not be seen: there
+//! is none, the container has stopped; and the step's verification looks at every entry.
 
-use std::{ffi::CStr, mem, os::fd::BorrowedFd};
+use std::{
+    ffi::CStr,
+    mem,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use rustix::io::Errno;
 
 use super::{
     super::{
-        Problems, Root, TreeError, attrs,
+        Root, TreeError, attrs,
         count::Links,
         error::{join, show_in},
+        manifest::{self, Manifest},
         meta::{Kind, Meta},
         pool::Queue,
         progress::Meter,
         record::{Item, Part},
         root::RelPath,
-        scan::{Scratch, Seen, Walked, has_owner, scan, sentence},
+        scan::{Scratch, Seen, Walked, has_owner, is_replaced, scan_open, sentence},
     },
     Owner,
+    apply::Refused,
 };
 
 /// Entries described together: one sync serves thousands of changes. An eighth of it was measured
@@ -42,6 +55,53 @@ pub(super) struct LinkedName {
     pub(super) item: Item,
 }
 
+/// What is looked for, and by what help.
+pub(super) struct Wanted<'a> {
+    pub(super) root: &'a Root,
+    pub(super) target: Owner,
+    /// What the tree held a moment ago.
+    pub(super) known: Option<&'a Manifest>,
+    pub(super) meter: &'a Meter<'a>,
+}
+
+impl Wanted<'_> {
+    /// All that the manifest says of the directory that is open as `fd`, where it still holds exactly that.
+    fn unchanged(
+        &self,
+        dir: &RelPath,
+        fd: BorrowedFd<'_>,
+    ) -> Result<Option<manifest::Part>, TreeError> {
+        let Some(part) = self.known.map(|known| known.part(dir)) else {
+            return Ok(None);
+        };
+        let Some(part) = part? else { return Ok(None) };
+        let meta = Meta::of(fd).map_err(|e| TreeError::io("stat", dir, e))?;
+        let same = part.own.as_ref().is_some_and(|own| own.describes(&meta));
+        Ok(same.then_some(part))
+    }
+}
+
+/// One directory, while it is gone over.
+struct Folder<'a> {
+    dir: &'a RelPath,
+    target: Owner,
+    files: Part,
+    dirs: Part,
+    below: Vec<RelPath>,
+}
+
+impl<'a> Folder<'a> {
+    fn new(dir: &'a RelPath, target: Owner) -> Self {
+        Self {
+            dir,
+            target,
+            files: Part::new(dir),
+            dirs: Part::new(dir),
+            below: Vec::new(),
+        }
+    }
+}
+
 /// What one worker found.
 #[derive(Default)]
 pub(super) struct Found {
@@ -51,9 +111,7 @@ pub(super) struct Found {
     pub(super) right: u64,
     pub(super) skipped: u64,
     pub(super) mounts: u64,
-    pub(super) problems: Problems,
-    /// Entries to change that the immutable or append-only attribute keeps from it.
-    pub(super) immutable: Problems,
+    pub(super) refused: Refused,
     pub(super) links: Links,
     pub(super) linked: Vec<LinkedName>,
     pub(super) changed: u64,
@@ -65,8 +123,7 @@ impl Found {
         self.right += other.right;
         self.skipped += other.skipped;
         self.mounts += other.mounts;
-        self.problems.merge(other.problems);
-        self.immutable.merge(other.immutable);
+        self.refused.merge(other.refused);
         self.links.merge(other.links);
         self.linked.extend(other.linked);
         self.changed += other.changed;
@@ -75,76 +132,170 @@ impl Found {
     /// Looks at one directory; `flush` takes the bulk when it is large enough.
     pub(super) fn collect<T>(
         &mut self,
-        (root, target, meter): (&Root, Owner, &Meter<'_>),
+        what: Wanted<'_>,
         dir: &RelPath,
         queue: &Queue<T>,
         task: impl Fn(RelPath) -> T,
         flush: impl Fn(Bulk) -> Result<(), TreeError>,
     ) -> Result<(), TreeError> {
-        let (mut files, mut dirs) = (Part::new(dir), Part::new(dir));
-        let mut below = Vec::new();
+        let fd = match what.root.open_dir(dir) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(e) if is_replaced(e) => {
+                self.refused.problems.add(|| sentence(dir, c"", e));
+                return Ok(());
+            }
+            Err(e) => return Err(TreeError::io("open", dir, e)),
+        };
+        let mut folder = Folder::new(dir, what.target);
+        match what.unchanged(dir, fd.as_fd())? {
+            Some(known) => self.recall(&what, &known, fd.as_fd(), &mut folder, &flush)?,
+            None => self.look(&what, fd.as_fd(), &mut folder, &flush)?,
+        }
+        queue.push(folder.below.into_iter().map(task));
+        self.put(folder.files, Some(folder.dirs), &flush)
+    }
+
+    /// Takes the plain files from what a manifest says, and looks at the rest.
+    fn recall(
+        &mut self,
+        what: &Wanted<'_>,
+        known: &manifest::Part,
+        fd: BorrowedFd<'_>,
+        folder: &mut Folder<'_>,
+        flush: &impl Fn(Bulk) -> Result<(), TreeError>,
+    ) -> Result<(), TreeError> {
+        for (name, entry) in known.names.iter().zip(&known.entries) {
+            if what.root.excludes(folder.dir, name.to_bytes()) {
+                continue;
+            }
+            match entry.as_ref().and_then(manifest::Entry::plain_file) {
+                Some((_, owner)) if owner == what.target => {
+                    self.entries += 1;
+                    self.right += 1;
+                }
+                Some((mode, owner)) => {
+                    self.entries += 1;
+                    let item = Item {
+                        mode,
+                        owner,
+                        linked: false,
+                        capability: None,
+                    };
+                    self.take(folder, name, item, flush)?;
+                }
+                None => match Meta::at(fd, name) {
+                    Ok(meta) if meta.same_mount(what.root.meta()) => {
+                        self.note(folder, (fd, name), &meta, flush)?;
+                    }
+                    Ok(_) => self.mounts += 1,
+                    Err(Errno::NOENT) => {}
+                    Err(e) => self.refused.problems.add(|| sentence(folder.dir, name, e)),
+                },
+            }
+        }
+        let entries = u64::try_from(known.entries.len()).unwrap_or(u64::MAX);
+        what.meter.add(entries, 0)
+    }
+
+    /// Looks at every entry.
+    fn look(
+        &mut self,
+        what: &Wanted<'_>,
+        fd: BorrowedFd<'_>,
+        folder: &mut Folder<'_>,
+        flush: &impl Fn(Bulk) -> Result<(), TreeError>,
+    ) -> Result<(), TreeError> {
         let mut scratch = mem::take(&mut self.scratch);
-        let walked = scan(root, dir, &mut scratch, meter, |fd, name, seen| {
-            let meta = match seen {
-                Seen::Entry(meta) => meta,
+        let dir = folder.dir;
+        let walked = scan_open(
+            what.root,
+            (dir, fd),
+            &mut scratch,
+            what.meter,
+            |fd, name, seen| match seen {
+                Seen::Entry(meta) => self.note(folder, (fd, name), meta, flush),
                 Seen::Mount => {
                     self.mounts += 1;
-                    return Ok(());
+                    Ok(())
                 }
                 Seen::Failed(e) => {
-                    self.problems.add(|| sentence(dir, name, e));
-                    return Ok(());
+                    self.refused.problems.add(|| sentence(dir, name, e));
+                    Ok(())
                 }
-            };
-            self.entries += 1;
-            let kind = meta.kind();
-            if kind == Kind::Dir {
-                below.push(task(join(dir, name.to_bytes()).into()));
-            }
-            if meta.is_linked() {
-                self.links.note(meta, || show_in(dir, name.to_bytes()));
-            }
-            if !has_owner(kind) {
-                self.skipped += 1;
-            } else if meta.owner == target {
-                self.right += 1;
-            } else if meta.immutable {
-                self.immutable.add(|| show_in(dir, name.to_bytes()));
-            } else if kind == Kind::Dir {
-                dirs.names.push(name);
-                dirs.items.push(plain(meta));
-            } else {
-                match describe(fd, name, meta) {
-                    Ok(item) => {
-                        if item.linked {
-                            self.linked.push(LinkedName {
-                                dir: dir.clone(),
-                                name: name.into(),
-                                inode: (meta.dev, meta.ino),
-                                item: item.clone(),
-                            });
-                        }
-                        if files.items.is_empty() {
-                            files.items.reserve(32);
-                        }
-                        files.names.push(name);
-                        files.items.push(item);
-                    }
-                    Err(e) => self.problems.add(|| sentence(dir, name, e)),
-                }
-                if files.items.len() >= PIECE {
-                    let full = mem::replace(&mut files, Part::new(dir));
-                    self.put(full, None, &flush)?;
-                }
-            }
-            Ok(())
-        })?;
+            },
+        )?;
         self.scratch = scratch;
         if let Walked::Replaced(e) = walked {
-            self.problems.add(|| sentence(dir, c"", e));
+            self.refused.problems.add(|| sentence(dir, c"", e));
         }
-        queue.push(below);
-        self.put(files, Some(dirs), &flush)
+        Ok(())
+    }
+
+    /// Sorts one entry that was looked at.
+    fn note(
+        &mut self,
+        folder: &mut Folder<'_>,
+        (fd, name): (BorrowedFd<'_>, &CStr),
+        meta: &Meta,
+        flush: &impl Fn(Bulk) -> Result<(), TreeError>,
+    ) -> Result<(), TreeError> {
+        let dir = folder.dir;
+        self.entries += 1;
+        let kind = meta.kind();
+        if kind == Kind::Dir {
+            folder.below.push(join(dir, name.to_bytes()).into());
+        }
+        if meta.is_linked() {
+            self.links.note(meta, || show_in(dir, name.to_bytes()));
+        }
+        if !has_owner(kind) {
+            self.skipped += 1;
+        } else if meta.owner == folder.target {
+            self.right += 1;
+        } else if meta.immutable {
+            self.refused.immutable.add(|| show_in(dir, name.to_bytes()));
+        } else if kind == Kind::Dir {
+            folder.dirs.names.push(name);
+            folder.dirs.items.push(plain(meta));
+        } else {
+            match describe(fd, name, meta) {
+                Ok(item) => {
+                    if item.linked {
+                        self.linked.push(LinkedName {
+                            dir: dir.clone(),
+                            name: name.into(),
+                            inode: (meta.dev, meta.ino),
+                            item: item.clone(),
+                        });
+                    }
+                    self.take(folder, name, item, flush)?;
+                }
+                Err(e) => self.refused.problems.add(|| sentence(dir, name, e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an entry that is to change.
+    fn take(
+        &mut self,
+        folder: &mut Folder<'_>,
+        name: &CStr,
+        item: Item,
+        flush: &impl Fn(Bulk) -> Result<(), TreeError>,
+    ) -> Result<(), TreeError> {
+        let files = &mut folder.files;
+        if files.items.is_empty() {
+            files.items.reserve(32);
+        }
+        files.names.push(name);
+        files.items.push(item);
+        if files.items.len() < PIECE {
+            return Ok(());
+        }
+        let full = mem::replace(files, Part::new(folder.dir));
+        self.put(full, None, flush)
     }
 
     fn put(

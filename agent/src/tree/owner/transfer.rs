@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::{
     super::{
-        Problems, RecordWriter, Root, Threads, TreeError, Watch, attrs,
+        Manifest, Problems, RecordWriter, Root, Threads, TreeError, Watch, attrs,
         error::join,
         meta::Meta,
         pool::{self, Job, Queue},
@@ -28,8 +28,9 @@ use super::{
         root::RelPath,
         scan::sentence,
     },
-    Owner, apply,
-    collect::{BULK, Bulk, Found, plain},
+    Owner,
+    apply::{self, Refused},
+    collect::{BULK, Bulk, Found, Wanted, plain},
 };
 
 /// When files with names outside the tree are found out.
@@ -47,11 +48,15 @@ pub enum LinkCheck {
 
 /// How a transfer goes about it.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct TransferOptions {
+pub struct TransferOptions<'a> {
     /// Workers.
     pub threads: Threads,
     /// When hard links are checked.
     pub links: LinkCheck,
+    /// What the tree at rest held a moment ago, as the final pass of a backup wrote it down: directories that
+    /// are still the same are not looked at entry by entry. A transfer that goes on with an earlier one's
+    /// record makes no use of it.
+    pub known: Option<&'a Manifest>,
 }
 
 /// What a transfer did.
@@ -81,6 +86,7 @@ struct Transfer<'a> {
     target: Owner,
     meter: Meter<'a>,
     links: LinkCheck,
+    known: Option<&'a Manifest>,
     /// Entries found but not changed yet.
     pending: AtomicUsize,
     to_writer: Sender<Bulk>,
@@ -110,13 +116,16 @@ impl Job for Transfer<'_> {
 
     fn run(&self, task: Task, found: &mut Found, queue: &Queue<Task>) -> Result<(), TreeError> {
         match task {
-            Task::Dir(dir) => found.collect(
-                (self.root, self.target, &self.meter),
-                &dir,
-                queue,
-                Task::Dir,
-                |bulk| self.flush(bulk, queue),
-            ),
+            Task::Dir(dir) => {
+                let what = Wanted {
+                    root: self.root,
+                    target: self.target,
+                    known: self.known,
+                    meter: &self.meter,
+                };
+                let flush = |bulk| self.flush(bulk, queue);
+                found.collect(what, &dir, queue, Task::Dir, flush)
+            }
             Task::Give(bulk) => {
                 for part in &bulk.files {
                     found.changed += apply::give(
@@ -124,7 +133,7 @@ impl Job for Transfer<'_> {
                         part,
                         self.target,
                         &self.meter,
-                        &mut found.problems,
+                        &mut found.refused,
                     )?;
                 }
                 if self.links == LinkCheck::Along {
@@ -159,11 +168,13 @@ pub fn transfer(
     root: &Root,
     target: Owner,
     mut record: RecordWriter,
-    options: &TransferOptions,
+    options: &TransferOptions<'_>,
     watch: &Watch<'_>,
 ) -> Result<TransferReport, TreeError> {
     let mended = mend_earlier(root, target, &record)?;
     let was_complete = record.is_complete();
+    // What an earlier transfer has changed already is not as the manifest says.
+    let known = options.known.filter(|_| record.is_empty());
     let root_meta = Meta::of(root).map_err(|e| TreeError::io("stat", b"", e))?;
     let start = Frame::Start {
         target,
@@ -178,6 +189,7 @@ pub fn transfer(
         target,
         meter: Meter::new(watch),
         links: options.links,
+        known,
         pending: AtomicUsize::new(0),
         to_writer,
     };
@@ -207,11 +219,11 @@ pub fn transfer(
 
     let outside = found.links.outside();
     if root_meta.immutable && root_meta.owner != target {
-        found.immutable.add(|| ".".to_owned());
+        found.refused.immutable.add(|| ".".to_owned());
     }
     if options.links == LinkCheck::First {
-        if !found.immutable.is_empty() {
-            let problems = found.immutable;
+        if !found.refused.immutable.is_empty() {
+            let problems = found.refused.immutable;
             return Err(TreeError::Immutable { problems });
         }
         if !outside.is_empty() {
@@ -228,24 +240,28 @@ pub fn transfer(
             Ok(true) => found.changed += 1,
             Ok(false) => found.right += 1,
             Err(e) => found
+                .refused
                 .problems
                 .add(|| sentence(&linked.dir, &linked.name, e)),
         }
     }
     let (changed, problems) = apply::by_depth(dirs, options.threads.min, |part, problems| {
-        apply::give(root, part, target, &meter, problems)
+        let mut refused = Refused::default();
+        let changed = apply::give(root, part, target, &meter, &mut refused);
+        problems.merge(refused.into_problems());
+        changed
     })?;
     found.changed += changed;
-    found.problems.merge(problems);
-    if !found.problems.is_empty() {
-        found.problems.merge(found.immutable);
+    found.refused.problems.merge(problems);
+    if !found.refused.problems.is_empty() {
+        found.refused.problems.merge(found.refused.immutable);
         return Err(TreeError::Entries {
             action: "change of owner",
-            problems: found.problems,
+            problems: found.refused.problems,
         });
     }
-    if !found.immutable.is_empty() {
-        let problems = found.immutable;
+    if !found.refused.immutable.is_empty() {
+        let problems = found.refused.immutable;
         return Err(TreeError::Immutable { problems });
     }
     if !outside.is_empty() {
@@ -324,22 +340,22 @@ fn give_held(
     struct Give<'a>(&'a Root, Owner, &'a Meter<'a>);
     impl Job for Give<'_> {
         type Task = Part;
-        type Local = (u64, Problems);
+        type Local = (u64, Refused);
         fn run(
             &self,
             part: Part,
-            (changed, problems): &mut (u64, Problems),
+            (changed, refused): &mut (u64, Refused),
             _: &Queue<Part>,
         ) -> Result<(), TreeError> {
-            *changed += apply::give(self.0, &part, self.1, self.2, problems)?;
+            *changed += apply::give(self.0, &part, self.1, self.2, refused)?;
             Ok(())
         }
     }
     let queue = Queue::new();
     queue.push_in_order(held.into_iter().flat_map(|bulk| bulk.files));
-    for (changed, problems) in pool::run(&Give(root, target, meter), &queue, threads)? {
+    for (changed, refused) in pool::run(&Give(root, target, meter), &queue, threads)? {
         found.changed += changed;
-        found.problems.merge(problems);
+        found.refused.merge(refused);
     }
     Ok(())
 }

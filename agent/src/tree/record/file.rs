@@ -69,6 +69,11 @@ impl RecordWriter {
         self.started
     }
 
+    /// Whether nothing was ever written.
+    pub(in crate::tree) fn is_empty(&self) -> bool {
+        self.at == 0
+    }
+
     /// Whether the file, as it was opened, is empty or ends with a complete transfer.
     pub(in crate::tree) fn is_complete(&self) -> bool {
         self.complete

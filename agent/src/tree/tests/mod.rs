@@ -14,6 +14,7 @@ mod odd;
 mod owning;
 mod proving;
 mod recording;
+mod remembered;
 
 use std::{
     collections::BTreeMap,
