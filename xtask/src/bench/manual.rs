@@ -1,4 +1,5 @@
-//! The documented commands, as a careful person types them (`facts/pmm.md` 2.1, 2.2): what Ferry is measured against.
+//! The official script, and the documentation's commands as a careful person types them (`facts/pmm.md` 2.1, 2.2): what Ferry is measured
+//! against.
 
 use std::time::{Duration, Instant};
 
@@ -33,25 +34,45 @@ pub(crate) fn bare(server: &Server, old_image: &str, new_image: &str) -> Result<
     Ok(stop + start.elapsed())
 }
 
+/// How long the official script sleeps before and after it stops the programs.
+const SCRIPT_SLEEPS: Duration = Duration::from_secs(5);
+
+/// Carries the server over as the official script does, without its pull; returns when the new container was started.
+pub(crate) fn script(server: &Server, old_image: &str, new_image: &str, copy: Copy) -> Result<()> {
+    let name = server.name();
+    docker(["stop", name]).read()?;
+    if copy == Copy::Yes {
+        copy_volume(server, old_image, "-av")?;
+    }
+    docker(["start", name]).read()?;
+    std::thread::sleep(SCRIPT_SLEEPS);
+    docker(["exec", name, "supervisorctl", "stop", "all"]).read()?;
+    std::thread::sleep(SCRIPT_SLEEPS);
+    docker(["exec", name, "chown", "-R", "pmm:pmm", "/srv"]).read()?;
+    docker(["stop", name]).read()?;
+    docker(["rename", name, &format!("{name}-old")]).read()?;
+    run(server, new_image)
+}
+
+/// A copy of the whole volume, by `cp` in a container.
+fn copy_volume(server: &Server, image: &str, how: &str) -> Result<()> {
+    let (name, volume) = (server.name(), server.volume());
+    let from = format!("{volume}:/from:ro");
+    let to = format!("{volume}-copy:/to");
+    let copier = format!("{name}-copy");
+    docker(["run", "--rm", "--name", &copier, "--user", "0"])
+        .args(["--volume", &from, "--volume", &to, "--entrypoint", "cp"])
+        .args([image, how, "/from/.", "/to/"])
+        .read()?;
+    Ok(())
+}
+
 /// Carries the server over by hand; returns when the new container was started.
 pub(crate) fn cross(server: &Server, old_image: &str, new_image: &str, copy: Copy) -> Result<()> {
     let name = server.name();
-    let volume = server.volume();
     docker(["exec", name, "supervisorctl", "stop", "all"]).read()?;
     if copy == Copy::Yes {
-        let from = format!("{volume}:/from:ro");
-        let to = format!("{volume}-copy:/to");
-        docker([
-            "run",
-            "--rm",
-            "--name",
-            &format!("{name}-copy"),
-            "--user",
-            "0",
-        ])
-        .args(["--volume", &from, "--volume", &to, "--entrypoint", "cp"])
-        .args([old_image, "-a", "/from/.", "/to/"])
-        .read()?;
+        copy_volume(server, old_image, "-a")?;
     }
     docker(["exec", name, "chown", "-R", "1000:0", "/srv"]).read()?;
     docker(["stop", name]).read()?;

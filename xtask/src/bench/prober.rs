@@ -1,4 +1,5 @@
-//! Downtime as a user of the server has it: from the last answer of the old version to the first of the new one.
+//! Downtime as a user of the server has it: from the last answer of the old version to the first of the new one, and whatever time the
+//! old one did not answer before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,9 @@ use crate::http;
 const EVERY: Duration = Duration::from_millis(20);
 /// How long an answer may take to count as one.
 const LIMIT: Duration = Duration::from_millis(500);
+
+/// Two answers of the old version that lie farther apart have an outage between them.
+const OUTAGE: Duration = Duration::from_secs(1);
 
 /// A thread that asks a port's two ready pages over and over.
 pub(crate) struct Prober {
@@ -58,6 +62,8 @@ impl Prober {
 struct Watch {
     /// When the old version was last asked successfully, before the new one answered.
     last_old: Option<Instant>,
+    /// Outages before that.
+    lost: Duration,
     /// When the new version's first answer was there.
     first_new: Option<Instant>,
 }
@@ -70,13 +76,15 @@ impl Watch {
         if new {
             self.first_new = Some(answered);
         } else if old {
+            let since = self.last_old.map(|last| asked.duration_since(last));
+            self.lost += since.filter(|gap| *gap > OUTAGE).unwrap_or_default();
             self.last_old = Some(asked);
         }
     }
 
     fn downtime(&self) -> Result<Duration> {
         match (self.last_old, self.first_new) {
-            (Some(old), Some(new)) => Ok(new.duration_since(old)),
+            (Some(old), Some(new)) => Ok(self.lost + new.duration_since(old)),
             (None, _) => Err(Error::new("the old version was never seen")),
             (_, None) => Err(Error::new("the new version was never seen")),
         }
@@ -103,6 +111,19 @@ mod tests {
         watch.note(at(1100), at(1105), true, false);
         watch.note(at(1120), at(1121), true, false);
         assert_eq!(watch.downtime().unwrap(), Duration::from_millis(545));
+    }
+
+    #[test]
+    fn an_old_version_that_comes_up_once_more_was_down_before() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut watch = Watch::default();
+        for (second, new, old) in [(0, false, true), (10, false, false), (30, false, true)] {
+            watch.note(at(second), at(second), new, old);
+        }
+        watch.note(at(31), at(31), false, true);
+        watch.note(at(40), at(40), true, false);
+        assert_eq!(watch.downtime().unwrap().as_secs(), 30 + 9);
     }
 
     #[test]
