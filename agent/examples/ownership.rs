@@ -4,7 +4,7 @@
 //! DIR (a missing folder, or one left by `--keep`), needs root. Prints seconds and the ratio of
 //! each way to `chown -R`; ratios are what counts, the machine may be busy. `--cold` drops the
 //! machine's page cache before each measurement. `--first ID`, `--along ID` and `--known ID` instead give the
-//! tree DIR to ID once and measure nothing: for a profiler, or to count processor time on a busy machine.
+//! tree DIR to ID once: for a profiler, or to count processor time on a busy machine.
 //!
 //! "as the step" is what a crossing does: the final pass of the backup, which comes right before and is not measured
 //! here, has left a manifest of the tree. The other two ways have none, as after a kill.
@@ -119,9 +119,8 @@ fn main() -> Result<()> {
             final_pass(&options.dir)?;
             println!("the final pass is done");
         }
-        let start = Instant::now();
-        ours(&options.dir, id, way)?;
-        println!("given in {:.3} s", start.elapsed().as_secs_f64());
+        let took = timed(options.cold, &options.dir, || ours(&options.dir, id, way))?;
+        println!("given in {took:.3} s");
         return Ok(());
     }
     fs::create_dir_all(&options.dir)?;

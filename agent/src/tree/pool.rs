@@ -2,8 +2,10 @@
 //!
 //! With a warm cache the work is bound by the cores, and more workers than cores hinder one another;
 //! with a cold one it waits for the disk, which is fastest with about eight requests at a time
-//! (facts/practice.md 1.1). Which of the two it is shows while it runs: processor time that is not
-//! used although work is queued. So the pool starts with one worker a core and adds some then.
+//! (facts/practice.md 1.1). Which of the two it is shows while it runs: the process reads from a disk and
+//! does not use all cores, or it uses few although work is queued. So the pool starts with one worker a core
+//! and adds some then. Cores alone do not tell: workers on one large directory wait for its lock, and more of
+//! them would wait longer; slow cores are half busy when the disk is all that is waited for.
 
 use std::{
     collections::VecDeque,
@@ -255,7 +257,7 @@ pub(super) fn run<J: Job>(
 fn wait_for_idle_cores<T>(queue: &Queue<T>, cores: usize) -> bool {
     const SAMPLE: Duration = Duration::from_millis(20);
     loop {
-        let (start, used) = (Instant::now(), cpu_time());
+        let (start, used, read) = (Instant::now(), cpu_time(), bytes_read());
         let mut state = queue.lock();
         while start.elapsed() < SAMPLE {
             if state.open == 0 || queue.is_stopped() {
@@ -271,11 +273,22 @@ fn wait_for_idle_cores<T>(queue: &Queue<T>, cores: usize) -> bool {
         drop(state);
         let busy = cpu_time().saturating_sub(used).as_secs_f64() / start.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a handful of cores")]
-        let idle = busy < 0.5 * cores as f64;
-        if idle && queued > 0 {
+        let load = busy / cores as f64;
+        let disk = bytes_read().saturating_sub(read) >= FROM_DISK;
+        if queued > 0 && load < if disk { 0.9 } else { 0.5 } {
             return true;
         }
     }
+}
+
+/// What a process reads from disks while it waits for them: more than now and then a page of a sample.
+const FROM_DISK: u64 = 16 * 4096;
+
+/// Bytes that this process has had read from disks so far; none where the kernel does not tell.
+fn bytes_read() -> u64 {
+    let text = fs_err::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = text.lines().find_map(|l| l.strip_prefix("read_bytes: "));
+    line.and_then(|n| n.parse().ok()).unwrap_or_default()
 }
 
 /// Processor time of this process so far.

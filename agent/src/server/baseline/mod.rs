@@ -9,6 +9,7 @@
 mod capture;
 mod compare;
 mod measures;
+mod named;
 
 pub use capture::{Access, capture};
 pub use compare::{CompareMode, Difference, Severity, compare};
