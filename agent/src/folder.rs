@@ -33,6 +33,8 @@ pub const TARGET: &str = "/target";
 pub const DATA: &str = "/data";
 /// What tells a run's own folder from anybody else's.
 const MARK: &str = "backup.json";
+/// The mark until it is on disk.
+const NEW_MARK: &str = "backup.json.new";
 
 const DIR: OFlags = OFlags::DIRECTORY
     .union(OFlags::NOFOLLOW)
@@ -109,8 +111,8 @@ fn make(target: &Path, name: &str, run: &str) -> io::Result<()> {
                 mark.run
             )));
         }
-        // A run that was killed right after it made the folder has left it empty.
-        None if remove::is_empty(&own)? => {}
+        // A run that was killed right after it made the folder has left no more than that.
+        None if remove::has_only(&own, NEW_MARK)? => {}
         None => {
             return Err(io::Error::other(format!(
                 "`{name}` is there and is no backup of Ferry's"
@@ -122,13 +124,13 @@ fn make(target: &Path, name: &str, run: &str) -> io::Result<()> {
         run: run.to_owned(),
     };
     let text = serde_json::to_vec(&mark)?;
-    let fresh = format!("{MARK}.new");
+    remove::gone(rustix::fs::unlinkat(&own, NEW_MARK, AtFlags::empty()))?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(&own, fresh.as_str(), flags, Mode::from_raw_mode(0o600))?;
+    let fd = rustix::fs::openat(&own, NEW_MARK, flags, Mode::from_raw_mode(0o600))?;
     let mut file = File::from(fd);
     file.write_all(&text)?;
     file.sync_all()?;
-    rustix::fs::renameat(&own, fresh.as_str(), &own, MARK)?;
+    rustix::fs::renameat(&own, NEW_MARK, &own, MARK)?;
     rustix::fs::fsync(&own)?;
     rustix::fs::fsync(&above)?;
     Ok(())
@@ -169,7 +171,7 @@ fn discard(target: &Path, name: &str, run: &str) -> io::Result<()> {
     };
     match marked(&own)? {
         Some(mark) if mark.run == run => {}
-        None if remove::is_empty(&own)? => {}
+        None if remove::has_only(&own, NEW_MARK)? => {}
         _ => {
             return Err(io::Error::other(format!(
                 "`{name}` is not a backup of run {run}: it is left as it is"
@@ -177,11 +179,8 @@ fn discard(target: &Path, name: &str, run: &str) -> io::Result<()> {
         }
     }
     remove::all_but(&own, MARK)?;
-    match rustix::fs::unlinkat(&own, MARK, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error.into()),
-    }
-    rustix::fs::unlinkat(&above, name, AtFlags::REMOVEDIR)?;
+    remove::gone(rustix::fs::unlinkat(&own, MARK, AtFlags::empty()))?;
+    remove::gone(rustix::fs::unlinkat(&above, name, AtFlags::REMOVEDIR))?;
     rustix::fs::fsync(&above)?;
     Ok(())
 }
@@ -269,6 +268,39 @@ mod tests {
             let answer = ask(target.path(), &act);
             assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_without_its_mark_is_the_runs_that_was_cut_off() {
+        let target = tempfile::tempdir().unwrap();
+        let own = target.path().join("pmm-ferry-r1");
+        for act in [make_of("r1"), remove_of("r1")] {
+            fs_err::create_dir(&own).unwrap();
+            fs_err::write(own.join(NEW_MARK), "{\"for").unwrap();
+            assert_eq!(ask(target.path(), &act), Answer::Done, "{act:?}");
+            assert_eq!(ask(target.path(), &remove_of("r1")), Answer::Done);
+            assert!(!own.exists());
+        }
+    }
+
+    #[test]
+    fn two_that_remove_the_same_are_not_in_each_others_way() {
+        let target = tempfile::tempdir().unwrap();
+        let own = target.path().join("pmm-ferry-r1");
+        assert_eq!(ask(target.path(), &make_of("r1")), Answer::Done);
+        for folder in 0..300 {
+            let folder = own.join(format!("data/d{folder}/e"));
+            fs_err::create_dir_all(&folder).unwrap();
+            fs_err::write(folder.join("file"), "").unwrap();
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    assert_eq!(ask(target.path(), &remove_of("r1")), Answer::Done);
+                });
+            }
+        });
+        assert!(!own.exists());
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! whoever changes them. Each function panics where its property does not hold.
 
 pub use crate::{
-    engine::environment::fuzzing::environment, ledger::fuzzing::ledger,
-    server::xmlrpc::fuzzing::answer, tree::fuzzing::record,
+    engine::environment::fuzzing::environment,
+    ledger::fuzzing::ledger,
+    server::xmlrpc::fuzzing::answer,
+    tree::fuzzing::{manifest, record},
 };
 
 #[cfg(test)]
@@ -18,9 +20,10 @@ mod tests {
     #[test]
     fn what_holds_of_the_seeds_holds_of_damaged_ones() {
         type Reader = fn(&[u8]);
-        let seeds: [(&[u8], Reader); 5] = [
+        let seeds: [(&[u8], Reader); 6] = [
             (include_bytes!("ledger/v1.ledger"), ledger),
             (include_bytes!("tree/tests/owners-v1.record"), record),
+            (include_bytes!("tree/tests/copy-v1.manifest"), manifest),
             (
                 include_bytes!("../../fuzz/seeds/environment/pmm2"),
                 environment,

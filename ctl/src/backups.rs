@@ -5,7 +5,7 @@ pub mod policy;
 
 use std::collections::BTreeMap;
 
-use ferry_proto::v1::{BackupFacts, BackupPlace, Facts, action::Kind};
+use ferry_proto::v1::{BackupFacts, BackupPlace, Facts, StepStatus, action::Kind};
 use serde::Serialize;
 
 use crate::{
@@ -66,9 +66,27 @@ pub struct Backup {
     pub used_by: Vec<String>,
     /// The server was carried over, and its last crossing is not declared finished.
     pub server_unfinished: bool,
+    /// Who has begun to remove it, when it is there all the same: it may be a part of a backup only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removal: Option<Removal>,
+}
+
+/// A removal of a backup that was begun, while the backup is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Removal {
+    /// The run that removes it.
+    pub run: String,
+    /// That run is not over: it is at it, or was cut off.
+    pub open: bool,
 }
 
 impl Backup {
+    /// Nobody has begun to remove it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.removal.is_none()
+    }
+
     /// Where it is, as agents are told.
     #[must_use]
     pub fn place(&self) -> BackupPlace {
@@ -101,8 +119,32 @@ impl Backup {
     }
 }
 
-/// A crossing as the journal has it.
+/// A run as the journal has it: here a crossing, or one that removes a backup.
 pub type Known = (RunRow, RunRecord);
+
+/// Which backup a run removes, and whether it is at it: `None` when it removes none, or has not begun
+/// to. One that was removed and is there again, as on a disk that was away meanwhile, is not taken for whole.
+#[must_use]
+pub fn removal((row, record): &Known) -> Option<(BackupPlace, Removal)> {
+    let mut steps = record.plan.steps.iter().zip(&record.steps);
+    steps.find_map(|(step, state)| {
+        let Some(Kind::RemoveBackup(remove)) = step.action.as_ref()?.kind.as_ref() else {
+            return None;
+        };
+        let begun = match state.status {
+            StepStatus::Undone => {
+                let undone = state.undo_outcome.as_ref();
+                undone.is_some_and(|outcome| outcome.values.contains_key("begun"))
+            }
+            status => status.needs_undo(),
+        };
+        let removal = Removal {
+            run: row.run.clone(),
+            open: !row.state.is_over(),
+        };
+        Some((remove.backup.clone()?, removal)).filter(|_| begun)
+    })
+}
 
 /// What the launch of a run's agents has said of its backup.
 fn launched<'a>(record: &'a RunRecord, value: &str) -> Option<&'a str> {
@@ -147,7 +189,9 @@ pub fn known_folders(known: &[Known], engine: &str) -> Vec<String> {
     folders.map(str::to_owned).collect()
 }
 
-fn engine_of(row: &RunRow) -> &str {
+/// The engine that a run is about.
+#[must_use]
+pub fn engine_of(row: &RunRow) -> &str {
     let facts = row.plan.facts.as_ref();
     facts
         .and_then(|facts| facts.engine.as_ref())
@@ -185,9 +229,10 @@ fn last_crossings(known: &[Known], engine: &str) -> BTreeMap<String, bool> {
 }
 
 /// All backups of an engine, those of one server together, the newest first. `known` are the
-/// crossings of the journal, of whatever engine.
+/// crossings of the journal and `removing` its runs that remove backups, the newest first, of
+/// whatever engine.
 #[must_use]
-pub fn together(found: &Facts, known: &[Known]) -> Vec<Backup> {
+pub fn together(found: &Facts, known: &[Known], removing: &[Known]) -> Vec<Backup> {
     let engine = found
         .engine
         .as_ref()
@@ -198,7 +243,13 @@ pub fn together(found: &Facts, known: &[Known]) -> Vec<Backup> {
         .iter()
         .map(|facts| {
             let of_it = |(row, _): &&Known| row.run == facts.run && engine_of(row) == engine;
-            backup(facts, known.iter().find(of_it), &crossings)
+            let mut backup = backup(facts, known.iter().find(of_it), &crossings);
+            let here = removing.iter().filter(|(row, _)| engine_of(row) == engine);
+            let mut removals = here.filter_map(removal);
+            backup.removal = removals
+                .find(|(place, _)| *place == backup.place())
+                .map(|(_, removal)| removal);
+            backup
         })
         .collect();
     backups.sort_by(|a, b| {
@@ -237,6 +288,7 @@ fn backup(facts: &BackupFacts, known: Option<&Known>, last: &BTreeMap<String, bo
         standing,
         used_by: facts.used_by.clone(),
         server_unfinished: last.get(server) == Some(&false),
+        removal: None,
     }
 }
 

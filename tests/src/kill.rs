@@ -319,6 +319,34 @@ pub fn pid_of(container: &str) -> Result<u32> {
     }
 }
 
+/// Waits for a process that was started with all of these words, and gives its id as this machine numbers it. It is looked for without
+/// pause: what a helper does may be over in the blink of an eye.
+///
+/// # Errors
+/// When none is started within a minute.
+pub fn process_of(words: &[&str]) -> Result<u32> {
+    let is_it = |pid: u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let has = |word: &&str| {
+            line.split(|byte| *byte == 0)
+                .any(|it| it == word.as_bytes())
+        };
+        words.iter().all(has)
+    };
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(60) {
+        let names = fs_err::read_dir("/proc")?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        if let Some(pid) = names
+            .filter_map(|name| name.parse().ok())
+            .find(|pid| is_it(*pid))
+        {
+            return Ok(pid);
+        }
+    }
+    Err(std::io::Error::other(format!("no process was started with {words:?}")).into())
+}
+
 /// Kills a container's first process by the engine.
 ///
 /// # Errors

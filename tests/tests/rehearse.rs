@@ -252,32 +252,39 @@ fn it_would_succeed_and_nothing_of_the_server_changes() -> Result<()> {
     Ok(())
 }
 
-/// Rehearses a server whose PMM 3 has this fault, and proves that nothing came of it.
-fn would_fail(fault: Fault, words: &[&str]) -> Result<()> {
-    let server = TestServer::used(Options {
-        fault: Some(fault),
-        ..Options::default()
-    })?;
+/// A target with a fault of its own, so that one server is enough for several of them. It is gone when it is dropped.
+struct Target(String);
+
+impl Target {
+    fn with(fault: Fault, server: &TestServer) -> Result<Self> {
+        let name = format!("ferry-test/{}-{}:3.8.1", server.name, fault.word());
+        let folder = tempfile::tempdir()?;
+        let text = format!("FROM {TO}\nENV STANDIN_FAULT={}\n", fault.word());
+        fs_err::write(folder.path().join("Dockerfile"), text)?;
+        let context = folder.path().to_string_lossy();
+        docker(&["build", "--quiet", "--tag", &name, &context])?;
+        Ok(Self(name))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // A failure here must not hide the test's own.
+        let _left = docker(&["rmi", "--force", &self.0]);
+    }
+}
+
+/// Rehearses with a target that fails, and proves that the report says so and why, and that nothing came of it.
+fn would_fail(server: &TestServer, words: &[&str], ready_seconds: u32, why: &[&str]) -> Result<()> {
     let root = server.mountpoint()?;
-    make_untouched(&root)?;
     let (was, before) = (server.inspect()?, still(&root)?);
     let tool = Ferryctl::new()?;
-    // The migration that is to rehearse first goes no further than that.
-    let failed = tool.run(&[
-        "migrate",
-        &server.address(),
-        "--to",
-        TO,
-        "--rehearse",
-        "--yes",
-        "--ready-timeout",
-        "20",
-        "--compare-timeout",
-        "8",
-    ])?;
+    let ready = ready_seconds.to_string();
+    let patience = ["--ready-timeout", &ready, "--compare-timeout", "8"];
+    let failed = tool.run(&[words, &patience[..]].concat())?;
     assert_eq!(failed.code, 1, "{}", failed.shown());
     let said = failed.shown();
-    for word in words.iter().chain(&["Would fail"]) {
+    for word in why.iter().chain(&["Would fail"]) {
         assert!(said.contains(word), "no `{word}` in\n{said}");
     }
     assert_eq!(differences(&before, &still(&root)?), [""; 0]);
@@ -285,21 +292,89 @@ fn would_fail(fault: Fault, words: &[&str]) -> Result<()> {
         server.inspect()?["State"]["StartedAt"],
         was["State"]["StartedAt"]
     );
-    assert_eq!(left(&server)?, [""; 0]);
+    assert_eq!(left(server)?, [""; 0]);
     let runs = tool.run(&["runs", "--output", "json"])?.json()?;
     assert_eq!(runs.len(), 1, "{runs:?}");
     assert_eq!(runs[0]["state"], "rolled-back", "{runs:?}");
     Ok(())
 }
 
+/// The migration that is to rehearse first goes no further than that.
+fn would_not_be_migrated(fault: Fault, why: &[&str]) -> Result<()> {
+    let server = TestServer::used(Options {
+        fault: Some(fault),
+        ..Options::default()
+    })?;
+    make_untouched(&server.mountpoint()?)?;
+    let address = server.address();
+    let words = ["migrate", &address, "--to", TO, "--rehearse", "--yes"];
+    would_fail(&server, &words, 20, why)
+}
+
 #[test]
 fn a_target_that_does_not_start_would_fail() -> Result<()> {
-    would_fail(Fault::Exit, &["FATAL: this server was told not to start"])
+    would_not_be_migrated(Fault::Exit, &["FATAL: this server was told not to start"])
 }
 
 #[test]
 fn a_target_with_half_the_inventory_would_fail() -> Result<()> {
-    would_fail(Fault::Half, &["services"])
+    would_not_be_migrated(Fault::Half, &["services"])
+}
+
+#[test]
+fn targets_that_exit_in_a_loop_are_empty_or_never_ready_would_fail() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    make_untouched(&server.mountpoint()?)?;
+    let seen = Seen::of(&server)?;
+    for (fault, ready_seconds, why) in [
+        (Fault::Loop, 20, "exited with code 1"),
+        (Fault::Empty, 40, "services"),
+        (Fault::Maintenance, 10, "it shows its maintenance page"),
+    ] {
+        let target = Target::with(fault, &server)?;
+        let address = server.address();
+        let words = ["rehearse", &address, "--to", &target.0];
+        would_fail(&server, &words, ready_seconds, &[why])?;
+    }
+    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
+    assert_eq!(server.unclean()?, [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn a_migration_goes_on_when_its_rehearsal_succeeded() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let seen = Seen::of(&server)?;
+    let tool = Ferryctl::new()?;
+    let address = server.address();
+    let words = ["migrate", &address, "--to", TO, "--rehearse", "--yes"];
+    let done = tool.run(&[&words[..], &["--output", "json"]].concat())?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    let ends: Vec<Value> = done
+        .json()?
+        .into_iter()
+        .filter(|line| line["kind"] == "rehearsal" || line["kind"] == "summary")
+        .collect();
+    let [rehearsal, summary] = &ends[..] else {
+        panic!("{}", done.shown());
+    };
+    for (end, kind) in [(rehearsal, "rehearsal"), (summary, "summary")] {
+        assert_eq!(end["kind"], kind);
+        assert_eq!(end["state"], "done", "{end}");
+    }
+
+    assert_eq!(witness::version(&server)?, "3.8.1");
+    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
+    assert_eq!(server.unclean()?, [""; 0]);
+    // What the crossing keeps is there, and of the rehearsal nothing.
+    let run = summary["run"].as_str().unwrap_or_default();
+    assert_ne!(rehearsal["run"], run);
+    let kept = [
+        format!("container {}-2.44.1-{run}", server.name),
+        format!("volume {}-data-ferry-{run}", server.name),
+    ];
+    assert_eq!(left(&server)?, kept);
+    Ok(())
 }
 
 #[test]

@@ -28,7 +28,7 @@ struct Target {
     seeds: &'static [&'static str],
 }
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     Target {
         name: "environment",
         stage: "fuzz: environment",
@@ -38,6 +38,11 @@ const TARGETS: [Target; 5] = [
         name: "ledger",
         stage: "fuzz: ledger",
         seeds: &["agent/src/ledger/v1.ledger"],
+    },
+    Target {
+        name: "manifest",
+        stage: "fuzz: manifest",
+        seeds: &["agent/src/tree/tests/copy-v1.manifest"],
     },
     Target {
         name: "plan",

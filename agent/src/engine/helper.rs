@@ -1,7 +1,10 @@
 //! A container that lives for a moment: the agent's own program with a few folders, which answers
 //! with one line and is gone. It is how a folder of the engine's host is reached wherever that is.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 
@@ -17,9 +20,14 @@ use hyper::Method;
 
 /// Removing a large backup is the longest that it does.
 const PATIENCE: Duration = Duration::from_secs(3600);
+/// How often it is looked whether one of an earlier call has ended.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Tells these containers from others.
+const ROLE: (&str, &str) = ("ferry.role", "folder");
 
 impl Engine {
-    /// Runs the agent's program once and returns what it wrote.
+    /// Runs the agent's program once and returns what it wrote. With a label it is alone under it: one
+    /// that an earlier call has started, whose owner was killed since, is waited for and removed before.
     ///
     /// # Errors
     /// The engine refuses, for one because a folder to mount is not there, or it does not end.
@@ -28,14 +36,19 @@ impl Engine {
         image: &str,
         mounts: &[AgentMount],
         args: &[String],
+        alone: Option<(&str, &str)>,
     ) -> Result<String, EngineError> {
+        if let Some(label) = alone {
+            self.outwait_helpers(label).await?;
+        }
+        let labels: BTreeMap<&str, &str> = alone.into_iter().chain([ROLE]).collect();
         let mut cmd = vec!["folder".to_owned()];
         cmd.extend(args.iter().cloned());
         let mounts: Vec<Value> = mounts.iter().map(mount_json).collect();
         let body = json!({
             "Image": image,
             "Cmd": cmd,
-            "Labels": { "ferry.role": "folder" },
+            "Labels": labels,
             "HostConfig": {
                 "NetworkMode": "none",
                 "CapDrop": ["ALL"],
@@ -63,6 +76,24 @@ impl Engine {
         let said = said?;
         removed?;
         Ok(said)
+    }
+
+    async fn outwait_helpers(&self, (key, value): (&str, &str)) -> Result<(), EngineError> {
+        let labels = [format!("{}={}", ROLE.0, ROLE.1), format!("{key}={value}")];
+        let filters: Vec<(&str, &str)> = labels.iter().map(|it| ("label", it.as_str())).collect();
+        let began = Instant::now();
+        for left in self.list_containers(&filters).await? {
+            while self
+                .find_container(&left.id)
+                .await?
+                .is_some_and(|it| it.running())
+                && began.elapsed() < PATIENCE
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            self.remove_container(&left.id).await?;
+        }
+        Ok(())
     }
 
     /// All volumes that carry every one of these labels.

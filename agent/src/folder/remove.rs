@@ -13,9 +13,10 @@ use rustix::{
 
 use super::DIR;
 
-/// Nothing is in it.
-pub(super) fn is_empty(folder: &OwnedFd) -> io::Result<bool> {
-    Ok(names(folder)?.is_empty())
+/// Nothing is in it, or this file alone.
+pub(super) fn has_only(folder: &OwnedFd, file: &str) -> io::Result<bool> {
+    let names = names(folder)?;
+    Ok(names.iter().all(|name| name.to_bytes() == file.as_bytes()))
 }
 
 /// Removes everything in `folder` except the file `kept`.
@@ -35,7 +36,12 @@ pub(super) fn all_but(folder: &OwnedFd, kept: &str) -> io::Result<()> {
             }
         }
         if let Some(name) = below {
-            let next = openat(at, &name, DIR, Mode::empty())?;
+            let next = match openat(at, &name, DIR, Mode::empty()) {
+                Ok(next) => next,
+                // Somebody else removes it too, as after a removal whose owner was killed.
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            };
             if rustix::fs::fstat(&next)?.st_dev != device {
                 let name = name.to_string_lossy();
                 return Err(io::Error::other(format!(
@@ -45,10 +51,18 @@ pub(super) fn all_but(folder: &OwnedFd, kept: &str) -> io::Result<()> {
             open.push((next, name));
         } else if let Some((_, name)) = open.pop() {
             let above = open.last().map_or(folder.as_fd(), |(fd, _)| fd.as_fd());
-            unlinkat(above, &name, AtFlags::REMOVEDIR)?;
+            gone(unlinkat(above, &name, AtFlags::REMOVEDIR))?;
         } else {
             return Ok(());
         }
+    }
+}
+
+/// That nothing is there is what was wanted.
+pub(super) fn gone(removed: rustix::io::Result<()>) -> io::Result<()> {
+    match removed {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -74,7 +88,13 @@ fn take(at: &OwnedFd, name: &CStr) -> io::Result<bool> {
 
 fn names(folder: &OwnedFd) -> io::Result<Vec<CString>> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
+    let entries = match Dir::read_from(folder) {
+        Ok(entries) => entries,
+        // It was removed since it was opened.
+        Err(Errno::NOENT) => return Ok(names),
+        Err(error) => return Err(error.into()),
+    };
+    for entry in entries {
         let name = entry?.file_name().to_owned();
         if name.to_bytes() != b"." && name.to_bytes() != b".." {
             names.push(name);

@@ -198,6 +198,15 @@ pub async fn is_there(host: &Host, place: &BackupPlace, run: &str) -> Result<boo
 /// # Errors
 /// When it is not this run's, or is in use.
 pub async fn remove(host: &Host, place: &BackupPlace, run: &str) -> Result<(), StepError> {
+    check_unused(host, place).await?;
+    remove_unused(host, place, run).await
+}
+
+/// Refuses while a container has it mounted.
+///
+/// # Errors
+/// With the containers' names.
+pub async fn check_unused(host: &Host, place: &BackupPlace) -> Result<(), StepError> {
     let users = users(host, place).await?;
     if !users.is_empty() {
         return Err(StepError::new(
@@ -206,6 +215,14 @@ pub async fn remove(host: &Host, place: &BackupPlace, run: &str) -> Result<(), S
         )
         .hint("wait until its run is over; `ferryctl runs` lists them"));
     }
+    Ok(())
+}
+
+/// As [`remove`], for who has looked that nobody uses it. What fails half way leaves a part of it.
+///
+/// # Errors
+/// When it is not this run's, or the engine refuses.
+pub async fn remove_unused(host: &Host, place: &BackupPlace, run: &str) -> Result<(), StepError> {
     match place {
         BackupPlace::Volume(name) => remove_volume(host, name, run).await,
         BackupPlace::Folder { above, name } => {
@@ -293,12 +310,18 @@ async fn ask(
         destination: DATA.to_owned(),
         read_only: true,
     }));
+    // Who makes or removes a run's folder is alone with it; looking is in nobody's way.
+    let run = match &act {
+        FolderAct::Make { run, .. } | FolderAct::Remove { run, .. } => Some(run.clone()),
+        FolderAct::Look | FolderAct::Find { .. } => None,
+    };
+    let alone = run.as_deref().map(|run| (RUN_LABEL, run));
     let words = words(act);
-    let mut said = host.engine.run_helper(&image, &mounts, &words).await;
+    let mut said = host.engine.run_helper(&image, &mounts, &words, alone).await;
     if said.is_err() && !host.engine.has_image(&image).await? {
         // Another ferryctl has declared a crossing finished right now, and removed the image.
         let image = host.engine.load_agent_image(&host.agent_binary).await?;
-        said = host.engine.run_helper(&image, &mounts, &words).await;
+        said = host.engine.run_helper(&image, &mounts, &words, alone).await;
     }
     let said = said.map_err(|error| match error {
         EngineError::Refused {

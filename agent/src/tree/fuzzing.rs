@@ -4,6 +4,7 @@ use std::{fs::File, os::unix::fs::FileExt};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
+pub use super::manifest::fuzzed as manifest;
 use super::{
     RecordReader, RecordWriter,
     record::{Frame, envelope},

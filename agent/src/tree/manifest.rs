@@ -26,6 +26,8 @@ mod keep;
 mod prove;
 
 pub use file::Manifest;
+#[doc(hidden)]
+pub use file::fuzzing::manifest as fuzzed;
 pub use folder::ManifestFolder;
 pub use prove::{ProveOptions, ProveReport, prove};
 

@@ -24,6 +24,8 @@ pub enum Verdict {
     Remove,
     /// It is the way back of a run that is not over.
     OpenRun,
+    /// A run that is not over is removing it.
+    BeingRemoved,
     /// A container has it mounted.
     InUse,
     /// Its server's crossing was not declared finished, and it is the one to go back to.
@@ -43,6 +45,7 @@ impl Verdict {
         match self {
             Self::Remove => "",
             Self::OpenRun => "its run is not over",
+            Self::BeingRemoved => "a run that is not over is removing it (`ferryctl status`)",
             Self::InUse => "it is in use",
             Self::WayBack => "its server is not declared finished",
             Self::Orphan => "no journal here knows its run (`--orphans` takes such too)",
@@ -65,16 +68,19 @@ fn verdict(backups: &[Backup], index: usize, wish: Wish, now: i64) -> Verdict {
     if backup.standing == Standing::Open {
         return Verdict::OpenRun;
     }
+    if backup.removal.as_ref().is_some_and(|it| it.open) {
+        return Verdict::BeingRemoved;
+    }
     if !backup.used_by.is_empty() {
         return Verdict::InUse;
     }
-    if backup.server_unfinished && way_back(backups, &backup.server) == Some(index) {
+    if backup.server_unfinished && is_way_back(backups, index) {
         return Verdict::WayBack;
     }
     if backup.standing == Standing::Orphan && !wish.orphans {
         return Verdict::Orphan;
     }
-    if newer(backups, index) < wish.keep {
+    if backup.is_whole() && newer(backups, index) < wish.keep {
         return Verdict::Newest;
     }
     // Of which nobody knows how old it is, it is not known to be old enough.
@@ -86,25 +92,31 @@ fn verdict(backups: &[Backup], index: usize, wish: Wish, now: i64) -> Verdict {
     Verdict::Remove
 }
 
-/// The backup that an unfinished server goes back to: the newest of a crossing that is not finished,
-/// or, where somebody has removed that, the newest there is.
-fn way_back(backups: &[Backup], server: &str) -> Option<usize> {
-    let newest = |unfinished: bool| {
+/// Whether an unfinished server goes back to it: the newest backup of a crossing that is not finished,
+/// or, where somebody has removed that, the newest there is. Where a removal of it was begun, the
+/// newest that is whole is kept beside it.
+fn is_way_back(backups: &[Backup], index: usize) -> bool {
+    let server = &backups[index].server;
+    let newest = |fits: &dyn Fn(&Backup) -> bool| {
         (0..backups.len())
-            .filter(|&index| backups[index].server == server)
-            .filter(|&index| !unfinished || backups[index].standing == Standing::Unfinished)
-            .max_by_key(|&index| (backups[index].created, std::cmp::Reverse(index)))
+            .filter(|&other| backups[other].server == *server && fits(&backups[other]))
+            .max_by_key(|&other| (backups[other].created, std::cmp::Reverse(other)))
     };
-    newest(true).or_else(|| newest(false))
+    let unfinished = |it: &Backup| it.standing == Standing::Unfinished;
+    let last = newest(&unfinished).or_else(|| newest(&|_| true));
+    let whole = newest(&|it| unfinished(it) && it.is_whole())
+        .or_else(|| newest(&|it: &Backup| it.is_whole()));
+    [last, whole].contains(&Some(index))
 }
 
-/// How many of the same server are newer. Among those of one moment the order decides.
+/// How many whole ones of the same server are newer. Among those of one moment the order decides.
 fn newer(backups: &[Backup], index: usize) -> usize {
     let this = &backups[index];
     let others = backups.iter().enumerate();
     others
         .filter(|(other, backup)| {
             backup.server == this.server
+                && backup.is_whole()
                 && (backup.created > this.created
                     || backup.created == this.created && *other < index)
         })
@@ -115,7 +127,7 @@ fn newer(backups: &[Backup], index: usize) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::Removal, *};
 
     const DAY: i64 = 86_400_000;
     const NOW: i64 = 1_000 * DAY;
@@ -132,6 +144,14 @@ mod tests {
             standing,
             used_by: Vec::new(),
             server_unfinished: standing == Standing::Unfinished,
+            removal: None,
+        }
+    }
+
+    fn removal(open: bool) -> Removal {
+        Removal {
+            run: "gone".into(),
+            open,
         }
     }
 
@@ -165,6 +185,34 @@ mod tests {
         }
         let verdicts = judged(&left, Wish::default());
         assert_eq!(verdicts, [Verdict::WayBack, Verdict::Remove]);
+    }
+
+    #[test]
+    fn what_may_be_half_of_a_backup_takes_the_place_of_no_whole_one() {
+        let mut all = [
+            backup("a", 1, Standing::Unfinished),
+            backup("a", 3, Standing::Finished),
+            backup("a", 9, Standing::Finished),
+        ];
+        for it in &mut all {
+            it.server_unfinished = true;
+        }
+        for (open, of_the_first) in [(true, Verdict::BeingRemoved), (false, Verdict::WayBack)] {
+            all[0].removal = Some(removal(open));
+            let verdicts = judged(&all, Wish::default());
+            assert_eq!(verdicts, [of_the_first, Verdict::WayBack, Verdict::Remove]);
+        }
+        // Of a finished server it goes, and is not counted among those that are kept.
+        for it in &mut all {
+            it.server_unfinished = false;
+        }
+        all[0].standing = Standing::Finished;
+        let wish = Wish {
+            keep: 1,
+            ..Wish::default()
+        };
+        use Verdict::{Newest, Remove};
+        assert_eq!(judged(&all, wish), [Remove, Newest, Remove]);
     }
 
     #[test]
@@ -212,15 +260,19 @@ mod tests {
             Just(Standing::RolledBack),
             Just(Standing::Orphan),
         ];
-        let one = ("[a-c]", 0_i64..100, standing, any::<bool>());
+        let begun = proptest::option::weighted(0.2, any::<bool>());
+        let one = ("[a-c]", 0_i64..100, standing, any::<bool>(), begun);
         let unfinished = proptest::collection::vec(any::<bool>(), 3);
         (proptest::collection::vec(one, 0..12), unfinished).prop_map(|(all, unfinished)| {
-            let made = all.into_iter().map(|(server, days, standing, used)| {
-                let mut it = backup(&server, days, standing);
-                it.used_by = used.then(|| "somebody".to_owned()).into_iter().collect();
-                it.server_unfinished = unfinished[usize::from(server.as_bytes()[0] - b'a')];
-                it
-            });
+            let made = all
+                .into_iter()
+                .map(|(server, days, standing, used, begun)| {
+                    let mut it = backup(&server, days, standing);
+                    it.removal = begun.map(removal);
+                    it.used_by = used.then(|| "somebody".to_owned()).into_iter().collect();
+                    it.server_unfinished = unfinished[usize::from(server.as_bytes()[0] - b'a')];
+                    it
+                });
             made.collect()
         })
     }
@@ -249,12 +301,15 @@ mod tests {
             for server in ["a", "b", "c"] {
                 let of_it: Vec<_> = all.iter().zip(&verdicts).filter(|(it, _)| it.server == server).collect();
                 let stays = |verdict: &Verdict| *verdict != Verdict::Remove;
-                let stay = of_it.iter().filter(|(_, verdict)| stays(verdict)).count();
-                prop_assert!(stay >= keep.min(of_it.len()));
+                let whole = || of_it.iter().filter(|(it, _)| it.is_whole());
+                let stay = whole().filter(|(_, verdict)| stays(verdict)).count();
+                prop_assert!(stay >= keep.min(whole().count()));
                 if !of_it.iter().any(|(it, _)| it.server_unfinished) {
                     continue;
                 }
-                prop_assert!(stay >= 1);
+                // The last whole one stays, and where there is none the last one.
+                prop_assert!(stay >= whole().count().min(1));
+                prop_assert!(of_it.iter().any(|(_, verdict)| stays(verdict)));
                 // The newest way back is the one that is kept, not just any.
                 let ways = || of_it.iter().filter(|(it, _)| it.standing == Standing::Unfinished);
                 if let Some(newest) = ways().map(|(it, _)| it.created).max() {

@@ -91,7 +91,7 @@ fn the_journal_says_what_stands_behind_each() {
         crossing("dd", 40, RunState::Held, Where::NewVolume),
     ];
     let all = found(["aa", "bb", "cc", "dd", "ee"].map(volume).into());
-    let seen = together(&all, &known);
+    let seen = together(&all, &known, &[]);
     let standing: Vec<_> = seen
         .iter()
         .map(|it| (it.run.as_str(), it.standing))
@@ -119,7 +119,7 @@ fn the_last_crossing_of_a_server_decides_whether_it_is_finished() {
         crossing("bb", 20, RunState::Finished, Where::NewVolume),
     ];
     let all = found(["aa", "bb"].map(volume).into());
-    let unfinished = |known: &[Known]| together(&all, known)[0].server_unfinished;
+    let unfinished = |known: &[Known]| together(&all, known, &[])[0].server_unfinished;
     assert!(!unfinished(&known));
     // The journal's order is not what counts.
     known.reverse();
@@ -144,7 +144,7 @@ fn another_engines_runs_are_not_this_ones() {
     engine(&mut other);
     let there = vec![other];
     assert!(known_folders(&there, ENGINE).is_empty());
-    let seen = together(&found(vec![volume("aa")]), &there);
+    let seen = together(&found(vec![volume("aa")]), &there, &[]);
     assert_eq!(seen[0].standing, Standing::Orphan);
     assert!(!seen[0].server_unfinished);
 }
@@ -152,8 +152,12 @@ fn another_engines_runs_are_not_this_ones() {
 #[test]
 fn a_new_volume_is_called_by_what_it_is_restored_of() {
     let known = crossing("aa", 10, RunState::Done, Where::NewVolume);
-    let orphan = &together(&found(vec![volume("ee")]), &[])[0];
-    let seen = together(&found(vec![volume("aa")]), std::slice::from_ref(&known));
+    let orphan = &together(&found(vec![volume("ee")]), &[], &[])[0];
+    let seen = together(
+        &found(vec![volume("aa")]),
+        std::slice::from_ref(&known),
+        &[],
+    );
     assert_eq!(
         restored_volume(&seen[0], Some(&known)),
         "pmm-data-restored-aa"
@@ -164,7 +168,7 @@ fn a_new_volume_is_called_by_what_it_is_restored_of() {
         folder: "/mnt/b/pmm-server-ferry-ee".into(),
         ..volume("ee")
     };
-    let folder = &together(&found(vec![folder]), &[])[0];
+    let folder = &together(&found(vec![folder]), &[], &[])[0];
     assert_eq!(restored_volume(folder, None), "pmm-server-restored-ee");
     assert_eq!(folder.whereabouts(), "folder /mnt/b/pmm-server-ferry-ee");
 }
@@ -178,4 +182,74 @@ fn a_run_that_made_no_copy_names_none() {
     );
     let fresh = RunRecord::new(record.plan);
     assert_eq!((whereabouts(&fresh), digest(&fresh)), (None, String::new()));
+}
+
+/// A run that removes the backup of `aa`, and came so far.
+fn removing(run: &str, state: RunState, status: StepStatus) -> Known {
+    let about = crate::recipes::upkeep::About {
+        place: ferry_proto::v1::BackupPlace {
+            run: "aa".into(),
+            volume: "pmm-data-ferry-aa".into(),
+            folder: String::new(),
+        },
+        server: "pmm-server".into(),
+        engine: found(Vec::new()).engine.unwrap(),
+        created: Default::default(),
+    };
+    let plan = crate::recipes::upkeep::prune(&about).unwrap();
+    let (row, _) = crossing(run, 50, state, Where::NewVolume);
+    let mut record = RunRecord::new(plan.clone());
+    record.steps[0].status = status;
+    let subject = Some("aa".to_owned());
+    (
+        RunRow {
+            plan,
+            subject,
+            ..row
+        },
+        record,
+    )
+}
+
+#[test]
+fn what_was_begun_to_be_removed_is_not_listed_as_whole() {
+    let known = [crossing("aa", 10, RunState::Finished, Where::NewVolume)];
+    let all = found(["aa", "bb"].map(volume).into());
+    let seen = |removing: &[Known]| together(&all, &known, removing)[0].removal.clone();
+    let by = |run: &str, open| {
+        let run = run.to_owned();
+        Some(Removal { run, open })
+    };
+    use StepStatus::{Failed, Intended, Planned, Succeeded, Undone};
+    for (state, status, removal) in [
+        (RunState::Running, Planned, None),
+        (RunState::Running, Intended, by("cc", true)),
+        (RunState::RollingBack, Failed, by("cc", true)),
+        (RunState::Held, Intended, by("cc", true)),
+        // Gone by its run, and there again.
+        (RunState::Done, Succeeded, by("cc", false)),
+        (RunState::RolledBack, Undone, None),
+    ] {
+        assert_eq!(
+            seen(&[removing("cc", state, status)]),
+            removal,
+            "{status:?}"
+        );
+    }
+    // Taken back, and the agent says that it had begun. A later one that had not changes nothing.
+    let mut torn = removing("cc", RunState::RolledBack, Undone);
+    torn.1.steps[0].undo_outcome = Some(Outcome {
+        values: [("begun".to_owned(), "true".to_owned())].into(),
+        ..Outcome::default()
+    });
+    let later = removing("dd", RunState::RolledBack, Undone);
+    assert_eq!(seen(&[later, torn.clone()]), by("cc", false));
+    let others = together(&all, &known, std::slice::from_ref(&torn));
+    assert_eq!(others[1].removal, None);
+    let engine = |known: &mut Known| {
+        let facts = known.0.plan.facts.as_mut().unwrap();
+        facts.engine.as_mut().unwrap().id = "other".into();
+    };
+    engine(&mut torn);
+    assert_eq!(seen(&[torn]), None, "another engine's");
 }

@@ -15,8 +15,8 @@ use crate::{
     connect::EmbeddedHost,
     exit::Exit,
     facts,
-    recipes::upkeep::About,
-    run::journal::{self, Journal, JournalError},
+    recipes::upkeep::{About, FINISH, PRUNE},
+    run::journal::{self, Journal, JournalError, RunRow},
 };
 
 pub(super) async fn run(command: &BackupCommand, session: &Session) -> End {
@@ -32,21 +32,26 @@ pub(super) async fn run(command: &BackupCommand, session: &Session) -> End {
 pub(super) struct View {
     pub(super) engine: EngineFacts,
     pub(super) known: Vec<Known>,
+    /// The runs that remove backups, the newest first.
+    pub(super) removing: Vec<Known>,
     pub(super) backups: Vec<Backup>,
 }
 
 impl View {
     pub(super) async fn look(session: &Session, host: &EmbeddedHost) -> Result<Self, Failed> {
-        let known = crossings(&session.journal()?)?;
+        let journal = session.journal()?;
+        let known = crossings(&journal)?;
+        let removing = removals(&journal)?;
         // Which engine it is must be known to know which folders to look for.
         let engine = facts::backups(host.agent(), Vec::new()).await?;
         let engine = engine.engine.unwrap_or_default();
         let folders = backups::known_folders(&known, &engine.id);
         let found = facts::backups(host.agent(), folders).await?;
         Ok(Self {
-            backups: backups::together(&found, &known),
+            backups: backups::together(&found, &known, &removing),
             engine,
             known,
+            removing,
         })
     }
 
@@ -115,9 +120,29 @@ pub(super) fn crossings(journal: &Journal) -> Result<Vec<Known>, Failed> {
     Ok(known)
 }
 
+/// The runs that remove a backup, the newest first.
+fn removals(journal: &Journal) -> Result<Vec<Known>, Failed> {
+    let mut removing = Vec::new();
+    let removes = |row: &RunRow| matches!(row.plan.recipe.as_str(), PRUNE | FINISH);
+    for row in journal.runs()?.into_iter().filter(removes) {
+        let record = journal.record(&row.run)?;
+        removing.push((row, record));
+    }
+    Ok(removing)
+}
+
 /// A backup that can be read: whole, and nobody's way back right now.
 fn check_readable(backup: &Backup) -> Result<(), Failed> {
     let run = &backup.run;
+    if let Some(removal) = backup.removal.as_ref().filter(|it| it.open) {
+        let by = &removal.run;
+        return Err(Failed::plain(
+            "backup-being-removed",
+            format!("run {by} is removing the backup of run {run}: a part of it may be gone"),
+        )
+        .hint(format!("`ferryctl resume {by}` goes on with that"))
+        .exit(Exit::Refused));
+    }
     match backup.standing {
         Standing::Open => Err(Failed::plain(
             "run-open",

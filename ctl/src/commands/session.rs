@@ -200,7 +200,6 @@ impl Session {
             // Host steps live in this process: they are told to stop where it is safe.
             let _late = tokio::time::timeout(DRAIN, host.drain()).await;
         }
-        upkeep::settle(journal, &result)?;
         Ok(result)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     report::{self, Upkeep},
     run::{
         driver::RunResult,
-        events::{RunEvent, RunState},
+        events::RunState,
         journal::{Journal, RunRow},
     },
 };
@@ -33,23 +33,20 @@ pub(super) async fn begin(
         Some(open) => open,
         None => journal.run(&journal.create_upkeep(plan, key, subject)?)?,
     };
-    let policy = OnFailure::Rollback;
-    session
-        .drive_run(host, &journal, &row.run, &row.plan, policy, &Way::Onward)
-        .await
+    go_on(session, host, &journal, &row).await
 }
 
-/// What follows from a run that is done. A crossing becomes finished when all is removed that it
-/// kept, and not before: until then the lock on its server keeps anybody from taking it back.
-pub(super) fn settle(journal: &Journal, result: &RunResult) -> Result<(), Failed> {
-    let row = journal.run(&result.run)?;
-    let finish = row.plan.recipe == upkeep::FINISH && result.state == RunState::Done;
-    if let Some(subject) = row.subject.filter(|_| finish)
-        && journal.run(&subject)?.state == RunState::Done
-    {
-        journal.append(&subject, &RunEvent::DeclaredFinished)?;
-    }
-    Ok(())
+/// Drives such a run the way it goes.
+pub(super) async fn go_on(
+    session: &Session,
+    host: &EmbeddedHost,
+    journal: &Journal,
+    row: &RunRow,
+) -> Result<RunResult, Failed> {
+    let policy = OnFailure::Rollback;
+    session
+        .drive_run(host, journal, &row.run, &row.plan, policy, &Way::Onward)
+        .await
 }
 
 /// Says what came of a run, and how the program ends for it.

@@ -82,6 +82,11 @@ fn size(backup: &Backup) -> String {
 }
 
 fn state(backup: &Backup) -> String {
+    match &backup.removal {
+        Some(removal) if removal.open => return "being removed".to_owned(),
+        Some(_) => return "half removed".to_owned(),
+        None => {}
+    }
     let word = backup.standing.word();
     if backup.used_by.is_empty() || backup.standing == Standing::Open {
         word.to_owned()

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::JournalError;
 use self::{
-    rows::{exists, position, read_row, refuse_locked, refuse_superseded},
+    rows::{exists, finished_by, insert, read_row, refuse_locked},
     schema::{open_database, state_word},
 };
 use super::{
@@ -205,54 +205,26 @@ impl Journal {
 
     /// Adds an event that happened at `time` (milliseconds since the epoch) and returns its index.
     ///
-    /// An event that takes up a run that was over locks the server again.
+    /// An event that takes up a run that was over locks the server again. The end of a run that
+    /// finishes a crossing is the crossing's as well: both are there or neither, because in between
+    /// nothing would lock a server whose way back is removed.
     ///
     /// # Errors
     /// [`JournalError::NoSuchRun`], [`JournalError::Illegal`] for an event that cannot follow,
     /// [`JournalError::ServerLocked`] or [`JournalError::Superseded`] when the server was given to
     /// another run since, [`JournalError::Database`].
     pub fn append_at(&self, run: &str, time: i64, event: &RunEvent) -> Result<u64, JournalError> {
-        let text = serde_json::to_string(event)?;
         self.write(|tx| {
-            let (server_key, before) = position(tx, run)?;
-            let after = before
-                .after(event)
-                .map_err(|source| JournalError::Illegal {
-                    run: run.to_owned(),
-                    source,
-                })?;
-            if before.state.is_over() && !after.state.is_over() {
-                refuse_locked(tx, &server_key, Some(run))?;
-                refuse_superseded(tx, &server_key, run)?;
+            let index = insert(tx, run, time, event)?;
+            if let RunEvent::Ended {
+                state: RunState::Done,
+                ..
+            } = event
+                && let Some(finished) = finished_by(tx, run)?
+            {
+                insert(tx, &finished, time, &RunEvent::DeclaredFinished)?;
             }
-            let index: i64 = tx.query_row(
-                "SELECT coalesce(max(idx), 0) + 1 FROM events WHERE run = ?1",
-                [run],
-                |row| row.get(0),
-            )?;
-            tx.execute(
-                "INSERT INTO events (run, idx, time, event) VALUES (?1, ?2, ?3, ?4)",
-                params![run, index, time, schema::stored(run, index, time, &text)],
-            )?;
-            tx.execute(
-                "UPDATE runs SET state = ?2, backward = ?3, updated = ?4, events = ?5 WHERE id = ?1",
-                params![run, state_word(after.state), after.backward, time, index],
-            )?;
-            match event {
-                RunEvent::DowntimeStarted => tx.execute(
-                    "UPDATE runs SET downtime_started = ?2, downtime_ended = NULL WHERE id = ?1",
-                    params![run, time],
-                )?,
-                RunEvent::DowntimeEnded { millis } => tx.execute(
-                    "UPDATE runs SET downtime_ended = downtime_started + ?2 WHERE id = ?1",
-                    params![run, i64::try_from(*millis).unwrap_or(i64::MAX)],
-                )?,
-                RunEvent::Intended { .. } => {
-                    tx.execute("UPDATE runs SET progress = NULL WHERE id = ?1", [run])?
-                }
-                _ => 0,
-            };
-            Ok(index.unsigned_abs())
+            Ok(index)
         })
     }
 

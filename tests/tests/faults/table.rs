@@ -121,6 +121,28 @@ const KILLED: &[Row] = &[
     },
 ];
 
+/// What `tests/tests/upkeep.rs` and `tests/tests/rehearse.rs` do.
+const BESIDE: &[Row] = &[
+    Row {
+        fault: "`ferryctl` killed, its agent and its helper too",
+        place: "`backup restore`, `finish`, `backup prune`",
+        happens: "a backup of which a part is gone is listed as being removed; the server's way back stays until `finish` is over",
+        operator: "the same command again, or `ferryctl resume RUN`",
+    },
+    Row {
+        fault: "a backup cannot be removed whole",
+        place: "`backup prune` of a folder, something in it is immutable",
+        happens: "exit code 1; it is listed as half removed, and takes no whole backup's place",
+        operator: "mend what is named, prune again",
+    },
+    Row {
+        fault: "PMM 3 does not start, exits in a loop, is empty, has half the inventory, is never ready",
+        place: "a rehearsal",
+        happens: "exit code 1; the report says that the crossing would fail and why; the server is unchanged and nothing is left",
+        operator: "mend what is named, rehearse again",
+    },
+];
+
 const HEAD: &str = "# Faults that were tried
 
 What happens when something dies or fails in the middle of a run, each tried with the real programs by
@@ -134,7 +156,7 @@ What happens when something dies or fails in the middle of a run, each tried wit
 /// The page as it should be.
 fn page() -> String {
     let mut page = HEAD.to_owned();
-    for row in KILLED.iter().chain(ROWS) {
+    for row in KILLED.iter().chain(BESIDE).chain(ROWS) {
         let Row {
             fault,
             place,

@@ -11,6 +11,9 @@ use crate::{
     steps::{Work, done, done_with},
 };
 
+/// In the outcome of an undo: something of the backup may be removed.
+const BEGUN: &str = "begun";
+
 pub(in crate::steps) struct RemoveBackup(pub(in crate::steps) v1::RemoveBackup);
 
 #[async_trait]
@@ -18,7 +21,9 @@ impl Work for RemoveBackup {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
         let (place, made_by) = BackupPlace::of(self.0.backup.as_ref())?;
-        backup::remove(host, &place, &made_by).await?;
+        backup::check_unused(host, &place).await?;
+        cx.keep(&true)?;
+        backup::remove_unused(host, &place, &made_by).await?;
         Ok(done(format!("{place} is gone")))
     }
 
@@ -34,12 +39,19 @@ impl Work for RemoveBackup {
         Ok(())
     }
 
-    /// What is removed cannot be brought back, and nothing behind this step relies on it.
+    /// What is removed cannot be brought back, and nothing behind this step relies on it. That it may
+    /// be half of a backup must be known to whoever lists it.
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
         let (place, made_by) = BackupPlace::of(self.0.backup.as_ref())?;
         if backup::is_there(host, &place, &made_by).await? {
-            return Ok(done(format!("{place} is there")));
+            if cx.first_kept::<bool>()?.is_none() {
+                return Ok(done(format!("{place} is there")));
+            }
+            let warning = format!("{place} was being removed: what is there may be a part of it");
+            let mut outcome = done_with("it was not removed whole", vec![warning]);
+            outcome.values.insert(BEGUN.to_owned(), true.to_string());
+            return Ok(outcome);
         }
         let warning = format!("{place} stays removed");
         Ok(done_with("nothing to take back", vec![warning]))

@@ -1,5 +1,8 @@
 //! The file of frames: written one after another, read by directory.
 
+#[doc(hidden)]
+pub(super) mod fuzzing;
+
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 use super::{
@@ -402,79 +405,4 @@ pub(super) fn failed(action: &'static str, source: io::Error) -> TreeError {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use proptest::{collection::vec, prelude::*};
-
-    use super::{
-        super::codec::tests::{entry, part},
-        *,
-    };
-
-    fn file(bytes: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        file
-    }
-
-    /// A manifest with these parts, as bytes.
-    fn written(parts: &[Part]) -> Vec<u8> {
-        let file = tempfile::tempfile().unwrap();
-        let mut writer = Writer::start(file.try_clone().unwrap(), true).unwrap();
-        for part in parts {
-            let sum = Totals {
-                frames: 1,
-                ..Totals::default()
-            };
-            writer.append(&frame_of(part).unwrap(), sum).unwrap();
-        }
-        writer.finish().unwrap();
-        let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
-        file.read_exact_at(&mut bytes, 0).unwrap();
-        bytes
-    }
-
-    proptest! {
-        #[test]
-        fn parts_are_found_by_their_directory(parts in vec(part(), 0..12), own in entry()) {
-            let mut parts = parts;
-            for (number, part) in parts.iter_mut().enumerate() {
-                part.dir = number.to_string().into_bytes().into();
-                part.own = Some(own.clone());
-            }
-            let bytes = written(&parts);
-            let manifest = Manifest::open(file(&bytes)).unwrap();
-            prop_assert_eq!(manifest.digest(), blake3::hash(&bytes).to_hex().to_string());
-            for part in parts {
-                prop_assert_eq!(manifest.part(&part.dir).unwrap(), Some(part));
-            }
-            prop_assert_eq!(manifest.part(b"another").unwrap(), None);
-        }
-
-        #[test]
-        fn any_bytes_are_refused_or_read_but_never_panic(
-            parts in vec(part(), 0..4),
-            noise in vec(any::<u8>(), 0..200),
-            at in any::<prop::sample::Index>(),
-        ) {
-            let mut bytes = written(&parts);
-            let at = at.index(bytes.len());
-            let end = (at + noise.len()).min(bytes.len());
-            bytes[at..end].copy_from_slice(&noise[..end - at]);
-            for bytes in [&bytes[..], &bytes[..at], &noise] {
-                let _ = Manifest::open(file(bytes));
-                if let Ok(manifest) = Manifest::salvage(file(bytes)) {
-                    for part in &parts {
-                        // Damage is passed over: what is found is what was written.
-                        if let Some(found) = manifest.part(&part.dir).unwrap() {
-                            let known = |name| parts.iter().any(|p| p.names.iter().any(|n| n == name));
-                            let all_known = found.names.iter().all(known);
-                            prop_assert!(all_known);
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

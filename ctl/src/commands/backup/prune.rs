@@ -1,17 +1,19 @@
-//! `ferryctl backup prune`: removes what is not needed any more, after it has said what that is.
+//! `ferryctl backup prune`: removes what is not needed any more, after it has said what that is. A
+//! removal that was cut off comes first, whatever is asked for now: what is left of its backup is none.
 
 use super::{End, Session, View, unplanned};
 use crate::{
     backups::{
-        Backup,
+        Backup, engine_of,
         policy::{Verdict, Wish, judge},
+        removal,
     },
     cli::Prune,
     commands::upkeep,
     exit::Exit,
-    recipes,
+    recipes::{self, upkeep::PRUNE},
     report::{self, Judged},
-    run::{events::RunState, journal::now},
+    run::journal::{RunRow, now},
     units::counted,
 };
 
@@ -41,13 +43,32 @@ pub(super) async fn run(arguments: &Prune, session: &Session) -> End {
         .collect();
     let stderr = session.printer.settings().stderr;
     session.printer.say(&report::judged(&judged, stderr));
-    if going.is_empty() {
+    let cut_off = cut_off(&view);
+    for row in &cut_off {
+        session.printer.say(&format!(
+            "Run {} was removing the backup of run {}, and is gone on with.",
+            row.run,
+            row.subject.as_deref().unwrap_or_default()
+        ));
+    }
+    if going.is_empty() && cut_off.is_empty() {
         return Ok(Exit::Done);
     }
-    let question = format!("Remove {} for good?", counted(going.len() as u64, "backup"));
+    let number = (going.len() + cut_off.len()) as u64;
+    let question = format!("Remove {} for good?", counted(number, "backup"));
     session.confirm(arguments.yes, &question).await?;
     let journal = session.journal()?;
     let mut exit = Exit::Done;
+    for row in cut_off {
+        let result = upkeep::go_on(session, &host, &journal, row).await?;
+        let end = upkeep::tell(session, &journal, &result)?;
+        if end != Exit::Done {
+            exit = end;
+        }
+        if result.is_interrupted() {
+            return Ok(exit);
+        }
+    }
     for backup in going {
         let plan = recipes::upkeep::prune(&view.about(backup));
         let plan = plan.map_err(|error| unplanned(&error))?;
@@ -57,9 +78,23 @@ pub(super) async fn run(arguments: &Prune, session: &Session) -> End {
         if end != Exit::Done {
             exit = end;
         }
-        if matches!(result.state, RunState::Running | RunState::RollingBack) {
+        if result.is_interrupted() {
             break;
         }
     }
     Ok(exit)
+}
+
+/// Runs of this verb that were cut off when something of their backup may have been gone, or all of
+/// it. One that had not begun is begun again, when its backup is still one that may go.
+fn cut_off(view: &View) -> Vec<&RunRow> {
+    let runs = view.removing.iter();
+    let open = runs.filter(|(row, _)| row.plan.recipe == PRUNE && !row.state.is_over());
+    let here = open.filter(|(row, _)| engine_of(row) == view.engine.id);
+    let begun = here.filter(|known| {
+        let subject = known.0.subject.as_ref();
+        let is_there = view.backups.iter().any(|it| Some(&it.run) == subject);
+        !is_there || removal(known).is_some()
+    });
+    begun.map(|(row, _)| row).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    backups::{Backup, Standing, policy::Verdict},
+    backups::{Backup, Removal, Standing, policy::Verdict},
     recipes::upkeep as recipe,
 };
 
@@ -18,6 +18,7 @@ fn backup(run: &str, standing: Standing) -> Backup {
         standing,
         used_by: Vec::new(),
         server_unfinished: false,
+        removal: None,
     }
 }
 
@@ -49,6 +50,21 @@ fn backups_as_a_table() {
     insta::assert_snapshot!("backups_as_json", json::backups(&all));
     let none = super::super::backups(&[], Look::plain(80));
     assert_eq!(none, "No backups.\n");
+}
+
+#[test]
+fn backups_that_are_not_whole() {
+    let removed = |run: &str, open| Backup {
+        removal: Some(Removal {
+            run: "aaaaaaaa".into(),
+            open,
+        }),
+        ..backup(run, Standing::Finished)
+    };
+    let all = [removed("7f3a9c21", true), removed("00c1d2e3", false)];
+    let mut shown = both(|look| super::super::backups(&all, look));
+    shown.push_str(&json::backups(&all));
+    insta::assert_snapshot!(shown);
 }
 
 #[test]

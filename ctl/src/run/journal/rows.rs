@@ -1,12 +1,20 @@
-//! Rows of the tables as values, and the two questions that a server's lock turns on.
+//! Rows of the tables as values, how an event becomes one, and the two questions that a server's
+//! lock turns on.
 
+use ferry_proto::v1::Plan;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::{
     JournalError, RunRow,
-    schema::{self, state_from_word},
+    schema::{self, state_from_word, state_word},
 };
-use crate::run::{events::RunState, record::Position};
+use crate::{
+    recipes::upkeep::FINISH,
+    run::{
+        events::{RunEvent, RunState},
+        record::Position,
+    },
+};
 
 pub(super) fn read_row(row: &Row<'_>) -> Result<RunRow, JournalError> {
     let run: String = row.get(0)?;
@@ -35,10 +43,76 @@ pub(super) fn exists(tx: &Transaction<'_>, run: &str) -> Result<bool, JournalErr
     Ok(tx.query_row(query, [run], |row| row.get(0))?)
 }
 
-pub(super) fn position(
+/// Adds an event to a run, and brings the run's own row up to it.
+pub(super) fn insert(
     tx: &Transaction<'_>,
     run: &str,
-) -> Result<(String, Position), JournalError> {
+    time: i64,
+    event: &RunEvent,
+) -> Result<u64, JournalError> {
+    let text = serde_json::to_string(event)?;
+    let (server_key, before) = position(tx, run)?;
+    let after = before
+        .after(event)
+        .map_err(|source| JournalError::Illegal {
+            run: run.to_owned(),
+            source,
+        })?;
+    if before.state.is_over() && !after.state.is_over() {
+        refuse_locked(tx, &server_key, Some(run))?;
+        refuse_superseded(tx, &server_key, run)?;
+    }
+    let index: i64 = tx.query_row(
+        "SELECT coalesce(max(idx), 0) + 1 FROM events WHERE run = ?1",
+        [run],
+        |row| row.get(0),
+    )?;
+    tx.execute(
+        "INSERT INTO events (run, idx, time, event) VALUES (?1, ?2, ?3, ?4)",
+        params![run, index, time, schema::stored(run, index, time, &text)],
+    )?;
+    tx.execute(
+        "UPDATE runs SET state = ?2, backward = ?3, updated = ?4, events = ?5 WHERE id = ?1",
+        params![run, state_word(after.state), after.backward, time, index],
+    )?;
+    match event {
+        RunEvent::DowntimeStarted => tx.execute(
+            "UPDATE runs SET downtime_started = ?2, downtime_ended = NULL WHERE id = ?1",
+            params![run, time],
+        )?,
+        RunEvent::DowntimeEnded { millis } => tx.execute(
+            "UPDATE runs SET downtime_ended = downtime_started + ?2 WHERE id = ?1",
+            params![run, i64::try_from(*millis).unwrap_or(i64::MAX)],
+        )?,
+        RunEvent::Intended { .. } => {
+            tx.execute("UPDATE runs SET progress = NULL WHERE id = ?1", [run])?
+        }
+        _ => 0,
+    };
+    Ok(index.unsigned_abs())
+}
+
+/// The crossing that is finished when this run is done; `None` when the run does something else, or
+/// the crossing is not one that is done.
+pub(super) fn finished_by(tx: &Transaction<'_>, run: &str) -> Result<Option<String>, JournalError> {
+    let query = "SELECT subject, plan FROM runs WHERE id = ?1 AND subject IS NOT NULL";
+    let row = tx
+        .query_row(query, [run], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+        })
+        .optional()?;
+    let Some((subject, plan)) = row else {
+        return Ok(None);
+    };
+    let plan: Plan = serde_json::from_str(&plan)?;
+    if plan.recipe != FINISH || !exists(tx, &subject)? {
+        return Ok(None);
+    }
+    let (_, crossing) = position(tx, &subject)?;
+    Ok((crossing.state == RunState::Done).then_some(subject))
+}
+
+fn position(tx: &Transaction<'_>, run: &str) -> Result<(String, Position), JournalError> {
     let query = "SELECT server_key, state, backward FROM runs WHERE id = ?1";
     let row = tx
         .query_row(query, [run], |row| {

@@ -420,3 +420,33 @@ fn runs_about_a_run_lock_what_they_are_about_and_supersede_nothing() {
     finish(&journal, &finishing);
     journal.append(&run, &back).unwrap();
 }
+
+#[test]
+fn a_crossing_is_finished_in_the_moment_that_what_finishes_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let run = journal.create_run(&plan("docker:pmm"), SERVER).unwrap();
+    finish(&journal, &run);
+    let about = |recipe: &str| {
+        let plan = plan("docker:about");
+        let recipe = recipe.to_owned();
+        ferry_proto::seal(Plan { recipe, ..plan }).unwrap()
+    };
+    let state = || journal.run(&run).unwrap().state;
+    let verify = about(crate::recipes::upkeep::VERIFY);
+    let verify = journal.create_upkeep(&verify, SERVER, &run).unwrap();
+    finish(&journal, &verify);
+    assert_eq!(state(), RunState::Done);
+    let finishing = about(crate::recipes::upkeep::FINISH);
+    // One that failed has finished nothing.
+    let failed = journal.create_upkeep(&finishing, SERVER, &run).unwrap();
+    journal.append(&failed, &started(&failed)).unwrap();
+    for event in rolled_back() {
+        journal.append(&failed, &event).unwrap();
+    }
+    assert_eq!(state(), RunState::Done);
+    let done = journal.create_upkeep(&finishing, SERVER, &run).unwrap();
+    finish(&journal, &done);
+    assert_eq!(state(), RunState::Finished);
+    assert_eq!(journal.record(&run).unwrap().state(), RunState::Finished);
+}
