@@ -73,7 +73,7 @@ fn case(row: usize, what: &'static str, set: Value, want: Vec<Want>) -> Case {
 
 /// Settings around the container that are kept as they are.
 fn kept(row: usize, what: &'static str, host: Value, pointers: &[&'static str]) -> Case {
-    let want = pointers.iter().map(|pointer| Kept(pointer)).collect();
+    let want = pointers.iter().copied().map(Kept).collect();
     case(row, what, json!({ "HostConfig": host }), want)
 }
 
@@ -367,9 +367,9 @@ fn told(container: &ContainerInspect) -> Value {
     let networks = told["NetworkSettings"]["Networks"].as_object().cloned();
     let mut aliases = json!({});
     for (name, settings) in networks.into_iter().flatten() {
-        let list = settings["Aliases"].as_array().cloned().unwrap_or_default();
-        let list = list.into_iter().filter(|it| !it.as_str().is_some_and(own));
-        aliases[name] = list.collect::<BTreeSet<_>>().into_iter().collect();
+        let list = settings["Aliases"].as_array().into_iter().flatten();
+        let names = list.filter_map(Value::as_str).filter(|name| !own(name));
+        aliases[name] = json!(names.collect::<BTreeSet<_>>());
     }
     told["aliases"] = aliases;
     // Where it is told depends on the engine's age.
