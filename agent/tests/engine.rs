@@ -12,6 +12,8 @@ mod engine_support;
 mod agents;
 #[path = "engine_support/carry_over.rs"]
 mod carry_over;
+#[path = "engine_support/carry_over_table.rs"]
+mod carry_over_table;
 #[path = "engine_support/tls.rs"]
 mod tls;
 

@@ -298,7 +298,8 @@ fn backup(facts: &BackupFacts, known: Option<&Known>, last: &BTreeMap<String, bo
 pub fn restored_volume(backup: &Backup, known: Option<&Known>) -> String {
     let facts = known.and_then(|(row, _)| row.plan.facts.as_ref());
     let data = facts.and_then(data_mount).map(|mount| mount.name.as_str());
-    let base = data.filter(|name| !name.is_empty()).or_else(|| {
+    let named = |name: &&str| !name.is_empty() && !ferry_proto::is_made_up(name);
+    let base = data.filter(named).or_else(|| {
         // A volume that no journal knows says by its own name what it is a copy of.
         backup
             .volume

@@ -9,12 +9,14 @@ mod failure;
 mod labels;
 mod room;
 mod status;
+mod volume;
 
 pub use digest::{PlanError, read_plan, seal, verify};
 pub use failure::{CODE_KEY, HINT_KEY, failure_from_status, failure_to_status};
 pub use labels::REHEARSAL;
 pub use room::proof_bytes;
 pub use status::{IllegalTransition, StatusEvent, next_status};
+pub use volume::is_made_up;
 
 /// The generated types of the `ferry.v1` API, with their canonical JSON.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]

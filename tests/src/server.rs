@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use container::Container;
-pub use options::{Fault, Image, Options, Seed, seeded_key};
+pub use options::{Data, Fault, Image, Options, Seed, seeded_key};
 
 use crate::command::docker;
 use crate::snapshot::{self, Entry};
@@ -31,8 +31,10 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 #[derive(Debug)]
 pub struct TestServer {
     container: Container,
-    /// The volume at `/srv`.
+    /// The volume at `/srv`, by whatever name; empty when there is none.
     pub volume: String,
+    /// The folder at `/srv`, where it is a folder of the host.
+    folder: Option<tempfile::TempDir>,
     /// Ports of the host's loopback for plain HTTP and HTTPS, when they were asked for.
     pub ports: Option<(u16, u16)>,
     /// Networks of its own beside the default one, by full name.
@@ -59,10 +61,16 @@ impl TestServer {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        let volume = options
-            .volume
-            .clone()
-            .unwrap_or_else(|| format!("{name}-data"));
+        let volume = match (&options.volume, options.data) {
+            (Some(volume), _) => volume.clone(),
+            (None, Data::Volume) => format!("{name}-data"),
+            // The engine has yet to make it.
+            (None, _) => String::new(),
+        };
+        let folder = match options.data {
+            Data::Folder => Some(tempfile::tempdir()?),
+            _ => None,
+        };
         let ports = if options.publish {
             Some((free_port()?, free_port()?))
         } else {
@@ -74,9 +82,10 @@ impl TestServer {
             .map(|n| format!("{name}-{n}"))
             .collect();
         // From here on `drop` cleans up, whatever fails.
-        let server = Self {
+        let mut server = Self {
             container: Container::named(name.clone()),
             volume,
+            folder,
             ports,
             networks,
         };
@@ -84,7 +93,9 @@ impl TestServer {
             docker(&["network", "create", network])?;
         }
         let mut words: Vec<String> = vec!["create".into(), "--name".into(), name.clone()];
-        words.extend(["--volume".into(), format!("{}:/srv", server.volume)]);
+        let image = options.image.reference(&images);
+        let image = options.reference.as_deref().unwrap_or(image);
+        words.extend(server.data_words(options.data, image)?);
         words.extend(["--restart".into(), options.restart.clone()]);
         if let Some((http, https)) = ports {
             let (inner_http, inner_https) = options.image.ports();
@@ -104,14 +115,36 @@ impl TestServer {
             words.extend(["--network".into(), first.clone()]);
         }
         words.extend(options.docker.iter().cloned());
-        let image = options.image.reference(&images);
-        words.push(options.reference.as_deref().unwrap_or(image).to_owned());
+        words.push(image.to_owned());
         docker(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
         for network in server.networks.iter().skip(1) {
             docker(&["network", "connect", network, &name])?;
         }
         docker(&["start", &name])?;
+        if server.volume.is_empty() {
+            server.volume = server.data_mount()?["Name"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+        }
         Ok(server)
+    }
+
+    /// The words of `docker create` that give it its data. A data container is made as PMM's documentation has it.
+    fn data_words(&self, data: Data, image: &str) -> Result<Vec<String>> {
+        let mount = |source: &str| vec!["--volume".to_owned(), format!("{source}:/srv")];
+        Ok(match (data, &self.folder) {
+            (Data::Folder, Some(folder)) => mount(&folder.path().join("srv").to_string_lossy()),
+            (Data::Anonymous, _) => vec!["--volume".to_owned(), "/srv".to_owned()],
+            (Data::Container, _) => {
+                let holder = format!("{}-holder", self.name);
+                let words = ["create", "--volume", "/srv", "--name", &holder, image];
+                docker(&[&words[..], &["/bin/true"]].concat())?;
+                vec!["--volumes-from".to_owned(), holder]
+            }
+            (Data::Layer, _) => Vec::new(),
+            _ => mount(&self.volume),
+        })
     }
 
     /// A small PMM 2 that is ready and has something behind it that can be found again.
@@ -178,11 +211,20 @@ impl TestServer {
         Container::named(name.to_owned())
     }
 
-    /// Where the volume is on this host.
+    /// Where the data is on this host.
     ///
     /// # Errors
     /// When the volume is gone.
     pub fn mountpoint(&self) -> Result<PathBuf> {
+        if let Some(folder) = &self.folder {
+            return Ok(folder.path().join("srv"));
+        }
+        if self.volume.is_empty() {
+            // The image has nothing there, so all that is there lies in the container's own layer.
+            let layer = &self.inspect()?["GraphDriver"]["Data"]["UpperDir"];
+            let layer = layer.as_str().unwrap_or_default();
+            return Ok(PathBuf::from(layer).join("srv"));
+        }
         let path = docker(&[
             "volume",
             "inspect",
@@ -239,10 +281,11 @@ impl Drop for TestServer {
         for container in containers {
             let _ = docker(&["rm", "--force", "--volumes", &container]);
         }
-        for volume in listed(&["volume", "ls", "--format", "{{.Name}}"])
-            .iter()
-            .filter(|n| mine(n))
-        {
+        let mut volumes = listed(&["volume", "ls", "--format", "{{.Name}}"]);
+        volumes.retain(|name| mine(name));
+        // A name that the engine gave says nothing of whose it is, and `rm --volumes` leaves what was mounted by that name.
+        volumes.extend(Some(self.volume.clone()).filter(|name| is_made_up(name)));
+        for volume in &volumes {
             let _ = docker(&["volume", "rm", "--force", volume]);
         }
         for network in listed(&["network", "ls", "--format", "{{.Name}}"])
@@ -252,6 +295,11 @@ impl Drop for TestServer {
             let _ = docker(&["network", "rm", network]);
         }
     }
+}
+
+/// Whether the engine gave this name to a volume.
+fn is_made_up(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A port that nobody uses right now. Fixed rather than left to Docker, because it must be the same after the server was replaced.

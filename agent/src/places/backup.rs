@@ -61,7 +61,8 @@ impl Wanted<'_> {
         let mount = server
             .mount_at(self.data)
             .ok_or_else(|| super::no_data(server, self.data))?;
-        let base = if mount.name.is_empty() {
+        // Nobody knows a volume by a name that the engine made up.
+        let base = if mount.name.is_empty() || ferry_proto::is_made_up(&mount.name) {
             self.name
         } else {
             &mount.name
@@ -402,6 +403,9 @@ mod tests {
         assert_eq!(WANTED.place(&named).unwrap().source(), "data-ferry-r1");
         // The container may have another name by now; the server's is the one that counts.
         assert_eq!(WANTED.place(&bound).unwrap().source(), "pmm-ferry-r1");
+        let made_up = "c0ffee".repeat(11)[..64].to_owned();
+        let anonymous = server(json!({"Type": "volume", "Name": made_up, "Destination": "/srv"}));
+        assert_eq!(WANTED.place(&anonymous).unwrap().source(), "pmm-ferry-r1");
         let folder = Wanted {
             folder: "/mnt/b/",
             ..WANTED

@@ -43,6 +43,17 @@ impl Container {
         Ok(told)
     }
 
+    /// What is mounted at `/srv`, as the engine tells it; null when nothing is.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn data_mount(&self) -> Result<Value> {
+        let inspected = self.inspect()?;
+        let mounts = inspected["Mounts"].as_array().into_iter().flatten();
+        let mut data = mounts.filter(|mount| mount["Destination"] == "/srv");
+        Ok(data.next().cloned().unwrap_or_default())
+    }
+
     /// How many processes it has; 0 when it does not run.
     ///
     /// # Errors

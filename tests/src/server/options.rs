@@ -106,6 +106,22 @@ impl Default for Seed {
     }
 }
 
+/// What a server's data lies on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Data {
+    /// A volume with a name, as PMM's documentation has it.
+    #[default]
+    Volume,
+    /// A volume that the engine gave a name to (`--volume /srv`).
+    Anonymous,
+    /// Such a volume of another container, which never runs (`--volumes-from`).
+    Container,
+    /// A folder of the host.
+    Folder,
+    /// The container's own layer: nothing is mounted.
+    Layer,
+}
+
 /// A server to be.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -129,6 +145,8 @@ pub struct Options {
     pub fault: Option<Fault>,
     /// Whether the database roles have passwords of the old kind, as on volumes that began before PMM 2.2x.
     pub md5_roles: bool,
+    /// What its data lies on.
+    pub data: Data,
     /// An existing volume instead of a fresh one.
     pub volume: Option<String>,
     /// Further words for `docker create`.
@@ -148,6 +166,7 @@ impl Default for Options {
             labels: Vec::new(),
             fault: None,
             md5_roles: false,
+            data: Data::default(),
             volume: None,
             docker: Vec::new(),
         }

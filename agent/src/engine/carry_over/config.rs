@@ -175,12 +175,10 @@ fn names(scene: &Scene<'_>, body: &mut Map<String, Value>) {
     let made_up = hostname.len() == 12 && id.starts_with(hostname);
     if !hostname.is_empty() && !made_up && !of_host {
         body.insert("Hostname".into(), json!(hostname));
-        if let Some(domain) = old["Domainname"]
-            .as_str()
-            .filter(|domain| !domain.is_empty())
-        {
-            body.insert("Domainname".into(), json!(domain));
-        }
+    }
+    let domain = old["Domainname"].as_str().unwrap_or_default();
+    if !domain.is_empty() && !of_host {
+        body.insert("Domainname".into(), json!(domain));
     }
     if let Some(mac) = old["MacAddress"].as_str().filter(|mac| !mac.is_empty())
         && !scene.options.mac_from_networks

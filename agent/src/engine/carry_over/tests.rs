@@ -190,8 +190,13 @@ fn a_host_name_stays_unless_made_up() {
         (&done.body["Hostname"], &done.body["Domainname"]),
         (&json!("pmm.example"), &json!("example"))
     );
+    set(&mut old, "/Config/Hostname", json!(&ID[..12]));
+    let done = run(&old);
+    assert!(done.body.get("Hostname").is_none());
+    assert_eq!(done.body["Domainname"], "example");
     set(&mut old, "/HostConfig/NetworkMode", json!("host"));
-    assert!(run(&old).body.get("Hostname").is_none());
+    let done = run(&old);
+    assert!(done.body.get("Hostname").is_none() && done.body.get("Domainname").is_none());
 }
 
 #[test]

@@ -50,21 +50,26 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
         Some("volume") => {}
         Some("bind") => notebook.note(
             "data-bind-mount",
-            format!("the data is a folder of the host, `{}`", mount.map_or("", |mount| &mount.source)),
+            format!(
+                "the data is a folder of the host, `{}`",
+                mount.map_or("", |mount| &mount.source)
+            ),
             "see that PMM 3's user may pass its parent folders",
         ),
         Some(kind) => notebook.blocker(
             "data-mount-kind",
-            format!("the data is on a mount of the kind `{kind}`, which does not outlive a container"),
+            format!(
+                "the data is on a mount of the kind `{kind}`, which does not outlive a container"
+            ),
             "move the data to a volume first, then check again",
         ),
         None => notebook.blocker(
             "data-without-volume",
-            format!("`{}` is on no volume: it lies in {} itself and would be lost with it", data.destination, subject.name),
-            &format!(
-                "stop {0}, `docker cp {0}:/srv/. …` into a new volume, run it again with that volume at `/srv`, then check again",
-                subject.name
+            format!(
+                "`{}` is on no volume: it lies in {} itself and would be lost with it",
+                data.destination, subject.name
             ),
+            &out_of_the_container(&subject.name),
         ),
     }
     if data.read_only || mount.is_some_and(|mount| mount.read_only) {
@@ -86,6 +91,16 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
             "see that the volume is the right one, then check again",
         );
     }
+}
+
+/// The commands that bring data out of a container's own layer, owners and modes as they are. The old container keeps its own.
+fn out_of_the_container(name: &str) -> String {
+    format!(
+        "`docker stop --time 330 {name}`, then `docker cp {name}:/srv - | docker run --rm -i -v {name}-data:/srv --entrypoint tar \
+         $(docker inspect -f '{{{{.Image}}}}' {name}) --numeric-owner -xpC /`, then `docker rename {name} {name}-layer` and \
+         `docker update --restart no {name}-layer`, run the same image as {name} with the same settings and `-v {name}-data:/srv`, \
+         then check again"
+    )
 }
 
 /// The dumps are restored once on the server's own volume, before anything is changed.

@@ -1,0 +1,279 @@
+//! The ways in which people run a PMM 2 on Docker: each crosses, comes back by command, and comes back by itself when PMM 3
+//! fails; and what holds the data is the same all along.
+
+use ferry_tests::ferryctl::{Ferryctl, Finished};
+use ferry_tests::server::{Container, Data, Options, TestServer};
+use ferry_tests::snapshot::{self, Entry};
+use ferry_tests::witness::{self, Seen};
+use ferry_tests::{Error, Result, docker};
+use serde_json::Value;
+
+const TO: &str = "ferry-test/pmm-server:3.8.1";
+
+/// A server of one way, and how it was.
+struct Way {
+    server: TestServer,
+    data: Data,
+    tree: Vec<Entry>,
+    seen: Seen,
+    was: Value,
+    mount: Value,
+    /// How often PMM 2 has run since `tree`.
+    starts: usize,
+}
+
+/// A crossing that succeeded.
+struct Crossed {
+    tool: Ferryctl,
+    run: String,
+    /// The old container.
+    old: Container,
+}
+
+/// PMM 3 in which something is wrong from the start; the image goes with it.
+struct Failing(String);
+
+impl Failing {
+    fn make(server: &TestServer) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let lines = format!("FROM {TO}\nENV STANDIN_FAULT=exit\n");
+        fs_err::write(folder.path().join("Dockerfile"), lines)?;
+        let name = format!("{}:3.8.1", server.name);
+        let folder = folder.path().to_string_lossy();
+        docker(&["build", "--quiet", "--tag", &name, &folder])?;
+        Ok(Self(name))
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        // What is left is seen by `docker images`.
+        let _ = docker(&["rmi", "--force", &self.0]);
+    }
+}
+
+impl Way {
+    fn of(data: Data) -> Result<Self> {
+        let server = TestServer::used(Options {
+            data,
+            ..Options::default()
+        })?;
+        let tree = server.snapshot_between()?;
+        assert!(tree.len() > 50, "{} entries", tree.len());
+        Ok(Self {
+            seen: Seen::of(&server)?,
+            was: server.inspect()?,
+            mount: server.data_mount()?,
+            starts: 1,
+            server,
+            data,
+            tree,
+        })
+    }
+
+    /// Names beside the server that are there from the beginning.
+    fn holder(&self) -> Vec<String> {
+        let holder = format!("container {}-holder", self.server.name);
+        Vec::from_iter((self.data == Data::Container).then_some(holder))
+    }
+
+    fn migrate(&self, tool: &Ferryctl, to: &str) -> Result<Finished> {
+        let address = self.server.address();
+        let words = ["migrate", &address, "--to", to, "--yes"];
+        tool.run(&[&words[..], &["--ready-timeout", "60"]].concat())
+    }
+
+    fn cross(&self) -> Result<Crossed> {
+        let tool = Ferryctl::new()?;
+        let done = self.migrate(&tool, TO)?;
+        assert_eq!(done.code, 0, "{}", done.shown());
+        let run = tool.only_run()?;
+        let server = &self.server;
+        assert_eq!(witness::version(server)?, "3.8.1");
+        assert_eq!(self.seen.lost(&Seen::of(server)?), [""; 0]);
+
+        // By its name, and nothing beside it that the engine made up.
+        let (is, mount) = (server.inspect()?, server.data_mount()?);
+        assert_eq!(is["Mounts"].as_array().map(Vec::len), Some(1), "{is:#}");
+        assert!(is["HostConfig"]["VolumesFrom"].is_null(), "{is:#}");
+        let mut beside = vec![
+            format!("container {}-2.44.1-{run}", server.name),
+            format!("volume {}", self.backup(&run)),
+        ];
+        beside.extend(self.holder());
+        for key in ["Type", "Name", "Source", "RW"] {
+            assert_eq!(mount[key], self.mount[key], "{key}");
+        }
+        beside.sort();
+        assert_eq!(witness::beside(&server.name)?, beside);
+        let source = mount["Source"].as_str().unwrap_or_default();
+        assert_eq!(witness::strangers(source.as_ref(), (1000, 0))?, [""; 0]);
+        let old = server.named(&format!("{}-2.44.1-{run}", server.name));
+        Ok(Crossed { tool, run, old })
+    }
+
+    /// A backup is called by the data's own name, where it has one that a person gave.
+    fn backup(&self, run: &str) -> String {
+        let name = &self.server.name;
+        match self.data {
+            Data::Volume => format!("{name}-data-ferry-{run}"),
+            _ => format!("{name}-ferry-{run}"),
+        }
+    }
+
+    fn and_back(&mut self) -> Result<()> {
+        let crossed = self.cross()?;
+        let back = crossed.tool.run(&["rollback", &crossed.run, "--yes"])?;
+        assert_eq!(back.code, 0, "{}", back.shown());
+        self.assert_as_before()
+    }
+
+    fn fails(&mut self) -> Result<()> {
+        let image = Failing::make(&self.server)?;
+        let tool = Ferryctl::new()?;
+        let failed = self.migrate(&tool, &image.0)?;
+        assert_eq!(failed.code, 1, "{}", failed.shown());
+        assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
+        self.assert_as_before()
+    }
+
+    /// The same container with the same settings and the same data, and it runs again.
+    fn assert_as_before(&mut self) -> Result<()> {
+        let server = &self.server;
+        server.wait_ready()?;
+        let is = server.inspect()?;
+        for part in ["Id", "Name", "Image", "HostConfig", "Config", "Mounts"] {
+            assert_eq!(is[part], self.was[part], "{part}");
+        }
+        assert_eq!(witness::version(server)?, "2.44.1");
+        assert_eq!(self.seen.lost(&Seen::of(server)?), [""; 0]);
+        assert_eq!(server.unclean()?, [""; 0]);
+        let mut beside = self.holder();
+        beside.sort();
+        assert_eq!(witness::beside(&server.name)?, beside);
+        self.starts += 1;
+        server.stop(60)?;
+        let tree = server.tree_snapshot()?;
+        let found = witness::not_as_before(&self.tree, &tree, self.starts);
+        assert_eq!(found, [""; 0]);
+        server.restart_after_stop()?;
+        server.wait_ready()?;
+        self.starts += 1;
+        Ok(())
+    }
+
+    /// The old container is removed, and the data stays: PMM 3 has it, now and after a start.
+    fn and_is_finished(self) -> Result<()> {
+        let Crossed { tool, run, old } = self.cross()?;
+        let mount = self.server.data_mount()?;
+        let done = tool.run(&["finish", &run, "--yes"])?;
+        assert_eq!(done.code, 0, "{}", done.shown());
+        assert!(old.inspect().is_err(), "the old container is still there");
+        let volume = mount["Name"].as_str().unwrap_or_default();
+        if !volume.is_empty() {
+            docker(&["volume", "inspect", volume])?;
+        }
+        self.server.stop(60)?;
+        self.server.restart_after_stop()?;
+        self.server.wait_ready()?;
+        assert_eq!(self.server.data_mount()?, mount);
+        assert_eq!(self.seen.lost(&Seen::of(&self.server)?), [""; 0]);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_named_volume() -> Result<()> {
+    let mut way = Way::of(Data::Volume)?;
+    way.fails()?;
+    way.and_back()
+}
+
+#[test]
+fn an_anonymous_volume() -> Result<()> {
+    let mut way = Way::of(Data::Anonymous)?;
+    way.and_back()?;
+    way.and_is_finished()
+}
+
+#[test]
+fn a_data_container() -> Result<()> {
+    let mut way = Way::of(Data::Container)?;
+    way.and_back()?;
+    way.and_is_finished()
+}
+
+#[test]
+fn a_folder_of_the_host() -> Result<()> {
+    let mut way = Way::of(Data::Folder)?;
+    way.fails()?;
+    way.and_back()
+}
+
+/// Refused, and the hint's commands do what they say: the server that is made with them crosses.
+#[test]
+fn no_volume_at_all() -> Result<()> {
+    let server = TestServer::used(Options {
+        data: Data::Layer,
+        ..Options::default()
+    })?;
+    let tool = Ferryctl::new()?;
+    let address = server.address();
+    let refused = tool.run(&["check", &address, "--to", TO, "--output", "json"])?;
+    assert_eq!(refused.code, 3, "{}", refused.shown());
+    let hint = remedy(&refused)?;
+    let tree = server.snapshot_between()?;
+    let seen = Seen::of(&server)?;
+
+    let commands: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
+    assert_eq!(commands.len(), 5, "{hint}");
+    for command in &commands[..4] {
+        typed(command)?;
+    }
+    let name = &server.name;
+    let aside = server.named(&format!("{name}-layer")).inspect()?;
+    let image = aside["Config"]["Image"].as_str().unwrap_or_default();
+    let volume = commands[4].strip_prefix("-v ").unwrap_or_default();
+    let words = ["run", "--detach", "--name", name, "--volume", volume, image];
+    docker(&words)?;
+    server.wait_ready()?;
+    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
+    server.stop(60)?;
+    let source = server.data_mount()?["Source"].clone();
+    let copied = snapshot::take(source.as_str().unwrap_or_default().as_ref())?;
+    assert_eq!(witness::not_as_before(&tree, &copied, 2), [""; 0]);
+    server.restart_after_stop()?;
+    server.wait_ready()?;
+    let done = tool.run(&["migrate", &address, "--to", TO, "--yes"])?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
+    Ok(())
+}
+
+/// The hint of the finding, as a program reads it.
+fn remedy(refused: &Finished) -> Result<String> {
+    let lines = refused.json()?;
+    let findings = lines.iter().filter_map(|line| line["findings"].as_array());
+    let mut wanted = findings
+        .flatten()
+        .filter(|finding| finding["code"] == "data-without-volume");
+    let hint = wanted.next().and_then(|finding| finding["hint"].as_str());
+    hint.map(str::to_owned)
+        .ok_or_else(|| Error::of(refused.shown()))
+}
+
+/// What a person types.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a hint is meant for a shell, and is tried in one"
+)]
+fn typed(line: &str) -> Result<()> {
+    let done = std::process::Command::new("bash")
+        .args(["-o", "pipefail", "-c", line])
+        .output()?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&done.stderr);
+    Err(Error::of(format!("{line}: {said}")))
+}
