@@ -28,7 +28,9 @@ pub fn environment(bytes: &[u8]) {
     assert_eq!(accounted, names, "each variable is accounted for once");
     let mut left = made.env.iter();
     for ((name, value), change) in given.iter().zip(&made.changes) {
-        let is_ours = table::rule(name).is_some() || name.starts_with("PMM_WATCHTOWER_");
+        let is_ours = table::rule(name).is_some()
+            || table::shape(name).is_some()
+            || name.starts_with("PMM_WATCHTOWER_");
         assert!(
             is_ours || matches!(change.kind, ChangeKind::Kept | ChangeKind::Unknown),
             "{name} is no name of PMM's, and was touched"

@@ -6,8 +6,10 @@
 //! that is lost.
 
 mod table;
+mod values;
 
 use table::Rule;
+use values::{complaint, parse_bool};
 
 /// The version of PMM 3 that the server goes to; some variables came or went between minors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,29 +109,53 @@ pub fn translate_env(user_env: &[(String, String)], target: TargetVersion) -> En
         match table::rule(name) {
             Some(Rule::Drop(why)) => record(None, ChangeKind::Dropped, why.to_owned()),
             Some(Rule::Rename(new) | Rule::Invert(new)) if given(new) => {
-                record(None, ChangeKind::Dropped, format!("`{new}` is given too, and wins"));
+                record(
+                    None,
+                    ChangeKind::Dropped,
+                    format!("`{new}` is given too, and wins"),
+                );
             }
             Some(Rule::Rename(new)) => {
                 if let Some(first) = preferred(name, new, given) {
-                    record(None, ChangeKind::Dropped, format!("`{first}` becomes `{new}` too, and wins"));
+                    record(
+                        None,
+                        ChangeKind::Dropped,
+                        format!("`{first}` becomes `{new}` too, and wins"),
+                    );
+                    continue;
+                }
+                if let Some(why) = complaint(new, value) {
+                    record(Some(new), ChangeKind::Invalid, why.to_owned());
                     continue;
                 }
                 env.push((new.to_owned(), value.clone()));
-                record(Some(new), ChangeKind::Renamed, rename_note(name, new).to_owned());
+                record(
+                    Some(new),
+                    ChangeKind::Renamed,
+                    rename_note(name, new).to_owned(),
+                );
             }
             Some(Rule::Invert(new)) => match parse_bool(value) {
                 Some(disabled) => {
-                    env.push((new.to_owned(), if disabled { "false" } else { "true" }.to_owned()));
+                    env.push((
+                        new.to_owned(),
+                        if disabled { "false" } else { "true" }.to_owned(),
+                    ));
                     let note = "given in the environment, it cannot be changed in PMM's settings";
                     record(Some(new), ChangeKind::Inverted, note.to_owned());
                 }
                 None => record(
                     Some(new),
                     ChangeKind::Invalid,
-                    "its value is neither true nor false (1 t T TRUE true True, 0 f F FALSE false False)".to_owned(),
+                    values::NO_BOOLEAN.to_owned(),
                 ),
             },
             None => {
+                // PMM 2 does not look at PMM 3's names, so nobody has noticed yet.
+                if let Some(why) = complaint(name, value) {
+                    record(None, ChangeKind::Invalid, why.to_owned());
+                    continue;
+                }
                 let (kind, note) = unlisted(name, target, given);
                 if kind != ChangeKind::Dropped {
                     env.push((name.clone(), value.clone()));
@@ -197,15 +223,6 @@ fn unlisted(
         "not known as a setting of PMM; passed on as it is"
     };
     (ChangeKind::Unknown, note.to_owned())
-}
-
-/// Go's `strconv.ParseBool`: exactly these texts, because anything else made PMM 2 itself fail.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 #[doc(hidden)]

@@ -198,6 +198,37 @@ pub(super) const RULES: &[(&str, Rule)] = &[
     ("PERCONA_TEST_DBAAS", Rule::Drop(DBAAS)),
 ];
 
+/// What a value must be, or PMM 3 exits at its start (facts/pmm.md 1.4, item 8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// What Go's `strconv.ParseBool` takes.
+    Boolean,
+    /// What Go's `time.ParseDuration` takes.
+    Duration,
+}
+
+/// The names in PMM 3 whose values are looked at before it starts.
+const SHAPES: &[(&str, Shape)] = &[
+    ("PMM_ENABLE_ALERTING", Shape::Boolean),
+    ("PMM_ENABLE_UPDATES", Shape::Boolean),
+    ("PMM_ENABLE_TELEMETRY", Shape::Boolean),
+    ("PMM_ENABLE_BACKUP_MANAGEMENT", Shape::Boolean),
+    ("PMM_ENABLE_AZURE_DISCOVER", Shape::Boolean),
+    ("PMM_ENABLE_ACCESS_CONTROL", Shape::Boolean),
+    ("PMM_ENABLE_VM_CACHE", Shape::Boolean),
+    ("PMM_DATA_RETENTION", Shape::Duration),
+    ("PMM_METRICS_RESOLUTION", Shape::Duration),
+    ("PMM_METRICS_RESOLUTION_HR", Shape::Duration),
+    ("PMM_METRICS_RESOLUTION_MR", Shape::Duration),
+    ("PMM_METRICS_RESOLUTION_LR", Shape::Duration),
+];
+
+/// What the value of a name in PMM 3 must be; `None`: it is nobody's to judge.
+pub(super) fn shape(new_name: &str) -> Option<Shape> {
+    let row = SHAPES.iter().find(|(name, _)| *name == new_name);
+    row.map(|(_, shape)| *shape)
+}
+
 /// Names whose meaning did not change.
 const KEPT: &[&str] = &[
     "PMM_DEBUG",

@@ -1,6 +1,10 @@
 use proptest::prelude::*;
 
-use super::{table::RULES, *};
+use super::{
+    table::{RULES, Shape, shape},
+    values::is_duration,
+    *,
+};
 
 const TARGET: TargetVersion = TargetVersion { major: 3, minor: 8 };
 
@@ -29,10 +33,14 @@ fn what_the_image_set_is_not_the_users() {
 #[test]
 fn every_row_does_what_it_says() {
     for (name, rule) in RULES {
-        let (env, change) = one(name, "1", TARGET);
+        let value = match rule {
+            Rule::Rename(new) if shape(new) == Some(Shape::Duration) => "72h",
+            _ => "1",
+        };
+        let (env, change) = one(name, value, TARGET);
         match rule {
             Rule::Rename(new) => {
-                assert_eq!(env, pairs(&[(new, "1")]));
+                assert_eq!(env, pairs(&[(new, value)]));
                 assert_eq!(
                     (change.kind, change.new_name.as_deref()),
                     (ChangeKind::Renamed, Some(*new))
@@ -69,27 +77,130 @@ fn no_old_name_has_two_rows_and_no_new_name_is_old() {
     }
 }
 
+/// Go's `strconv.ParseBool`, value by value, and what is near to it.
+const TRUE: [&str; 6] = ["1", "t", "T", "TRUE", "true", "True"];
+const FALSE: [&str; 6] = ["0", "f", "F", "FALSE", "false", "False"];
+const NEITHER: [&str; 24] = [
+    "", " ", "yes", "no", "y", "n", "on", "off", "tRUE", "fALSE", "TrUe", "tr", "2", "-1", "+1",
+    "01", "1.0", " true", "true ", "true\n", "\"true\"", "'false'", "`true`", "$TRUE",
+];
+
+/// The variables that are booleans, by old and new names; each with the new name, and whether it is turned round.
+fn booleans() -> Vec<(&'static str, &'static str, bool)> {
+    let old = RULES.iter().filter_map(|(name, rule)| match rule {
+        Rule::Invert(new) => Some((*name, *new, true)),
+        Rule::Rename(new) if shape(new) == Some(Shape::Boolean) => Some((*name, *new, false)),
+        _ => None,
+    });
+    let old: Vec<_> = old.collect();
+    let new: Vec<_> = old.iter().map(|(_, new, _)| (*new, *new, false)).collect();
+    [old, new].concat()
+}
+
 #[test]
-fn exactly_the_booleans_of_go_are_inverted() {
-    for yes in ["1", "t", "T", "TRUE", "true", "True"] {
-        assert_eq!(
-            one("DISABLE_UPDATES", yes, TARGET).0,
-            pairs(&[("PMM_ENABLE_UPDATES", "false")]),
-            "{yes}"
-        );
+fn a_boolean_is_one_of_gos_or_it_is_refused() {
+    let all = booleans();
+    assert_eq!(all.len(), 14);
+    for (name, new, inverted) in all {
+        for (values, means) in [(TRUE, true), (FALSE, false)] {
+            for value in values {
+                let (env, change) = one(name, value, TARGET);
+                let wanted = match (inverted, means) {
+                    (false, _) => value,
+                    (true, true) => "false",
+                    (true, false) => "true",
+                };
+                assert_eq!(env, pairs(&[(new, wanted)]), "{name}={value}");
+                assert_eq!(change.kind == ChangeKind::Inverted, inverted);
+            }
+        }
+        for value in NEITHER {
+            let (env, change) = one(name, value, TARGET);
+            assert_eq!(
+                (env, change.kind),
+                (vec![], ChangeKind::Invalid),
+                "{name}={value:?}"
+            );
+            assert!(change.note.contains("neither true nor false"));
+        }
     }
-    for no in ["0", "f", "F", "FALSE", "false", "False"] {
-        assert_eq!(
-            one("DISABLE_TELEMETRY", no, TARGET).0,
-            pairs(&[("PMM_ENABLE_TELEMETRY", "true")]),
-            "{no}"
-        );
-    }
-    for bad in [
-        "", "yes", "no", "tRUE", " true", "2", "-1", "on", "01", "true\n",
+}
+
+#[test]
+fn a_duration_is_one_of_gos_or_it_is_refused() {
+    for name in [
+        "DATA_RETENTION",
+        "METRICS_RESOLUTION",
+        "METRICS_RESOLUTION_HR",
+        "METRICS_RESOLUTION_MR",
+        "METRICS_RESOLUTION_LR",
+        "PMM_DATA_RETENTION",
     ] {
-        let (env, change) = one("DISABLE_ALERTING", bad, TARGET);
-        assert_eq!((env, change.kind), (vec![], ChangeKind::Invalid), "{bad:?}");
+        for value in [
+            "720h", "90m", "1h30m", "5s", "1.5h", ".5h", "1.h", "100ms", "1us", "1\u{b5}s", "0",
+            "+1h", "72H",
+        ] {
+            assert_ne!(
+                one(name, value, TARGET).1.kind,
+                ChangeKind::Invalid,
+                "{name}={value}"
+            );
+        }
+        for value in [
+            "", "30", "30d", "1w", "h", ".h", ".", "1 h", " 1h", "1h ", "1h\n", "--1h", "\"1h\"",
+            "`1h`", "$X", "1h30",
+        ] {
+            let (env, change) = one(name, value, TARGET);
+            assert_eq!(
+                (env, change.kind),
+                (vec![], ChangeKind::Invalid),
+                "{name}={value:?}"
+            );
+        }
+    }
+    // Nobody judges a value that PMM does not look at.
+    let (_, change) = one("PERCONA_PLATFORM_API_TIMEOUT", "soon", TARGET);
+    assert_eq!(change.kind, ChangeKind::Renamed);
+}
+
+#[test]
+fn every_byte_of_a_value_stays() {
+    let values = [
+        "\"quoted\"",
+        "'single' and \"double\"",
+        "first\nsecond\r\n\tthird\n",
+        "$HOME ${PATH} $(id) $$ $",
+        "`touch /tmp/x`",
+        "back\\slash \\n \\\" \\",
+        "a=b=c",
+        " leading and trailing ",
+        "",
+        "%s %d * ? [a-z] {b,c} ~ ! # & | ; < >",
+        "\u{e4}\u{1f40b}\u{1b}[31m",
+        "\"`$(touch x)`\n'$1' \\",
+    ];
+    let names = RULES.iter().filter_map(|(name, rule)| match rule {
+        Rule::Rename(new) if shape(new).is_none() => Some((*name, *new)),
+        _ => None,
+    });
+    let kept = [
+        "GF_SECURITY_ADMIN_PASSWORD",
+        "VM_x",
+        "VMAGENT_y",
+        "NO_PROXY",
+        "MY_OWN",
+        "PMM_PUBLIC_ADDRESS",
+    ];
+    let all: Vec<(&str, &str)> = names.chain(kept.map(|name| (name, name))).collect();
+    assert!(all.len() > 30, "{}", all.len());
+    for (name, new) in all {
+        for value in values {
+            assert_eq!(
+                one(name, value, TARGET).0,
+                pairs(&[(new, value)]),
+                "{name}={value:?}"
+            );
+        }
     }
 }
 
@@ -249,6 +360,16 @@ proptest! {
             }
         }
         prop_assert!(out.next().is_none());
+    }
+
+    /// Numbers with units, joined, are durations; without its unit the last one makes it none.
+    #[test]
+    fn durations_are_read_as_go_reads_them(parts in proptest::collection::vec((0u32..100_000, 0usize..7), 1..5)) {
+        let units = ["ns", "us", "ms", "s", "m", "h", "\u{3bc}s"];
+        let text: String = parts.iter().map(|(number, unit)| format!("{number}{}", units[*unit])).collect();
+        prop_assert!(is_duration(&text), "{}", text);
+        let bare = format!("{text}{}", parts[0].0);
+        prop_assert!(!is_duration(&bare), "{}", bare);
     }
 
     #[test]
