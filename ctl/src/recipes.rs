@@ -13,7 +13,7 @@ mod space;
 pub mod upkeep;
 mod version;
 
-pub use check::{data_mount, findings};
+pub use check::{catalogue, data_mount, findings};
 pub use compare::{FactChange, compare_facts};
 pub use version::Version;
 

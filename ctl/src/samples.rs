@@ -2,8 +2,8 @@
 
 use ferry_proto::v1::{
     ContainerFacts, DataFacts, DatabaseFact, EngineFacts, EnvironmentChange,
-    EnvironmentChangeKind as Kind, Facts, ImageFacts, MountFact, OwnerCount, Plan, ProgramFact,
-    RoleFact, ServerFacts,
+    EnvironmentChangeKind as Kind, Facts, ImageFacts, LoginFacts, MountFact, OwnerCount, Plan,
+    ProgramFact, RoleFact, ServerFacts, UsedFacts,
 };
 use pbjson_types::Timestamp;
 
@@ -166,5 +166,24 @@ fn server() -> ServerFacts {
         last_metric_age_seconds: 4.0,
         ready: true,
         ..ServerFacts::default()
+    }
+}
+
+/// Everything that a server can use that PMM 3 does not have.
+pub(crate) fn used() -> UsedFacts {
+    UsedFacts {
+        alerting_channels: 2,
+        alerting_rules: 14,
+        external_alertmanager: true,
+        dbaas_clusters: 1,
+        platform_connected: true,
+        dashboards: vec!["Latency".into(), "Our MySQL".into()],
+        dashboards_count: 2,
+        logins: Some(LoginFacts {
+            outside: 5,
+            local_admins: 1,
+        }),
+        prometheus_data: true,
+        leftovers: vec!["postgres11".into()],
     }
 }

@@ -4,6 +4,7 @@
 //! event means the same to each of them, and a newer one can talk to an older one. There is no
 //! input, no output and no clock in this crate: what it decides, it decides from its arguments.
 
+pub mod carry_over;
 mod digest;
 mod failure;
 mod labels;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use ferry_proto::v1::{
-    DatabaseFact, Facts, GetFactsRequest, ProgramFact, RoleFact, ServerFacts, Unobserved,
+    DatabaseFact, Facts, GetFactsRequest, LoginFacts, ProgramFact, RoleFact, ServerFacts,
+    Unobserved, UsedFacts,
 };
 
 use super::data;
@@ -12,7 +13,7 @@ use crate::{
     ledger::now_ms,
     server::{
         baseline::{Access, Baseline, capture},
-        facts::{PostgresFacts, ServerObservation, observe as look},
+        facts::{PostgresFacts, ServerObservation, Uses, observe as look},
         pmm::{Pmm, Ready},
         postgres::{PasswordKind, Postgres},
         victoria::Victoria,
@@ -109,6 +110,7 @@ fn server_facts(seen: &ServerObservation, baseline: &Baseline, data: &Path) -> S
         external_postgres: seen.external_postgres,
         external_clickhouse: seen.external_clickhouse,
         unobserved: unobserved(seen, baseline),
+        used: Some(used(&seen.uses)),
         ..ServerFacts::default()
     };
     if let Some(schema) = &seen.qan_schema {
@@ -165,6 +167,31 @@ fn add_postgres(facts: &mut ServerFacts, postgres: &PostgresFacts) {
             default_password: role.can_be_healed(),
         })
         .collect();
+}
+
+/// What was not observed counts as not used here; it is named among what was not observed.
+fn used(uses: &Uses) -> UsedFacts {
+    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let count = |number: Option<u64>| number.map_or(0, small);
+    UsedFacts {
+        alerting_channels: count(uses.alerting_channels),
+        alerting_rules: count(uses.alerting_rules),
+        external_alertmanager: uses.external_alertmanager.unwrap_or(false),
+        dbaas_clusters: count(uses.dbaas_clusters),
+        platform_connected: uses.platform_connected.unwrap_or(false),
+        dashboards: uses
+            .dashboards
+            .iter()
+            .flat_map(|it| it.titles.clone())
+            .collect(),
+        dashboards_count: count(uses.dashboards.as_ref().map(|it| it.count)),
+        logins: uses.logins.map(|logins| LoginFacts {
+            outside: small(logins.outside),
+            local_admins: small(logins.local_admins),
+        }),
+        prometheus_data: uses.prometheus_data.unwrap_or(false),
+        leftovers: uses.leftovers.clone(),
+    }
 }
 
 /// The paths as seen from the data's root.

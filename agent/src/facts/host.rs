@@ -51,6 +51,7 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         carry_over(engine, &inspect, target, &mut container).await;
     }
     let others = others(engine, &inspect).await?;
+    neighbours(engine, &mut container).await?;
     let backup_folder = match request.backup_folder.as_str() {
         "" => None,
         folder => Some(backups::folder(host, &inspect, DATA, folder).await?),
@@ -99,6 +100,8 @@ fn container_facts(
         managed_by: managed_by(inspect).to_owned(),
         carry_over_notes: Vec::new(),
         carry_over_refusal: String::new(),
+        updaters: Vec::new(),
+        restarters: Vec::new(),
     }
 }
 
@@ -202,6 +205,27 @@ async fn carry_over(
     }
 }
 
+/// Running containers that act on others by themselves, told by their image (facts/pmm.md 6, rows 21 and 22).
+async fn neighbours(engine: &Engine, facts: &mut ContainerFacts) -> Result<(), StepError> {
+    for entry in engine.list_containers(&[("status", "running")]).await? {
+        match image_word(&entry.image) {
+            "watchtower" => facts.updaters.push(entry.name),
+            "autoheal" | "docker-autoheal" => facts.restarters.push(entry.name),
+            _ => {}
+        }
+    }
+    facts.updaters.sort();
+    facts.restarters.sort();
+    Ok(())
+}
+
+/// The last word of an image's name, without registry, tag and digest.
+fn image_word(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image);
+    let last = name.rsplit('/').next().unwrap_or(name);
+    last.split(':').next().unwrap_or(last)
+}
+
 /// An agent that only looks changes nothing, and gives way. One that a killed look left behind must
 /// not be in the way of the next look, which takes it away.
 async fn is_look(engine: &Engine, entry: &ContainerEntry) -> Result<bool, StepError> {
@@ -238,5 +262,24 @@ pub(super) fn mount_fact(mount: &Mount) -> MountFact {
         source: mount.source.clone(),
         destination: mount.destination.clone(),
         read_only: !mount.writable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::image_word;
+
+    #[test]
+    fn an_image_is_known_by_its_last_word() {
+        for image in [
+            "watchtower",
+            "containrrr/watchtower:1.7.1",
+            "r.example:5000/percona/watchtower",
+            "percona/watchtower@sha256:9b1e",
+            "percona/watchtower:latest@sha256:9b1e",
+        ] {
+            assert_eq!(image_word(image), "watchtower", "{image}");
+        }
+        assert_eq!(image_word("watchtower/other:2"), "other");
     }
 }

@@ -4,6 +4,7 @@
 //! that fails ends it: a server may be stopped, half broken or unusual, and what could not be observed is a fact too.
 
 mod certificates;
+mod uses;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use super::users::Users;
 use super::{Result, ServerRoot};
 
 pub use certificates::CertificateProblem;
+pub use uses::{Logins, OldDashboards, Uses};
 
 /// The largest small file that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -88,6 +90,8 @@ pub struct ServerObservation {
     pub alert_rules: Vec<PathBuf>,
     /// Certificates and keys that PMM 3 could not read.
     pub certificates: Vec<CertificateProblem>,
+    /// What it uses that PMM 3 does not have.
+    pub uses: Uses,
     /// The server's users and groups.
     pub users: Users,
     /// What could not be observed.
@@ -188,6 +192,9 @@ fn files(seen: &mut ServerObservation, root: &ServerRoot) {
     seen.alert_rules = seen.keep("alert rules", rules).unwrap_or_default();
     let certificates = certificates::problems(root);
     seen.certificates = seen.keep("certificates", certificates).unwrap_or_default();
+    let prometheus = uses::prometheus_data(root);
+    seen.uses.prometheus_data = seen.keep("Prometheus' data", prometheus);
+    seen.uses.leftovers = uses::leftovers(root);
 }
 
 /// The effective user of PID 1, which is the server's where the PID namespace is shared.
@@ -260,6 +267,15 @@ async fn postgres(seen: &mut ServerObservation, root: &ServerRoot) {
         .keep("scheduled backups", backups)
         .flatten()
         .and_then(|count| count.parse().ok());
+    // PMM 3 has most of these tables no more, and what was lost with them is told beforehand or never.
+    if seen.major() != Some(Major::V3) {
+        let mut uses = std::mem::take(&mut seen.uses);
+        let ask = uses.ask(&facts.cluster, |what, error| {
+            let _: Option<()> = seen.keep(what, Err(error));
+        });
+        ask.await;
+        seen.uses = uses;
+    }
     seen.postgres = Some(facts);
 }
 

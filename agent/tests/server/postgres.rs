@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ferry_agent::server::ServerRoot;
 use ferry_agent::server::baseline::{Access, capture};
+use ferry_agent::server::facts::{Logins, Uses};
 use ferry_agent::server::http::Ports;
 use ferry_agent::server::keys::{api_keys, service_accounts};
 use ferry_agent::server::postgres::{
@@ -434,6 +435,76 @@ async fn keys_and_the_databases_part_of_a_baseline() {
             "targets that are up"
         ]
     );
+}
+
+/// What people use that PMM 3 does not have, as rows of PMM 2's and Grafana 9's tables (facts/pmm.md 8.6).
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_use_is_counted_and_a_missing_table_is_told() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let postgres = cluster.find();
+    cluster.sql("postgres", "CREATE DATABASE grafana");
+    cluster.sql("postgres", "CREATE DATABASE \"pmm-managed\"");
+    cluster.sql(
+        "pmm-managed",
+        "CREATE TABLE ia_channels (id text); INSERT INTO ia_channels VALUES ('a'), ('b'); \
+         CREATE TABLE ia_rules (id text); INSERT INTO ia_rules VALUES ('a'); \
+         CREATE TABLE percona_sso_details (client_id text); INSERT INTO percona_sso_details VALUES ('x'); \
+         CREATE TABLE settings (settings jsonb); INSERT INTO settings VALUES ('{\"alert_manager_url\": \"http://am:9093\"}')",
+    );
+    cluster.sql(
+        "grafana",
+        "CREATE TABLE org_user (user_id bigint, role text); INSERT INTO org_user VALUES (3, 'Admin'), (4, 'Admin'), (5, 'Viewer'); \
+         CREATE TABLE \"user\" (id bigint, password text, is_admin bool, is_disabled bool, is_service_account bool); \
+         INSERT INTO \"user\" VALUES (1, 'h', true, false, false), (2, 'h', true, true, false), (3, 'h', false, false, NULL), \
+         (4, '', false, false, false), (5, NULL, false, false, false), (6, '', false, false, true), (7, 'h', false, false, false); \
+         CREATE TABLE dashboard (id int, title text, is_folder bool, plugin_id text, data text); INSERT INTO dashboard VALUES \
+         (1, 'B, old', false, NULL, '{\"panels\": [{\"type\" : \"graph\"}]}'), (2, 'A', false, '', '{\"type\":\"natel-discrete-panel\"}'), \
+         (3, 'new', false, NULL, '{\"type\":\"timeseries\",\"x\":\"graph\"}'), (4, 'Percona', false, 'pmm-app', '{\"type\":\"graph\"}'), \
+         (5, 'provisioned', false, NULL, '{\"type\":\"singlestat\"}'), (6, 'folder', true, NULL, '{\"type\":\"graph\"}'); \
+         CREATE TABLE dashboard_provisioning (dashboard_id int); INSERT INTO dashboard_provisioning VALUES (5)",
+    );
+    let mut uses = Uses::default();
+    let mut failed = Vec::new();
+    uses.ask(&postgres, |what, error| {
+        failed.push(format!("{what}: {error}"))
+    })
+    .await;
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(
+        failed[0].starts_with("clusters of DBaaS: ") && failed[0].contains("kubernetes_clusters")
+    );
+    assert_eq!(uses.dbaas_clusters, None);
+    assert_eq!(
+        (uses.alerting_channels, uses.alerting_rules),
+        (Some(2), Some(1))
+    );
+    assert_eq!(uses.external_alertmanager, Some(true));
+    assert_eq!(uses.platform_connected, Some(true));
+    let dashboards = uses.dashboards.unwrap();
+    assert_eq!(
+        (dashboards.count, dashboards.titles),
+        (2, vec!["A".to_owned(), "B, old".to_owned()])
+    );
+    let logins = Logins {
+        outside: 2,
+        local_admins: 2,
+    };
+    assert_eq!(uses.logins, Some(logins));
+    cluster.sql(
+        "pmm-managed",
+        "UPDATE settings SET settings = '{}'; CREATE TABLE kubernetes_clusters (id text)",
+    );
+    cluster.sql("grafana", "DROP TABLE dashboard_provisioning");
+    let mut uses = Uses::default();
+    uses.ask(&postgres, |what, error| panic!("{what}: {error}"))
+        .await;
+    assert_eq!(
+        (uses.dbaas_clusters, uses.external_alertmanager),
+        (Some(0), Some(false))
+    );
+    assert_eq!(uses.dashboards.unwrap().count, 3);
 }
 
 fn closed_ports() -> Ports {

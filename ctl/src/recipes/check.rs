@@ -1,18 +1,21 @@
 //! What the facts mean for a migration. Every way in which a server can be unfit is said here,
 //! before a plan exists, so that no run ever finds it out with the server stopped.
 //!
-//! A finding's code never changes its meaning; policies and scripts name it.
+//! Which there are is listed in [`catalogue`].
 
 mod backup;
+pub mod catalogue;
 mod container;
 mod data;
 mod environment;
 mod image;
 mod server;
+mod uses;
 
 use ferry_proto::v1::{Facts, Finding, MountFact, Severity};
 
 use super::{Version, Wishes};
+use catalogue::Code;
 
 /// All findings, blockers first, then warnings, then notes; within one severity in the order in
 /// which a person would look: engine and container, images, server, data.
@@ -24,6 +27,7 @@ pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
     environment::check(facts, &subject, &mut notebook);
     image::check(facts, wishes, &subject, &mut notebook);
     server::check(facts, &subject, &mut notebook);
+    uses::check(facts, &subject, &mut notebook);
     data::check(facts, wishes, &subject, &mut notebook);
     let mut findings = notebook.findings;
     // What PMM lacks in something that is no PMM says nothing; the one sentence that counts must not drown in it.
@@ -101,24 +105,29 @@ struct Notebook {
 }
 
 impl Notebook {
-    fn add(&mut self, severity: Severity, code: &str, text: impl Into<String>, hint: &str) {
+    fn add(&mut self, severity: Severity, code: &Code, text: impl Into<String>, hint: &str) {
+        debug_assert!(
+            code.severities().contains(&severity),
+            "`{}` is listed without {severity:?}",
+            code.name()
+        );
         self.findings.push(Finding {
             severity: severity.into(),
-            code: code.to_owned(),
+            code: code.name().to_owned(),
             text: text.into(),
             hint: hint.to_owned(),
         });
     }
 
-    fn blocker(&mut self, code: &str, text: impl Into<String>, hint: &str) {
+    fn blocker(&mut self, code: &Code, text: impl Into<String>, hint: &str) {
         self.add(Severity::Blocker, code, text, hint);
     }
 
-    fn warning(&mut self, code: &str, text: impl Into<String>, hint: &str) {
+    fn warning(&mut self, code: &Code, text: impl Into<String>, hint: &str) {
         self.add(Severity::Warning, code, text, hint);
     }
 
-    fn note(&mut self, code: &str, text: impl Into<String>, hint: &str) {
+    fn note(&mut self, code: &Code, text: impl Into<String>, hint: &str) {
         self.add(Severity::Note, code, text, hint);
     }
 }
@@ -140,5 +149,7 @@ fn names<'a>(all: impl IntoIterator<Item = &'a str>, total: u64) -> String {
     text
 }
 
+#[cfg(test)]
+mod page;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use ferry_proto::v1::{
-    Facts, Finding, MountFact, OwnerCount, Plan, RoleFact, Severity, Unobserved, action::Kind,
+    CarryOverNote, Facts, Finding, MountFact, OwnerCount, Plan, RoleFact, Severity, Unobserved,
+    action::Kind,
 };
 use pbjson_types::Timestamp;
 use proptest::prelude::*;
@@ -86,6 +87,24 @@ const SPOILS: &[Spoil] = &[
     spoil!(server, |s, m| s.clickhouse_dirty = true),
     spoil!(server, |s, m| s.update_running = true),
     spoil!(server, |s, m| s.scheduled_backups = m.small),
+    spoil!(server, |s, m| s.used = None),
+    spoil!(server, |s, m| s.used = Some(samples::used())),
+    spoil!(server, |s, m| if let Some(logins) =
+        s.used.as_mut().and_then(|used| used.logins.as_mut())
+    {
+        (logins.outside, logins.local_admins) = (m.small, m.small % 2);
+    }),
+    spoil!(server, |s, m| if let Some(used) = s.used.as_mut() {
+        used.dashboards.push(m.word.clone());
+        used.dashboards_count = m.small;
+        used.leftovers.push(m.word.clone());
+    }),
+    spoil!(container, |c, m| c.updaters.push(m.word.clone())),
+    spoil!(container, |c, m| c.restarters.push(m.word.clone())),
+    spoil!(container, |c, m| c.carry_over_notes.push(CarryOverNote {
+        code: m.word.clone(),
+        text: "not as before".into(),
+    })),
     spoil!(server, |s, m| s.custom_rule_files.push(m.word.clone())),
     spoil!(server, |s, m| s.unreadable_files.push(m.word.clone())),
     spoil!(server, |s, m| s.roles.clear()),

@@ -100,6 +100,12 @@ pub(super) fn config(
             "custom-healthcheck",
             format!("its own health check is {how}"),
         );
+        if health::names_old_port(&check) {
+            scene.note(
+                "healthcheck-old-port",
+                "its own health check still names port 80 or 443, where PMM 3 does not listen",
+            );
+        }
         body.insert("Healthcheck".into(), check);
     }
     if let Some(ports) = exposed_ports(&old["ExposedPorts"], &image["ExposedPorts"]) {

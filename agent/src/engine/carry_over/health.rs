@@ -22,6 +22,33 @@ pub(super) fn rewrite(check: &Value) -> (Value, bool) {
     (new, changed)
 }
 
+/// Whether a check, after [`rewrite`], names a port that PMM 3 does not listen on. Only a whole number counts, and none
+/// behind a host that may be another one.
+pub(super) fn names_old_port(check: &Value) -> bool {
+    let words = check["Test"].as_array().into_iter().flatten();
+    words.filter_map(Value::as_str).any(|text| {
+        text.split(|c: char| {
+            c.is_whitespace() || matches!(c, '"' | '\'' | ';' | '|' | '&' | '(' | ')')
+        })
+        .any(is_old_port)
+    })
+}
+
+/// `80`, `localhost:443`, `/dev/tcp/127.0.0.1/80`. What is left of URLs names other hosts.
+fn is_old_port(word: &str) -> bool {
+    if word.contains("://") {
+        return false;
+    }
+    let mut parts = word.rsplitn(2, [':', '/']);
+    let port = parts.next().unwrap_or_default();
+    let host = parts.next();
+    let own = host.is_none_or(|host| {
+        let host = host.rsplit_once('/').map_or(host, |(_, host)| host);
+        host.is_empty() || SELF.contains(&host)
+    });
+    matches!(port, "80" | "443") && own
+}
+
 fn rewrite_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let mut rest = text;
@@ -110,5 +137,31 @@ mod tests {
         ] {
             assert_eq!(rewrite_text(old), new);
         }
+    }
+
+    #[test]
+    fn a_port_that_is_not_part_of_a_url_is_told() {
+        let names =
+            |text: &str| names_old_port(&serde_json::json!({ "Test": ["CMD-SHELL", text] }));
+        for text in [
+            "nc -z localhost 443",
+            "nc -z 127.0.0.1:80 || exit 1",
+            "bash -c '</dev/tcp/127.0.0.1/80'",
+            "wget --port=x -- :443",
+        ] {
+            assert!(names(text), "{text}");
+        }
+        for text in [
+            "curl http://127.0.0.1:8080/v1/server/readyz",
+            "curl http://example.com:80/x",
+            "nc -z other.example:443",
+            "sleep 1; test 8080 -gt 8",
+            "true",
+        ] {
+            assert!(!names(text), "{text}");
+        }
+        assert!(names_old_port(
+            &serde_json::json!({ "Test": ["CMD", "nc", "-z", "localhost", "80"] })
+        ));
     }
 }

@@ -123,6 +123,10 @@ struct Scene<'a> {
 
 impl Scene<'_> {
     fn note(&mut self, code: &'static str, text: impl Into<String>) {
+        debug_assert!(
+            ferry_proto::carry_over::CODES.contains(&code),
+            "`{code}` is not listed, so no controller can explain it"
+        );
         self.notes.push(Note {
             code,
             text: text.into(),

@@ -3,7 +3,7 @@
 
 use ferry_proto::v1::{DataFacts, Facts, FolderFacts};
 
-use super::Notebook;
+use super::{Notebook, catalogue::backup};
 use crate::{
     recipes::{Backup, Wishes, space::Space},
     units::{bytes, count},
@@ -20,7 +20,7 @@ pub(super) fn check(facts: &Facts, data: &DataFacts, wishes: &Wishes, notebook: 
         }
         (Backup::Folder(path), _) => {
             notebook.blocker(
-                "backup-folder-unobserved",
+                backup::BACKUP_FOLDER_UNOBSERVED,
                 format!("the folder `{path}` was not looked at"),
                 "use agent and controller of one release, then check again",
             );
@@ -39,7 +39,7 @@ fn check_folder(folder: &FolderFacts, notebook: &mut Notebook) -> bool {
     let path = &folder.path;
     if !folder.failure.is_empty() {
         notebook.blocker(
-            "backup-folder-unusable",
+            backup::BACKUP_FOLDER_UNUSABLE,
             format!("the backup cannot be made in `{path}`: {}", folder.failure),
             "name a folder that is there on the engine's host and can be written to, with its disk mounted, then check again",
         );
@@ -47,35 +47,35 @@ fn check_folder(folder: &FolderFacts, notebook: &mut Notebook) -> bool {
     }
     if folder.inside_data {
         notebook.blocker(
-            "backup-inside-data",
+            backup::BACKUP_INSIDE_DATA,
             format!("`{path}` lies in the server's data: the copy would be a part of what it is a copy of"),
             "name a folder outside of it, best on another disk, then check again",
         );
     }
     if !folder.keeps_owners {
         notebook.blocker(
-            "backup-loses-owners",
+            backup::BACKUP_LOSES_OWNERS,
             format!("the file system of `{path}` does not keep owners and modes"),
             "name a folder on ext4, XFS or the like; a network mount must let root give files away",
         );
     }
     if folder.in_memory {
         notebook.blocker(
-            "backup-in-memory",
+            backup::BACKUP_IN_MEMORY,
             format!("`{path}` is in memory: a backup there is gone when the host restarts"),
             "name a folder on a disk, then check again",
         );
     }
     if !folder.keeps_attributes {
         notebook.warning(
-            "backup-loses-attributes",
+            backup::BACKUP_LOSES_ATTRIBUTES,
             format!("the file system of `{path}` takes no extended attributes"),
             "if a file of the data has some, the copy fails, before the server is stopped",
         );
     }
     if folder.same_disk {
         notebook.note(
-            "backup-same-disk",
+            backup::BACKUP_SAME_DISK,
             format!(
                 "`{path}` is on the file system of the server's data: a disk that fails takes both"
             ),
@@ -98,14 +98,14 @@ fn check_space(data: &DataFacts, space: Space, at: &str, notebook: &mut Notebook
     let again = format!("{more}, then check again");
     let tight = |notebook: &mut Notebook, have: &str, hint: &str| {
         let why = "little is left for what PMM 3 rewrites at its first start";
-        notebook.warning("disk-tight", format!("{have}: {why}"), hint);
+        notebook.warning(backup::DISK_TIGHT, format!("{have}: {why}"), hint);
     };
     if free < needed {
-        notebook.blocker("disk-too-small", have, &again);
+        notebook.blocker(backup::DISK_TOO_SMALL, have, &again);
     } else if data.backup_same_disk && free - needed < margin {
         tight(notebook, &have, &more);
     } else {
-        notebook.note("disk-room", have, "");
+        notebook.note(backup::DISK_ROOM, have, "");
     }
     if !data.backup_same_disk {
         let (needed, free) = (space.at_data(), data.free_bytes);
@@ -117,17 +117,17 @@ fn check_space(data: &DataFacts, space: Space, at: &str, notebook: &mut Notebook
         let more = "free or add space on the disk of the data";
         if free < needed {
             let again = format!("{more}, then check again");
-            notebook.blocker("data-disk-too-small", have, &again);
+            notebook.blocker(backup::DATA_DISK_TOO_SMALL, have, &again);
         } else if free - needed < margin {
             tight(notebook, &have, more);
         } else if needed > 0 {
-            notebook.note("data-disk-room", have, "");
+            notebook.note(backup::DATA_DISK_ROOM, have, "");
         }
     }
     // File systems without an inode table, such as Btrfs, say 0.
     if data.backup_free_inodes > 0 && data.backup_free_inodes < data.entries {
         notebook.blocker(
-            "inodes-too-few",
+            backup::INODES_TOO_FEW,
             format!(
                 "the copy needs {} inodes, {} are free {at}",
                 count(data.entries),

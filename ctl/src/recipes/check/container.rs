@@ -2,20 +2,23 @@
 
 use ferry_proto::v1::{ContainerFacts, EngineFacts, Facts};
 
-use super::{Notebook, Subject};
+use super::{
+    Notebook, Subject,
+    catalogue::{carry_over, container},
+};
 
 pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     match &facts.engine {
         Some(engine) => check_engine(engine, notebook),
         None => notebook.blocker(
-            "engine-unobserved",
+            container::ENGINE_UNOBSERVED,
             "the container engine was not observed",
             "see that the engine answers (`docker version`), then check again",
         ),
     }
     let Some(container) = &facts.container else {
         notebook.blocker(
-            "container-unobserved",
+            container::CONTAINER_UNOBSERVED,
             "the container was not observed",
             "see `docker ps --all` for its name, then check again",
         );
@@ -23,13 +26,14 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     };
     if container.id.is_empty() || container.name.is_empty() {
         notebook.blocker(
-            "container-unobserved",
+            container::CONTAINER_UNOBSERVED,
             "the engine gives no name or no id for the container",
             "see `docker ps --all`, then check again",
         );
     }
     check_state(container, subject, notebook);
     check_owner(container, subject, notebook);
+    check_neighbours(container, notebook);
     check_carry_over(container, subject, notebook);
 }
 
@@ -37,12 +41,12 @@ fn check_engine(engine: &EngineFacts, notebook: &mut Notebook) {
     match engine.kind.to_ascii_lowercase().as_str() {
         "docker" => {}
         "podman" => notebook.blocker(
-            "podman-unsupported",
+            container::PODMAN_UNSUPPORTED,
             "the container engine is Podman, whose containers this release does not replace",
             "migrate under Docker, or follow upstream's manual steps for Podman",
         ),
         _ => notebook.blocker(
-            "engine-unknown",
+            container::ENGINE_UNKNOWN,
             format!(
                 "the container engine says that it is `{}`, not Docker",
                 engine.kind
@@ -56,17 +60,17 @@ fn check_state(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
     let name = &subject.name;
     match container.status.as_str() {
         "paused" => notebook.blocker(
-            "container-paused",
+            container::CONTAINER_PAUSED,
             format!("{name} is paused and cannot answer"),
             &format!("`docker unpause {name}`, then check again"),
         ),
         "restarting" => notebook.blocker(
-            "container-restarting",
+            container::CONTAINER_RESTARTING,
             format!("{name} keeps restarting"),
             &format!("see `docker logs {name}` for the reason, repair it, then check again"),
         ),
         _ if !container.running => notebook.blocker(
-            "container-not-running",
+            container::CONTAINER_NOT_RUNNING,
             format!("{name} does not run, so nothing can be recorded to be found again later"),
             &format!("`docker start {name}`, wait until PMM answers, then check again"),
         ),
@@ -75,7 +79,7 @@ fn check_state(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
     // facts/pmm.md 7.4: `stop` would delete the container, and its anonymous volumes with it.
     if container.auto_remove {
         notebook.blocker(
-            "container-auto-remove",
+            container::CONTAINER_AUTO_REMOVE,
             format!("{name} was started with `--rm`: the engine deletes it when it stops"),
             "make the container again without `--rm` on the same volume, then check again",
         );
@@ -102,7 +106,7 @@ fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
         _ => "take the container out of that tool's hands, then check again",
     };
     notebook.blocker(
-        "container-managed",
+        container::CONTAINER_MANAGED,
         format!(
             "{name} is managed by {}, which would make it anew in the middle of the run",
             container.managed_by
@@ -111,11 +115,35 @@ fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
     );
 }
 
+/// Others at the same engine who act on containers without being asked (facts/pmm.md 6, rows 21 and 22).
+fn check_neighbours(facts: &ContainerFacts, notebook: &mut Notebook) {
+    for (code, neighbours, what) in [
+        (
+            container::UPDATER_BESIDE,
+            &facts.updaters,
+            "may replace it or the new one by itself",
+        ),
+        (
+            container::RESTARTER_BESIDE,
+            &facts.restarters,
+            "restarts containers that are unhealthy, as the server is while it is stopped in order",
+        ),
+    ] {
+        for name in neighbours {
+            notebook.warning(
+                code,
+                format!("`{name}` runs at the same engine and {what}"),
+                &format!("`docker stop {name}` for the migration"),
+            );
+        }
+    }
+}
+
 fn check_carry_over(container: &ContainerFacts, subject: &Subject, notebook: &mut Notebook) {
     // `--rm` has a finding of its own, and is what is refused then.
     if !container.carry_over_refusal.is_empty() && !container.auto_remove {
         notebook.blocker(
-            "carry-over-refused",
+            container::CARRY_OVER_REFUSED,
             format!(
                 "{}'s settings do not carry over: {}",
                 subject.name, container.carry_over_refusal
@@ -124,20 +152,18 @@ fn check_carry_over(container: &ContainerFacts, subject: &Subject, notebook: &mu
         );
     }
     for carried in &container.carry_over_notes {
-        let code = match carried.code.as_str() {
-            "" => "carry-over".to_owned(),
-            code => format!("carry-over-{code}"),
-        };
+        let code = carry_over::of(&carried.code);
         // What every crossing does to every server is worth knowing and no more.
-        match carried.code.as_str() {
-            "port-translated" => notebook.note(&code, carried.text.clone(), ""),
-            _ => notebook.warning(&code, carried.text.clone(), ""),
+        if code == carry_over::PORT_TRANSLATED {
+            notebook.note(code, carried.text.clone(), "");
+        } else {
+            notebook.warning(code, carried.text.clone(), "");
         }
     }
     // facts/pmm.md 7.4: the image's `listen 8080; listen 8443 ssl` is fixed.
     if container.networks.iter().any(|network| network == "host") {
         notebook.warning(
-            "host-network-ports",
+            container::HOST_NETWORK_PORTS,
             format!(
                 "{} uses the host's network: PMM 3 listens there on 8080 and 8443, not on 80 and 443",
                 subject.name

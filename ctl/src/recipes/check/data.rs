@@ -5,7 +5,7 @@ use ferry_proto::{
     v1::{DataFacts, Facts},
 };
 
-use super::{Notebook, Subject, backup, data_mount, names};
+use super::{Notebook, Subject, backup, catalogue::data, data_mount, names};
 use crate::{
     recipes::{Version, Wishes},
     units::{bytes, count, counted},
@@ -18,7 +18,7 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
         .filter(|data| !data.destination.is_empty())
     else {
         notebook.blocker(
-            "data-unobserved",
+            data::DATA_UNOBSERVED,
             "the server's data was not observed",
             "see that the container has a volume at `/srv`, then check again",
         );
@@ -31,7 +31,7 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
     check_tree(data, subject, notebook);
     if !data.open_run.is_empty() {
         notebook.blocker(
-            "open-run",
+            data::OPEN_RUN,
             format!(
                 "run {} has left its state on this data and is not over",
                 data.open_run
@@ -49,7 +49,7 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
     match mount.map(|mount| mount.kind.as_str()) {
         Some("volume") => {}
         Some("bind") => notebook.note(
-            "data-bind-mount",
+            data::DATA_BIND_MOUNT,
             format!(
                 "the data is a folder of the host, `{}`",
                 mount.map_or("", |mount| &mount.source)
@@ -57,14 +57,14 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
             "see that PMM 3's user may pass its parent folders",
         ),
         Some(kind) => notebook.blocker(
-            "data-mount-kind",
+            data::DATA_MOUNT_KIND,
             format!(
                 "the data is on a mount of the kind `{kind}`, which does not outlive a container"
             ),
             "move the data to a volume first, then check again",
         ),
         None => notebook.blocker(
-            "data-without-volume",
+            data::DATA_WITHOUT_VOLUME,
             format!(
                 "`{}` is on no volume: it lies in {} itself and would be lost with it",
                 data.destination, subject.name
@@ -74,7 +74,7 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
     }
     if data.read_only || mount.is_some_and(|mount| mount.read_only) {
         notebook.blocker(
-            "data-read-only",
+            data::DATA_READ_ONLY,
             format!("`{}` is mounted read-only", data.destination),
             "make the container again with a writable volume, then check again",
         );
@@ -86,7 +86,7 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
         .is_none_or(|container| container.running);
     if running && (data.entries == 0 || data.bytes == 0) {
         notebook.blocker(
-            "data-empty",
+            data::DATA_EMPTY,
             format!("`{}` is empty or was not measured", data.destination),
             "see that the volume is the right one, then check again",
         );
@@ -112,7 +112,7 @@ fn check_room_for_proof(facts: &Facts, data: &DataFacts, notebook: &mut Notebook
     let needed = proof_bytes(databases.fold(0, |sum, it| it.bytes.saturating_add(sum)));
     if data.free_bytes < needed {
         notebook.blocker(
-            "proof-room",
+            data::PROOF_ROOM,
             format!(
                 "the dumps are proven by restoring them on the server's volume, which needs {}, and {} are free",
                 bytes(needed),
@@ -137,7 +137,7 @@ fn check_sharing(data: &DataFacts, notebook: &mut Notebook) {
         let (name, stopped) = other(entry);
         if stopped {
             notebook.warning(
-                "data-shared-stopped",
+                data::DATA_SHARED_STOPPED,
                 format!("`{name}` has the data mounted too; it is stopped"),
                 &format!(
                     "do not start `{name}` while the plan is applied, and never with PMM 2 afterwards"
@@ -145,7 +145,7 @@ fn check_sharing(data: &DataFacts, notebook: &mut Notebook) {
             );
         } else {
             notebook.blocker(
-                "data-shared",
+                data::DATA_SHARED,
                 format!("`{name}` has the data mounted too, and runs"),
                 &format!("`docker stop {name}` or detach it, then check again"),
             );
@@ -159,7 +159,7 @@ fn check_tree(data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
         .max(data.hard_links_outside.len() as u64);
     if outside > 0 {
         notebook.blocker(
-            "hard-links-outside",
+            data::HARD_LINKS_OUTSIDE,
             format!(
                 "{} a name outside the data too, whose owner would change with it: {}",
                 if outside == 1 {
@@ -175,7 +175,7 @@ fn check_tree(data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
     let immutable = data.immutable_count.max(data.immutable.len() as u64);
     if immutable > 0 {
         notebook.blocker(
-            "immutable-files",
+            data::IMMUTABLE_FILES,
             format!(
                 "{} immutable or append-only, and can be given to nobody: {}",
                 if immutable == 1 {
@@ -194,19 +194,19 @@ fn check_tree(data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
         // facts/pmm.md 6, row 10: from 3.8 the start makes folders there.
         if mount.read_only && place == nginx && subject.to >= Some(Version::new(3, 8, 0)) {
             notebook.blocker(
-                "mount-below-read-only",
+                data::MOUNT_BELOW_READ_ONLY,
                 format!("`{place}` is a read-only mount; PMM 3 makes folders there at its start"),
                 "mount the certificates file by file instead of the folder, then check again",
             );
         } else if mount.read_only {
             notebook.warning(
-                "mount-below-read-only",
+                data::MOUNT_BELOW_READ_ONLY,
                 format!("`{place}` is a read-only mount below the data; it is left as it is"),
                 "see that uid 1000 can read what is in it",
             );
         } else {
             notebook.warning(
-                "mount-below",
+                data::MOUNT_BELOW,
                 format!("`{place}` is a mount of its own below the data; it is neither copied nor given to PMM 3"),
                 "back it up, and give it to uid 1000, yourself",
             );
@@ -215,7 +215,7 @@ fn check_tree(data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
     let others = data.owners.len() as u64;
     if others > 32 {
         notebook.note(
-            "owners-many",
+            data::OWNERS_MANY,
             format!(
                 "the data has {}; each is recorded for the way back",
                 counted(others, "owner")

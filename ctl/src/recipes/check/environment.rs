@@ -3,7 +3,7 @@
 
 use ferry_proto::v1::{EnvironmentChangeKind as Kind, Facts};
 
-use super::{Notebook, Subject, names};
+use super::{Notebook, Subject, catalogue::environment, names};
 use crate::units::counted;
 
 pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
@@ -21,7 +21,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     let invalid = number(Kind::Invalid);
     if invalid > 0 {
         notebook.blocker(
-            "env-invalid",
+            environment::ENV_INVALID,
             format!(
                 "{} a value that PMM 3 does not accept: {}",
                 if invalid == 1 { "1 variable has".to_owned() } else { format!("{invalid} variables have") },
@@ -38,12 +38,42 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         number(Kind::Inverted),
         number(Kind::Dropped),
     ) {
-        notebook.warning("env-renamed", text, "see each of them with `--show env`");
+        notebook.warning(
+            environment::ENV_RENAMED,
+            text,
+            "see each of them with `--show env`",
+        );
+    }
+    // Any other name is the operator's own affair; one like these was meant for PMM (facts/pmm.md 1.4, item 8).
+    let ignored: Vec<&str> = of(Kind::Foreign)
+        .map(|change| change.name.as_str())
+        .filter(|name| {
+            ["PMM_", "PERCONA_"]
+                .iter()
+                .any(|prefix| name.to_ascii_uppercase().starts_with(prefix))
+        })
+        .collect();
+    if !ignored.is_empty() {
+        let number = ignored.len() as u64;
+        notebook.warning(
+            environment::ENV_IGNORED,
+            format!(
+                "{} like PMM's, and PMM 3 ignores {}: {}",
+                if number == 1 {
+                    "1 variable has a name".to_owned()
+                } else {
+                    format!("{number} variables have names")
+                },
+                if number == 1 { "it" } else { "them" },
+                names(ignored, number),
+            ),
+            "find the place in PMM 3's settings for what was meant, and take the variable out",
+        );
     }
     let unknown = number(Kind::Unknown);
     if unknown > 0 {
         notebook.warning(
-            "env-unknown",
+            environment::ENV_UNKNOWN,
             format!(
                 "the agent says something of {} that this release does not understand",
                 names(
@@ -61,7 +91,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         .any(|change| dbaas(&change.name))
     {
         notebook.warning(
-            "dbaas-removed",
+            environment::DBAAS_REMOVED,
             "DBaaS is switched on; PMM 3 has none and drops the registered Kubernetes clusters",
             "note the registered clusters before the migration",
         );

@@ -2,7 +2,7 @@
 
 use ferry_proto::v1::{Facts, ImageFacts};
 
-use super::{Notebook, Subject};
+use super::{Notebook, Subject, catalogue::image};
 use crate::recipes::{Version, Wishes};
 
 /// The first version that upstream tested as a start.
@@ -32,7 +32,7 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     let Some(from) = subject.from else {
         match major_of_image {
             0 if !version_said => notebook.blocker(
-                "not-pmm",
+                image::NOT_PMM,
                 format!(
                     "{name} is no PMM server: its image says nothing, and no PMM answers in it"
                 ),
@@ -40,7 +40,7 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
             ),
             3.. => already(notebook, name, "PMM 3"),
             _ => notebook.blocker(
-                "version-unknown",
+                image::VERSION_UNKNOWN,
                 format!("{name} is a PMM server, but its version could not be read"),
                 "wait until PMM answers, then check again",
             ),
@@ -51,13 +51,13 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         already(notebook, name, &format!("PMM {from}"));
     } else if from < OLDEST_START {
         notebook.blocker(
-            "version-too-old",
+            image::VERSION_TOO_OLD,
             format!("{name} is PMM {from}; the way to PMM 3 starts at 2.44"),
             &format!("update {name} to `percona/pmm-server:{LAST_PMM_2}` on the same volume first, then check again"),
         );
     } else if from < LAST_PMM_2 {
         notebook.warning(
-            "version-not-last",
+            image::VERSION_NOT_LAST,
             format!("{name} is PMM {from}; upstream tests the migration from {LAST_PMM_2}"),
             &format!("update {name} to `percona/pmm-server:{LAST_PMM_2}` first, if you can"),
         );
@@ -68,7 +68,7 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         .and_then(|image| Version::parse(&image.version));
     if version_said && baked.is_some_and(|baked| baked != from) {
         notebook.note(
-            "updated-inside",
+            image::UPDATED_INSIDE,
             format!("{name} was updated inside its container, so its image's version says less than the server's own"),
             "",
         );
@@ -77,7 +77,7 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
 
 fn already(notebook: &mut Notebook, name: &str, what: &str) {
     notebook.blocker(
-        "already-pmm-3",
+        image::ALREADY_PMM_3,
         format!("{name} is {what} already"),
         "update PMM 3 to a later PMM 3 by upstream's ordinary steps",
     );
@@ -87,7 +87,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
     let asked = &wishes.target_image;
     let Some(target) = &facts.target else {
         notebook.blocker(
-            "target-unobserved",
+            image::TARGET_UNOBSERVED,
             format!("the target image `{asked}` was not looked at"),
             "name the target with `--to`, then check again",
         );
@@ -95,7 +95,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
     };
     if target.reference != *asked {
         notebook.blocker(
-            "target-unobserved",
+            image::TARGET_UNOBSERVED,
             format!(
                 "the facts are of the image `{}`, not of `{asked}`",
                 target.reference
@@ -105,7 +105,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
     }
     if !target.failure.is_empty() {
         notebook.blocker(
-            "target-unavailable",
+            image::TARGET_UNAVAILABLE,
             format!(
                 "the target image `{asked}` cannot be had: {}",
                 target.failure
@@ -116,7 +116,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
     }
     if !target.present {
         notebook.blocker(
-            "target-missing",
+            image::TARGET_MISSING,
             format!("the engine does not have the target image `{asked}`, so its version and owner are not known"),
             &format!("`docker pull {asked}`, then check again"),
         );
@@ -124,7 +124,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
     }
     if target.pmm_major != 3 {
         notebook.blocker(
-            "target-not-pmm-3",
+            image::TARGET_NOT_PMM_3,
             format!("the target image `{asked}` is no PMM 3 server"),
             &format!("name a PMM 3 image, such as `percona/pmm-server:{LAST_PINNED}`"),
         );
@@ -134,7 +134,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
     check_version(subject.to, asked, notebook);
     if floating(asked) && subject.to.is_some() {
         notebook.note(
-            "target-floating-tag",
+            image::TARGET_FLOATING_TAG,
             format!("`{asked}` may name another image tomorrow; the plan uses the one of today, by its id"),
             "",
         );
@@ -144,7 +144,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
 fn check_owner(target: &ImageFacts, asked: &str, notebook: &mut Notebook) {
     if target.id.is_empty() {
         notebook.blocker(
-            "target-unidentified",
+            image::TARGET_UNIDENTIFIED,
             format!("the engine gives no id for the target image `{asked}`"),
             &format!("`docker pull {asked}`, then check again"),
         );
@@ -152,7 +152,7 @@ fn check_owner(target: &ImageFacts, asked: &str, notebook: &mut Notebook) {
     // PostgreSQL does not run as root, and no PMM 3 image of upstream's is built so.
     if target.uid == 0 {
         notebook.blocker(
-            "target-owner-root",
+            image::TARGET_OWNER_ROOT,
             format!("the target image `{asked}` runs as root, which PMM 3's PostgreSQL refuses"),
             "use an image of upstream's, or one with `USER 1000`",
         );
@@ -162,7 +162,7 @@ fn check_owner(target: &ImageFacts, asked: &str, notebook: &mut Notebook) {
 fn check_version(to: Option<Version>, asked: &str, notebook: &mut Notebook) {
     let Some(to) = to else {
         notebook.blocker(
-            "target-version-unknown",
+            image::TARGET_VERSION_UNKNOWN,
             format!("the target image `{asked}` does not say which PMM 3 it is"),
             &format!(
                 "name an image with a full version, such as `percona/pmm-server:{LAST_PINNED}`"
@@ -174,25 +174,25 @@ fn check_version(to: Option<Version>, asked: &str, notebook: &mut Notebook) {
         format!("migrate to `percona/pmm-server:{LAST_PINNED}` first, then update to {to}");
     if to >= PATH_ENDS {
         notebook.blocker(
-            "target-too-new",
+            image::TARGET_TOO_NEW,
             format!("upstream has no way from PMM 2 to {to}"),
             &pinned,
         );
     } else if to >= POSTGRES_UPGRADE {
         notebook.warning(
-            "target-postgres-upgrade",
+            image::TARGET_POSTGRES_UPGRADE,
             format!("PMM {to} also upgrades PostgreSQL 14 to 18 at its first start, which upstream does not test from PMM 2"),
             &pinned,
         );
     } else if to > LAST_PINNED {
         notebook.warning(
-            "target-beyond-tested",
+            image::TARGET_BEYOND_TESTED,
             format!("PMM {to} is later than {LAST_PINNED}, the last that upstream's tool migrates PMM 2 to"),
             &pinned,
         );
     } else if to == BROKEN_ROLES {
         notebook.warning(
-            "target-3-7-0",
+            image::TARGET_3_7_0,
             "PMM 3.7.0 does not start when the role `pmm-managed` has no SCRAM password; the plan heals roles first",
             &format!("choose `percona/pmm-server:{LAST_PINNED}`, where that is repaired"),
         );

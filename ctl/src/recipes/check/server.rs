@@ -3,7 +3,7 @@
 
 use ferry_proto::v1::{Facts, ServerFacts};
 
-use super::{Notebook, Subject, names};
+use super::{Notebook, Subject, catalogue::server, names};
 use crate::units::{age, counted};
 
 /// Parts whose absence is worse than a warning: without them success could not be told from loss,
@@ -33,7 +33,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
             .is_some_and(|container| container.running)
         {
             notebook.blocker(
-                "server-unobserved",
+                server::SERVER_UNOBSERVED,
                 format!("the server in {} was not observed", subject.name),
                 "see why the agent could not start beside it, then check again",
             );
@@ -43,7 +43,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     check_health(server, subject, notebook);
     check_roles(server, subject, notebook);
     check_files(server, notebook);
-    check_later(server, subject, notebook);
+    check_clickhouse(server, notebook);
     check_unobserved(server, notebook);
 }
 
@@ -51,14 +51,14 @@ fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook
     let name = &subject.name;
     if server.update_running {
         notebook.blocker(
-            "update-running",
+            server::UPDATE_RUNNING,
             format!("{name} is in the middle of an update of its own"),
             "wait until it is over, then check again",
         );
     }
     if !server.ready {
         notebook.blocker(
-            "server-not-ready",
+            server::SERVER_NOT_READY,
             format!("PMM in {name} does not say that it is ready"),
             "wait until it is, or see its logs in `/srv/logs`, then check again",
         );
@@ -73,7 +73,7 @@ fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook
     let number = broken().count() as u64;
     if number > 0 {
         notebook.warning(
-            "program-failing",
+            server::PROGRAM_FAILING,
             format!(
                 "{} not stay up: {}",
                 if number == 1 {
@@ -89,7 +89,7 @@ fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook
     // facts/pmm.md 6, row 5.
     if server.clickhouse_dirty {
         notebook.blocker(
-            "clickhouse-schema-dirty",
+            server::CLICKHOUSE_SCHEMA_DIRTY,
             format!(
                 "ClickHouse migration {} is marked dirty; PMM 3 would stop at it",
                 server.clickhouse_dirty_version
@@ -99,7 +99,7 @@ fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook
     }
     if server.nodes == 0 {
         notebook.blocker(
-            "inventory-empty",
+            server::INVENTORY_EMPTY,
             format!("no inventory could be read from {name}, not even its own node"),
             "see that the volume is the right one and that PMM answers, then check again",
         );
@@ -112,7 +112,7 @@ fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook
         )]
         let seconds = server.last_metric_age_seconds as u64;
         notebook.warning(
-            "metrics-stale",
+            server::METRICS_STALE,
             format!("the newest metric is {} old", age(seconds)),
             "see whether clients still send; afterwards it could not be told from a loss",
         );
@@ -123,7 +123,7 @@ fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook
 fn check_roles(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook) {
     if server.external_postgres {
         notebook.blocker(
-            "external-postgres",
+            server::EXTERNAL_POSTGRES,
             "PostgreSQL is outside the server: its databases are in no backup of ours, and PMM 3 changes them one way",
             "servers with a PostgreSQL of their own are supported so far; migrate this one by upstream's manual steps",
         );
@@ -145,7 +145,7 @@ fn check_roles(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook)
     for name in ["pmm-managed", "grafana"] {
         if !server.roles.iter().any(|role| role.name == name) {
             notebook.warning(
-                "role-missing",
+                server::ROLE_MISSING,
                 format!("role `{name}` is not in PostgreSQL, though PMM uses it"),
                 "see whether that database is elsewhere; the plan dumps only what is here",
             );
@@ -157,7 +157,7 @@ fn check_roles(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook)
         .any(|part| part.what.contains("pg_hba"));
     if !server.postgres_local_trust && !heard {
         notebook.blocker(
-            "postgres-local-not-trusted",
+            server::POSTGRES_LOCAL_NOT_TRUSTED,
             "`/srv/postgres14/pg_hba.conf` asks for a password on local connections; PMM 3 would stop at its first start",
             "set `local all all trust` there, reload PostgreSQL, then check again",
         );
@@ -172,7 +172,7 @@ fn check_role(name: &str, kind: &str, default: bool, subject: &Subject, notebook
     };
     if default {
         notebook.warning(
-            "role-not-scram",
+            server::ROLE_NOT_SCRAM,
             format!("role `{name}` has {has}; the plan heals it while PMM 2 runs"),
             "",
         );
@@ -192,13 +192,13 @@ fn check_role(name: &str, kind: &str, default: bool, subject: &Subject, notebook
         subject.to_at_least(3, 7, 0) && (name == "grafana" || !subject.to_at_least(3, 7, 1));
     if fatal {
         let text = format!("{own}, so the plan cannot heal it and PMM 3 could not log in");
-        notebook.blocker("role-custom-password", text, &hint);
+        notebook.blocker(server::ROLE_CUSTOM_PASSWORD, text, &hint);
     } else if subject.to_at_least(3, 7, 1) {
         let text = format!("{own}; PMM 3 sets it anew at its first start");
-        notebook.warning("role-custom-password", text, "");
+        notebook.warning(server::ROLE_CUSTOM_PASSWORD, text, "");
     } else {
         let text = format!("{own}; a later update to 3.7 or above would stop at it");
-        notebook.warning("role-custom-password", text, &hint);
+        notebook.warning(server::ROLE_CUSTOM_PASSWORD, text, &hint);
     }
 }
 
@@ -207,7 +207,7 @@ fn check_files(server: &ServerFacts, notebook: &mut Notebook) {
     let rules = server.custom_rule_files.len() as u64;
     if rules > 0 {
         notebook.warning(
-            "custom-rule-files",
+            server::CUSTOM_RULE_FILES,
             format!(
                 "{} would keep PMM 3 from starting: {}; the plan sets aside what it finds",
                 counted(rules, "alert rule file"),
@@ -223,7 +223,7 @@ fn check_files(server: &ServerFacts, notebook: &mut Notebook) {
     if !split.0.is_empty() {
         let number = split.0.len() as u64;
         notebook.blocker(
-            "certificates-unreadable",
+            server::CERTIFICATES_UNREADABLE,
             format!(
                 "PMM 3's nginx could not read {}: {}",
                 counted(number, "file"),
@@ -235,7 +235,7 @@ fn check_files(server: &ServerFacts, notebook: &mut Notebook) {
     if !split.1.is_empty() {
         let number = split.1.len() as u64;
         notebook.warning(
-            "files-unreadable",
+            server::FILES_UNREADABLE,
             format!(
                 "PMM 3 could not read {}: {}",
                 counted(number, "file"),
@@ -246,40 +246,13 @@ fn check_files(server: &ServerFacts, notebook: &mut Notebook) {
     }
 }
 
-/// What is different in PMM 3, and nobody's fault.
-fn check_later(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook) {
+fn check_clickhouse(server: &ServerFacts, notebook: &mut Notebook) {
     if server.external_clickhouse {
         notebook.blocker(
-            "external-clickhouse",
+            server::EXTERNAL_CLICKHOUSE,
             "ClickHouse is outside the server: its data is in no backup of ours, and PMM 3 changes its tables",
             "servers with a ClickHouse of their own are supported so far; migrate this one by upstream's manual steps",
         );
-    }
-    if server.scheduled_backups > 0 {
-        notebook.warning(
-            "scheduled-backups",
-            format!(
-                "{} may point to services by ids that PMM 3 has shortened",
-                counted(u64::from(server.scheduled_backups), "scheduled backup")
-            ),
-            "look at each of them after the migration, and make it again where its service is missing",
-        );
-    }
-    if let (keys @ 1.., Some(to)) = (server.api_keys, subject.to) {
-        let keys = if keys == 1 {
-            "the API key".to_owned()
-        } else {
-            format!("the {keys} API keys")
-        };
-        let accounts = "service accounts";
-        // facts/pmm.md 4.2.
-        if subject.to_at_least(3, 2, 0) {
-            let text = format!("{to} turns {keys} into {accounts} at its first start");
-            notebook.note("api-keys-automatic", text, "");
-        } else {
-            let text = format!("the plan turns {keys} into {accounts} after the start");
-            notebook.note("api-keys-by-plan", text, "");
-        }
     }
 }
 
@@ -291,12 +264,12 @@ fn check_unobserved(server: &ServerFacts, notebook: &mut Notebook) {
         if !what.ends_with("version") && ESSENTIAL.iter().any(|essential| what.contains(essential))
         {
             notebook.blocker(
-                "unobserved-essential",
+                server::UNOBSERVED_ESSENTIAL,
                 text,
                 "remove the cause, then check again; without it a loss could not be told from success",
             );
         } else {
-            notebook.warning("unobserved", text, "");
+            notebook.warning(server::UNOBSERVED, text, "");
         }
     }
 }

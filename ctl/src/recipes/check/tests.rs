@@ -1,10 +1,13 @@
 //! Each kind of bad input gets its finding, and a good server gets none that it does not deserve.
 
+use std::collections::BTreeSet;
+
 use ferry_proto::v1::{
-    CarryOverNote, EnvironmentChangeKind, Facts, MountFact, Severity, Unobserved,
+    CarryOverNote, EnvironmentChangeKind, Facts, LoginFacts, MountFact, OwnerCount, Severity,
+    Unobserved, UsedFacts,
 };
 
-use super::findings;
+use super::{catalogue, findings};
 use crate::{
     recipes::pmm_in_place,
     samples::{self, TARGET},
@@ -43,13 +46,13 @@ const CASES: &[Case] = {
         ("carry-over-refused", Blocker, |f| {
             f.container.as_mut().unwrap().carry_over_refusal = "it joins another's network".into();
         }),
-        ("carry-over-healthcheck", Warning, |f| {
-            let note = CarryOverNote {
-                code: "healthcheck".into(),
-                text: "asks port 8080".into(),
-            };
-            f.container.as_mut().unwrap().carry_over_notes.push(note);
+        ("updater-beside", Warning, |f| {
+            f.container.as_mut().unwrap().updaters = vec!["watchtower".into()];
         }),
+        ("restarter-beside", Warning, |f| {
+            f.container.as_mut().unwrap().restarters = vec!["autoheal".into()];
+        }),
+        ("carry-over", Warning, |f| carried(f, "of-a-later-release")),
         ("host-network-ports", Warning, |f| {
             f.container.as_mut().unwrap().networks = vec!["host".into()];
         }),
@@ -58,6 +61,10 @@ const CASES: &[Case] = {
         }),
         ("env-renamed", Warning, |f| {
             environment(f, EnvironmentChangeKind::Inverted)
+        }),
+        ("env-ignored", Warning, |f| {
+            environment(f, EnvironmentChangeKind::Foreign);
+            f.container.as_mut().unwrap().environment[0].name = "PERCONA_TEST_OLD".into();
         }),
         ("env-unknown", Warning, |f| {
             environment(f, EnvironmentChangeKind::Unknown)
@@ -176,6 +183,32 @@ const CASES: &[Case] = {
         ("scheduled-backups", Warning, |f| {
             f.server.as_mut().unwrap().scheduled_backups = 2
         }),
+        ("alerting-channels", Warning, |f| {
+            used(f).alerting_channels = 1
+        }),
+        ("alerting-rules", Warning, |f| used(f).alerting_rules = 3),
+        ("external-alertmanager", Warning, |f| {
+            used(f).external_alertmanager = true
+        }),
+        ("dbaas-clusters", Warning, |f| used(f).dbaas_clusters = 2),
+        ("platform-connected", Warning, |f| {
+            used(f).platform_connected = true
+        }),
+        ("logins-sso-only", Warning, |f| no_local_admin(f, 1)),
+        ("logins-sso-only", Blocker, |f| {
+            no_local_admin(f, 4);
+            used(f).platform_connected = true;
+        }),
+        ("angular-panels", Warning, |f| {
+            used(f).dashboards = vec!["Our MySQL".into()];
+            used(f).dashboards_count = 7;
+        }),
+        ("prometheus-data-unread", Warning, |f| {
+            used(f).prometheus_data = true
+        }),
+        ("leftovers", Note, |f| {
+            used(f).leftovers = vec!["postgres11".into()]
+        }),
         ("api-keys-automatic", Note, |_| {}),
         ("api-keys-by-plan", Note, |f| to(f, "3.0.0")),
         ("unobserved", Warning, |f| unobserved(f, "dashboards")),
@@ -234,11 +267,53 @@ const CASES: &[Case] = {
         ("mount-below", Warning, |f| {
             below(f, "/srv/clickhouse", false)
         }),
+        ("disk-room", Note, |_| {}),
+        ("data-disk-too-small", Blocker, |f| {
+            f.data.as_mut().unwrap().backup_same_disk = false;
+            f.data.as_mut().unwrap().free_bytes = 1 << 20;
+        }),
+        ("data-disk-room", Note, |f| {
+            f.data.as_mut().unwrap().backup_same_disk = false
+        }),
+        ("owners-many", Note, |f| {
+            f.data.as_mut().unwrap().owners = (0..40)
+                .map(|uid| OwnerCount {
+                    uid,
+                    gid: 0,
+                    entries: 1,
+                })
+                .collect();
+        }),
         ("open-run", Blocker, |f| {
             f.data.as_mut().unwrap().open_run = "7f3a9c21".into()
         }),
     ]
 };
+
+fn carried(facts: &mut Facts, code: &str) {
+    let note = CarryOverNote {
+        code: code.into(),
+        text: "something of it is not as it was".into(),
+    };
+    facts
+        .container
+        .as_mut()
+        .unwrap()
+        .carry_over_notes
+        .push(note);
+}
+
+fn used(facts: &mut Facts) -> &mut UsedFacts {
+    let server = facts.server.as_mut().unwrap();
+    server.used.get_or_insert_default()
+}
+
+fn no_local_admin(facts: &mut Facts, outside: u32) {
+    used(facts).logins = Some(LoginFacts {
+        outside,
+        local_admins: 0,
+    });
+}
 
 fn to(facts: &mut Facts, version: &str) {
     facts.target.as_mut().unwrap().version = version.into();
@@ -309,6 +384,81 @@ fn each_kind_of_bad_input_gets_its_finding() {
     }
 }
 
+/// The codes that wishes bring about, whose cases are in `backup` and below.
+const BY_WISHES: [(&str, Severity); 8] = [
+    ("backup-folder-unobserved", Severity::Blocker),
+    ("backup-folder-unusable", Severity::Blocker),
+    ("backup-inside-data", Severity::Blocker),
+    ("backup-loses-owners", Severity::Blocker),
+    ("backup-in-memory", Severity::Blocker),
+    ("backup-loses-attributes", Severity::Warning),
+    ("backup-same-disk", Severity::Note),
+    ("target-floating-tag", Severity::Note),
+];
+
+#[test]
+fn every_code_of_the_catalogue_has_a_case_with_each_severity() {
+    let mut cases: BTreeSet<(&str, &str)> = BTreeSet::new();
+    cases.extend(
+        CASES
+            .iter()
+            .map(|(code, severity, _)| (*code, severity.word())),
+    );
+    cases.extend(
+        BY_WISHES
+            .iter()
+            .map(|(code, severity)| (*code, severity.word())),
+    );
+    for word in ferry_proto::carry_over::CODES {
+        let mut facts = samples::facts();
+        carried(&mut facts, word);
+        for finding in findings(&facts, &samples::wishes()) {
+            if finding.code == format!("carry-over-{word}") {
+                cases.insert((
+                    catalogue::carry_over::of(word).name(),
+                    finding.severity().word(),
+                ));
+            }
+        }
+    }
+    let listed: BTreeSet<(&str, &str)> = catalogue::all()
+        .flat_map(|code| code.severities().iter().map(|it| (code.name(), it.word())))
+        .collect();
+    assert_eq!(cases, listed);
+}
+
+#[test]
+fn names_that_are_the_operators_own_are_no_finding() {
+    let mut facts = samples::facts();
+    environment(&mut facts, EnvironmentChangeKind::Foreign);
+    facts.container.as_mut().unwrap().environment[0].name = "HOUSE_PMM_SITE".into();
+    let found = findings(&facts, &samples::wishes());
+    assert!(
+        found.iter().all(|finding| finding.code != "env-ignored"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_local_admin_is_enough() {
+    let mut facts = samples::facts();
+    facts.server.as_mut().unwrap().used = Some(samples::used());
+    let found = findings(&facts, &samples::wishes());
+    assert!(
+        found
+            .iter()
+            .all(|finding| finding.code != "logins-sso-only"),
+        "{found:?}"
+    );
+    // That nothing was looked at is no reason to say anything; what failed says so itself.
+    facts.server.as_mut().unwrap().used = None;
+    assert!(
+        findings(&facts, &samples::wishes())
+            .iter()
+            .all(|it| it.code != "logins-sso-only")
+    );
+}
+
 #[test]
 fn a_good_server_has_no_other_findings() {
     let found = findings(&samples::facts(), &samples::wishes());
@@ -357,7 +507,7 @@ fn a_moving_tag_is_planned_by_its_id() {
 #[test]
 fn every_sentence_is_readable() {
     let mut all = String::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (code, _, spoil) in CASES {
         let mut facts = samples::facts();
         spoil(&mut facts);

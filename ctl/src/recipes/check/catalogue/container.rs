@@ -1,0 +1,43 @@
+//! The engine and the container.
+
+super::codes! { "Engine and container"
+    ENGINE_UNOBSERVED "engine-unobserved" [Blocker] "7.1":
+        "the container engine did not answer, so nothing can be known or done"
+        => "see that it answers (`docker version`), and that you may use it";
+    PODMAN_UNSUPPORTED "podman-unsupported" [Blocker] "7.2":
+        "Podman's user namespaces and units make the change of owner another task, which this release does not do"
+        => "migrate under Docker, or follow upstream's manual steps for Podman";
+    ENGINE_UNKNOWN "engine-unknown" [Blocker] "7.1":
+        "what answers says that it is no Docker"
+        => "point at a Docker engine (`DOCKER_HOST` or a context)";
+    CONTAINER_UNOBSERVED "container-unobserved" [Blocker] "7.4":
+        "the engine told nothing of the container, or not its id and name"
+        => "see `docker ps --all` for its name";
+    CONTAINER_PAUSED "container-paused" [Blocker] "7.4":
+        "the container is paused, and nothing in it can answer or be stopped in order"
+        => "`docker unpause` it";
+    CONTAINER_RESTARTING "container-restarting" [Blocker] "7.4":
+        "the server ends again and again; a crossing must begin with one that works"
+        => "see its log for the reason and repair it first";
+    CONTAINER_NOT_RUNNING "container-not-running" [Blocker] "9":
+        "a server that does not run cannot show what must be found again afterwards"
+        => "start it, and wait until PMM answers";
+    CONTAINER_AUTO_REMOVE "container-auto-remove" [Blocker] "7.4":
+        "it was started with `--rm`: the engine would delete it when it stops, and an anonymous volume with it"
+        => "make the container again without `--rm`, on the same volume";
+    CONTAINER_MANAGED "container-managed" [Blocker] "7.5":
+        "Compose, Swarm, systemd or Kubernetes manages the container, and would make it anew or restart it in the middle of the run"
+        => "take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
+    UPDATER_BESIDE "updater-beside" [Warning] "2.2":
+        "a Watchtower runs at the same engine: it may replace containers by itself, also the server in the middle of a run, or the new one by a later version"
+        => "stop it for the crossing; PMM 3 from 3.9 on has no use for it";
+    RESTARTER_BESIDE "restarter-beside" [Warning] "6":
+        "an autoheal runs at the same engine: it restarts containers that are unhealthy, as the server is while its programs are stopped"
+        => "stop it for the crossing";
+    CARRY_OVER_REFUSED "carry-over-refused" [Blocker] "7.4":
+        "a setting of the container makes it impossible to make it again as it is"
+        => "make the container again without that setting";
+    HOST_NETWORK_PORTS "host-network-ports" [Warning] "7.4":
+        "the container uses the host's network, where PMM 3 listens on 8080 and 8443 instead of 80 and 443; its image has no setting for that"
+        => "have 8080 and 8443 free on the host, and plan for clients and browsers to use 8443";
+}

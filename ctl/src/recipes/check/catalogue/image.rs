@@ -1,0 +1,58 @@
+//! Which version becomes which.
+
+super::codes! { "Versions and images"
+    NOT_PMM "not-pmm" [Blocker] "7.4":
+        "neither the image nor anything that answers in the container speaks of PMM"
+        => "give the name of the PMM server's container";
+    VERSION_UNKNOWN "version-unknown" [Blocker] "0.1":
+        "it is a PMM server, and its version could not be read"
+        => "wait until PMM answers";
+    ALREADY_PMM_3 "already-pmm-3" [Blocker] "0.1":
+        "the server is a PMM 3 already"
+        => "update it by upstream's ordinary steps";
+    VERSION_TOO_OLD "version-too-old" [Blocker] "0.1":
+        "upstream's way to PMM 3 starts at 2.44; an older schema was never tried"
+        => "run `percona/pmm-server:2.44.1` on the same volume first";
+    VERSION_NOT_LAST "version-not-last" [Warning] "0.1":
+        "it is a 2.44, and upstream tests the migration from 2.44.1"
+        => "update to 2.44.1 first, if you can";
+    UPDATED_INSIDE "updated-inside" [Note] "1.10":
+        "the server was updated inside its container, so its image's version says less than the server's own"
+        => "nothing";
+    TARGET_UNOBSERVED "target-unobserved" [Blocker] "":
+        "the image to become was not looked at, or another one was"
+        => "name the target with `--to`";
+    TARGET_UNAVAILABLE "target-unavailable" [Blocker] "":
+        "the image to become cannot be had from its registry"
+        => "correct the name, log in to the registry, or load the image with `docker load`";
+    TARGET_MISSING "target-missing" [Blocker] "":
+        "the engine does not have the image to become, and `check` pulls nothing"
+        => "`docker pull` it, or use `ferryctl plan`";
+    TARGET_NOT_PMM_3 "target-not-pmm-3" [Blocker] "0.1":
+        "the image to become is no PMM 3 server"
+        => "name a PMM 3 image";
+    TARGET_UNIDENTIFIED "target-unidentified" [Blocker] "":
+        "the engine gives no id for the image to become, and a plan must name exactly one"
+        => "pull it again";
+    TARGET_OWNER_ROOT "target-owner-root" [Blocker] "7.4":
+        "the image to become runs as root, which PMM 3's PostgreSQL refuses"
+        => "use an image of upstream's, or one with `USER 1000`";
+    TARGET_VERSION_UNKNOWN "target-version-unknown" [Blocker] "7.4":
+        "the image to become does not say which PMM 3 it is"
+        => "name an image with a full version";
+    TARGET_TOO_NEW "target-too-new" [Blocker] "0.1":
+        "upstream has no way from PMM 2 to that version"
+        => "migrate to 3.8.1 first, then update";
+    TARGET_POSTGRES_UPGRADE "target-postgres-upgrade" [Warning] "1.7":
+        "that version also upgrades PostgreSQL 14 to 18 at its first start, which upstream does not test from PMM 2"
+        => "migrate to 3.8.1 first, then update";
+    TARGET_BEYOND_TESTED "target-beyond-tested" [Warning] "0.1":
+        "that version is later than the last that upstream's own tool migrates PMM 2 to"
+        => "migrate to 3.8.1 first, then update";
+    TARGET_3_7_0 "target-3-7-0" [Warning] "1.6":
+        "3.7.0 does not start when the role `pmm-managed` has no SCRAM password; the plan heals roles first"
+        => "choose 3.8.1, where that is repaired";
+    TARGET_FLOATING_TAG "target-floating-tag" [Note] "0.1":
+        "the tag may name another image tomorrow; the plan uses the one of today, by its id"
+        => "nothing, or name a full version";
+}
