@@ -121,12 +121,12 @@ fn check_neighbours(facts: &ContainerFacts, notebook: &mut Notebook) {
         (
             container::UPDATER_BESIDE,
             &facts.updaters,
-            "may replace it or the new one by itself",
+            "may replace containers by itself, this one too",
         ),
         (
             container::RESTARTER_BESIDE,
             &facts.restarters,
-            "restarts containers that are unhealthy, as the server is while it is stopped in order",
+            "restarts unhealthy containers, as this one is while its programs are stopped",
         ),
     ] {
         for name in neighbours {
