@@ -5,7 +5,9 @@ mod values;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+
+use crate::recipes::policy;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -88,6 +90,8 @@ pub enum OnFailure {
 pub enum Show {
     /// What becomes of each environment variable
     Env,
+    /// The API keys of every organisation
+    Keys,
 }
 
 /// What to do.
@@ -131,6 +135,12 @@ pub struct Subject {
     /// The image to become, for example `percona/pmm-server:3.8.1`
     #[arg(long, value_name = "IMAGE")]
     pub to: String,
+    /// Go where the target policy refuses to, by the name of the rule; can be given more than once
+    #[arg(long, value_name = "RULE", value_parser = PossibleValuesParser::new(policy::overrulable()))]
+    pub allow_target: Vec<String>,
+    /// Let `--to` name an image that moves, such as `:3`; the run uses the one of the plan, by its id
+    #[arg(long)]
+    pub allow_floating_tag: bool,
 }
 
 /// Where the copy of the server's data goes.
@@ -383,6 +393,8 @@ mod tests {
             "ferryctl migrate docker:p --to i:3.8.1 --backup-to /mnt/b --io-limit 50M --yes",
             "ferryctl check docker:p --to i:3.8.1 --backup-to /mnt/b",
             "ferryctl plan docker:p --to i:3.8.1 --out p --io-limit 800K",
+            "ferryctl plan docker:p --to i:3.7.0 --allow-target target-3-7-0 --out p",
+            "ferryctl rehearse docker:p --to i:3 --allow-floating-tag --allow-target target-postgres-upgrade",
             "ferryctl backup list --output json",
             "ferryctl backup verify 7f3a9c21",
             "ferryctl backup restore 7f3a9c21 --into pmm-old",
@@ -418,6 +430,10 @@ mod tests {
             (
                 "ferryctl migrate docker:p --to i:3.8.1 --io-limit fast",
                 ErrorKind::ValueValidation,
+            ),
+            (
+                "ferryctl check docker:p --to i:3.13.0 --allow-target target-too-new",
+                ErrorKind::InvalidValue,
             ),
             (
                 "ferryctl backup prune --older-than 30",

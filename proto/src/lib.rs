@@ -7,12 +7,14 @@
 mod digest;
 mod failure;
 mod labels;
+mod reference;
 mod room;
 mod status;
 
 pub use digest::{PlanError, read_plan, seal, verify};
 pub use failure::{CODE_KEY, HINT_KEY, failure_from_status, failure_to_status};
 pub use labels::REHEARSAL;
+pub use reference::Reference;
 pub use room::proof_bytes;
 pub use status::{IllegalTransition, StatusEvent, next_status};
 

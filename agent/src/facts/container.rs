@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use ferry_proto::v1::{
-    DatabaseFact, Facts, GetFactsRequest, ProgramFact, RoleFact, ServerFacts, Unobserved,
+    ApiKeyFact, DatabaseFact, Facts, GetFactsRequest, ProgramFact, RoleFact, ServerFacts,
+    Unobserved,
 };
 
 use super::data;
@@ -106,6 +107,7 @@ fn server_facts(seen: &ServerObservation, baseline: &Baseline, data: &Path) -> S
                 .sum()
         }),
         api_keys: baseline.api_keys.as_ref().map_or(0, |it| length(it.len())),
+        keys: keys(baseline),
         external_postgres: seen.external_postgres,
         external_clickhouse: seen.external_clickhouse,
         unobserved: unobserved(seen, baseline),
@@ -119,6 +121,19 @@ fn server_facts(seen: &ServerObservation, baseline: &Baseline, data: &Path) -> S
         add_postgres(&mut facts, postgres);
     }
     facts
+}
+
+fn keys(baseline: &Baseline) -> Vec<ApiKeyFact> {
+    let keys = baseline.api_keys.iter().flatten();
+    keys.map(|key| ApiKeyFact {
+        organisation: key.org,
+        organisation_name: key.org_name.clone().unwrap_or_default(),
+        name: key.name.clone(),
+        role: key.role.clone(),
+        expires: key.expires.unwrap_or_default(),
+        service_account: key.migrated,
+    })
+    .collect()
 }
 
 fn programs(seen: &ServerObservation) -> Vec<ProgramFact> {

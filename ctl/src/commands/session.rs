@@ -11,7 +11,7 @@ use crate::{
     connect::{EmbeddedHost, address::Address, binary::find_agent_binary},
     exit::Exit,
     facts::{self, Wanted},
-    recipes::{Wishes, upkeep::is_upkeep},
+    recipes::{Wishes, policy, upkeep::is_upkeep},
     report::{Printer, live},
     run::{
         driver::{self, Driver},
@@ -77,7 +77,8 @@ impl Session {
         let wanted = Wanted {
             container: address.container().to_owned(),
             target_image: wishes.target_image.clone(),
-            pull,
+            // What is refused by its name is not fetched to be refused.
+            pull: pull && !policy::refuses_name(wishes),
             backup_folder: wishes.backup.folder().to_owned(),
         };
         let identity = facts::identify(host.agent(), address.container()).await?;
