@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use ferry_agent::server::baseline::{Access, CompareMode, Severity, capture, compare};
 use ferry_agent::server::http::{Credentials, Ports};
 use ferry_agent::server::keys::migrate_keys;
-use ferry_agent::server::pmm::{Major, Pmm, Ready};
+use ferry_agent::server::pmm::{KeyAnswer, Major, Pmm, Ready};
 use ferry_agent::server::qan::Qan;
 use ferry_agent::server::victoria::Victoria;
+use ferry_proto::Secret;
 use serde_json::{Value, json};
 
 use super::http_double::{Double, Seen};
@@ -250,6 +251,37 @@ async fn nginx_is_asked_with_credentials_where_the_inner_port_is_closed() {
         .await
         .unwrap();
     assert_eq!(pmm.nodes().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_key_is_tried_at_the_door_that_is_closed_without_one() {
+    let inner = Double::start(v2).await;
+    let trial = async |front: fn(&Seen) -> (u16, String)| {
+        let front = Double::start(front).await;
+        let ports = Ports {
+            managed: inner.port,
+            nginx_v2: front.port,
+            ..Ports::default()
+        };
+        let pmm = Pmm::detect(&ports, None).await.unwrap();
+        pmm.try_key(&Secret::new("eyJr")).await
+    };
+    let accepted = trial(|seen| match seen.authorization.as_deref() {
+        Some("Bearer eyJr") => v2(seen),
+        _ => (401, "{}".into()),
+    });
+    assert_eq!(accepted.await.unwrap(), KeyAnswer::Accepted);
+    for status in [401, 403] {
+        let closed: fn(&Seen) -> (u16, String) = match status {
+            401 => |_| (401, "{}".into()),
+            _ => |_| (403, "{}".into()),
+        };
+        assert_eq!(trial(closed).await.unwrap(), KeyAnswer::Refused(status));
+    }
+    // A door that is open proves nothing, and one that is broken neither.
+    assert_eq!(trial(v2).await.unwrap(), KeyAnswer::EverybodyIsLetIn);
+    let error = trial(|_| (503, "<html>".into())).await.unwrap_err();
+    assert!(!error.to_string().contains("eyJr"), "{error}");
 }
 
 #[tokio::test]

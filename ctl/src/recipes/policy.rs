@@ -73,7 +73,7 @@ const fn rule(
 }
 
 const MIGRATION_PAGE: &str = "upstream's page `migrating_from_pmm_2`";
-const UPSTREAM_SCRIPT: &str = "upstream's `get-pmm.sh` of 3.9 (percona/pmm#5592)";
+const UPSTREAM_SCRIPT: &str = "upstream's `get-pmm.sh` of 3.9, percona/pmm#5592";
 
 /// From which version.
 pub const SOURCES: &[(Version, Rule)] = {

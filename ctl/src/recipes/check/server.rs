@@ -44,6 +44,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     check_roles(server, subject, notebook);
     check_files(server, notebook);
     check_later(server, subject, notebook);
+    check_own_key(server, notebook);
     check_unobserved(server, notebook);
 }
 
@@ -280,6 +281,23 @@ fn check_later(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook)
             let text = format!("the plan turns {keys} into {accounts} after the start");
             notebook.note("api-keys-by-plan", text, "");
         }
+    }
+}
+
+/// A key that does not open the old server cannot show that it opens the new one.
+fn check_own_key(server: &ServerFacts, notebook: &mut Notebook) {
+    let Some(trial) = &server.key_trial else {
+        return;
+    };
+    if trial.accepted {
+        let text = "your API key opens the server; it must open the new one too";
+        notebook.note("api-key-accepted", text, "");
+    } else {
+        notebook.blocker(
+            "api-key-refused",
+            format!("your API key proves nothing: {}", trial.why),
+            "name a file with a key of this server that has not expired, or leave `--api-key-file` out",
+        );
     }
 }
 

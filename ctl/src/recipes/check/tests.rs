@@ -1,7 +1,7 @@
 //! Each kind of bad input gets its finding, and a good server gets none that it does not deserve.
 
 use ferry_proto::v1::{
-    CarryOverNote, EnvironmentChangeKind, Facts, Finding, MountFact, Severity, Unobserved,
+    CarryOverNote, EnvironmentChangeKind, Facts, Finding, KeyTrial, MountFact, Severity, Unobserved,
 };
 
 use super::findings;
@@ -182,6 +182,8 @@ const CASES: &[Case] = {
         }),
         ("api-keys-automatic", Note, |_| {}),
         ("api-keys-by-plan", Note, |f| to(f, "3.0.0")),
+        ("api-key-accepted", Note, |f| tried(f, true)),
+        ("api-key-refused", Blocker, |f| tried(f, false)),
         ("unobserved", Warning, |f| unobserved(f, "dashboards")),
         ("unobserved-essential", Blocker, |f| {
             unobserved(f, "inventory")
@@ -276,6 +278,18 @@ fn unobserved(facts: &mut Facts, what: &str) {
         why: "no answer within 10 s".into(),
     };
     facts.server.as_mut().unwrap().unobserved.push(part);
+}
+
+fn tried(facts: &mut Facts, accepted: bool) {
+    let why = if accepted {
+        ""
+    } else {
+        "the server refuses it with status 401"
+    };
+    facts.server.as_mut().unwrap().key_trial = Some(KeyTrial {
+        accepted,
+        why: why.into(),
+    });
 }
 
 fn shared(facts: &mut Facts, other: &str) {
