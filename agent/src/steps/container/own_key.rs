@@ -53,12 +53,17 @@ pub(super) async fn before(cx: &Context) -> Result<Told, StepError> {
 /// # Errors
 /// A key that opened the old server does not open this one.
 pub(super) async fn after(cx: &Context) -> Result<Told, StepError> {
-    if cx.run_dir.read(TRIED)?.is_none() {
-        // It could not be tried on the old server: what it says now proves nothing of the crossing.
-        return Ok(Told::default());
-    }
-    if cx.api_key.is_none() {
-        let warning = "the API key that was tried on the old server was not supplied again, and so not tried on this one";
+    let missing = match (cx.run_dir.read(TRIED)?.is_some(), cx.api_key.is_some()) {
+        (true, true) => None,
+        (false, false) => return Ok(Told::default()),
+        (true, false) => Some(
+            "the API key that opened the old server was not supplied again, and so not tried on this one",
+        ),
+        (false, true) => Some(
+            "the API key that was supplied had not opened the old server, and so was not tried on this one",
+        ),
+    };
+    if let Some(warning) = missing {
         return Ok(Told {
             warnings: vec![warning.to_owned()],
             ..Told::default()
