@@ -329,11 +329,12 @@ pub fn by_digest(target: &ImageFacts) -> Option<String> {
 pub fn look_up(plan: &Plan) -> Option<&str> {
     let floats = plan.policy.iter().any(|rule| rule.rule == FLOATING.name);
     let target = plan.facts.as_ref()?.target.as_ref()?;
-    Some(if floats {
+    let by = if floats {
         &target.id
     } else {
         &target.reference
-    })
+    };
+    Some(by.as_str())
 }
 
 /// The rules that a plan is made by: on where it starts, on where it goes, on the image's name.
