@@ -3,7 +3,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ferry_proto::v1::{Progress, StepEvent, step_event};
+use ferry_proto::{
+    Secret,
+    v1::{Progress, StepEvent, step_event},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -148,6 +151,8 @@ pub struct Context {
     pub run_dir: StateDir,
     /// Asks it to stop.
     pub cancel: Cancel,
+    /// A key to try, for the steps that do. It is held here for the length of the step, and written down nowhere.
+    pub api_key: Option<Secret>,
     pub(crate) events: Arc<EventLog>,
     pub(crate) ledger: Mutex<StepLedger>,
 }

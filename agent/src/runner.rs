@@ -10,8 +10,9 @@ use std::{
     time::Instant,
 };
 
-use ferry_proto::v1::{
-    Failure, LedgerEntry, Outcome, Started, Step, StepEvent, StepStatus, step_event::Kind,
+use ferry_proto::{
+    Secret,
+    v1::{Failure, LedgerEntry, Outcome, Started, Step, StepEvent, StepStatus, step_event::Kind},
 };
 use futures_util::FutureExt as _;
 use tokio_stream::wrappers::ReceiverStream;
@@ -118,9 +119,25 @@ impl Runner {
         attempt: u32,
         undo: Option<Undo>,
     ) -> Result<EventStream, StepError> {
+        self.start_with(run, step, attempt, undo, None).await
+    }
+
+    /// As [`Runner::start`], with a key to try. Neither events nor ledger ever have it.
+    ///
+    /// # Errors
+    /// As [`Runner::start`].
+    pub async fn start_with(
+        self: &Arc<Self>,
+        run: &str,
+        step: &Step,
+        attempt: u32,
+        undo: Option<Undo>,
+        api_key: Option<Secret>,
+    ) -> Result<EventStream, StepError> {
         check_names(run, &step.id)?;
         loop {
-            let active = match self.start_now(run, step, attempt, undo)? {
+            let key = api_key.clone();
+            let active = match self.start_now(run, step, attempt, undo, key)? {
                 Begun::Events(events) => return Ok(events),
                 Begun::Otherwise(active) => active,
             };
@@ -136,6 +153,7 @@ impl Runner {
         step: &Step,
         attempt: u32,
         undo: Option<Undo>,
+        api_key: Option<Secret>,
     ) -> Result<Begun, StepError> {
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let has_outcome = undo.is_some_and(|undo| undo.has_outcome);
@@ -216,6 +234,7 @@ impl Runner {
             surroundings: Arc::clone(&self.surroundings),
             run_dir: self.ledger.run_dir(run)?,
             cancel: cancel.clone(),
+            api_key,
             events: Arc::clone(&events),
             ledger: Mutex::new(ledger),
         };

@@ -3,9 +3,14 @@
 
 mod values;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+
+use crate::recipes::policy;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -88,6 +93,8 @@ pub enum OnFailure {
 pub enum Show {
     /// What becomes of each environment variable
     Env,
+    /// The API keys of every organisation
+    Keys,
 }
 
 /// What to do.
@@ -123,6 +130,22 @@ pub enum Command {
     Finish(Finish),
 }
 
+impl Command {
+    /// The file with a key to try, for the verbs that can.
+    #[must_use]
+    pub fn api_key_file(&self) -> Option<&Path> {
+        let own_key = match self {
+            Self::Check(it) => &it.own_key,
+            Self::Apply(it) => &it.own_key,
+            Self::Migrate(it) => &it.own_key,
+            Self::Rehearse(it) => &it.own_key,
+            Self::Resume(it) => &it.own_key,
+            _ => return None,
+        };
+        own_key.api_key_file.as_deref()
+    }
+}
+
 /// A server, and what it shall become.
 #[derive(Debug, Clone, Args)]
 pub struct Subject {
@@ -131,6 +154,12 @@ pub struct Subject {
     /// The image to become, for example `percona/pmm-server:3.8.1`
     #[arg(long, value_name = "IMAGE")]
     pub to: String,
+    /// Go where the target policy refuses to, by the name of the rule; can be given more than once
+    #[arg(long, value_name = "RULE", value_parser = PossibleValuesParser::new(policy::overrulable()))]
+    pub allow_target: Vec<String>,
+    /// Let `--to` name an image that moves, such as `:3`; the run uses the one of the plan, by its id
+    #[arg(long)]
+    pub allow_floating_tag: bool,
 }
 
 /// Where the copy of the server's data goes.
@@ -139,6 +168,14 @@ pub struct Target {
     /// Make the backup in this folder of the engine's host, such as a mounted disk, instead of a new volume
     #[arg(long, value_name = "PATH", value_parser = values::folder)]
     pub backup_to: Option<String>,
+}
+
+/// A key that must go on working.
+#[derive(Debug, Clone, Args)]
+pub struct OwnKey {
+    /// Try the API key in this file on the old server and on the new one; it is written down nowhere
+    #[arg(long, value_name = "FILE")]
+    pub api_key_file: Option<PathBuf>,
 }
 
 /// How the live copy treats the server beside it.
@@ -161,6 +198,9 @@ pub struct Check {
     /// Also show a part that is long
     #[arg(long, value_enum, value_name = "PART")]
     pub show: Vec<Show>,
+    /// A key to try.
+    #[command(flatten)]
+    pub own_key: OwnKey,
 }
 
 /// `ferryctl plan`.
@@ -197,6 +237,9 @@ pub struct Apply {
     /// What a failed step leads to
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     pub on_failure: OnFailure,
+    /// A key to try.
+    #[command(flatten)]
+    pub own_key: OwnKey,
 }
 
 /// `ferryctl rehearse`.
@@ -214,6 +257,9 @@ pub struct Rehearse {
     /// How long the new server gets.
     #[command(flatten)]
     pub patience: Patience,
+    /// A key to try.
+    #[command(flatten)]
+    pub own_key: OwnKey,
 }
 
 /// `ferryctl migrate`.
@@ -243,6 +289,9 @@ pub struct Migrate {
     /// How long the new server gets.
     #[command(flatten)]
     pub patience: Patience,
+    /// A key to try.
+    #[command(flatten)]
+    pub own_key: OwnKey,
 }
 
 /// How long the new server gets. Large servers need more than the default.
@@ -278,6 +327,9 @@ pub struct Resume {
     /// What a failed step leads to
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     pub on_failure: OnFailure,
+    /// A key to try.
+    #[command(flatten)]
+    pub own_key: OwnKey,
 }
 
 /// `ferryctl rollback`.
@@ -383,6 +435,11 @@ mod tests {
             "ferryctl migrate docker:p --to i:3.8.1 --backup-to /mnt/b --io-limit 50M --yes",
             "ferryctl check docker:p --to i:3.8.1 --backup-to /mnt/b",
             "ferryctl plan docker:p --to i:3.8.1 --out p --io-limit 800K",
+            "ferryctl migrate docker:p --to i:3.8.1 --api-key-file /run/key --yes",
+            "ferryctl apply plan.json --api-key-file /run/key",
+            "ferryctl resume 7f3a9c21 --api-key-file /run/key",
+            "ferryctl plan docker:p --to i:3.7.0 --allow-target target-3-7-0 --out p",
+            "ferryctl rehearse docker:p --to i:3 --allow-floating-tag --allow-target target-postgres-upgrade",
             "ferryctl backup list --output json",
             "ferryctl backup verify 7f3a9c21",
             "ferryctl backup restore 7f3a9c21 --into pmm-old",
@@ -418,6 +475,10 @@ mod tests {
             (
                 "ferryctl migrate docker:p --to i:3.8.1 --io-limit fast",
                 ErrorKind::ValueValidation,
+            ),
+            (
+                "ferryctl check docker:p --to i:3.13.0 --allow-target target-too-new",
+                ErrorKind::InvalidValue,
             ),
             (
                 "ferryctl backup prune --older-than 30",

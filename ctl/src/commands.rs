@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod failed;
 mod finish;
+mod key_file;
 mod migrate;
 mod plan;
 mod rehearse;
@@ -22,6 +23,8 @@ mod watch;
 use failed::Failed;
 use session::Session;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     cli::{Cli, Command},
     exit::Exit,
@@ -35,14 +38,7 @@ type End = Result<Exit, Failed>;
 /// Does what the command line asks for.
 pub async fn run(cli: Cli, printer: Printer) -> Exit {
     let end = match on_interrupt(i32::from(Exit::Held.code())) {
-        Ok(shutdown) => {
-            let session = Session {
-                printer,
-                global: cli.global,
-                shutdown,
-            };
-            dispatch(cli.command, &session).await
-        }
+        Ok(shutdown) => begin(cli, printer, shutdown).await,
         Err(error) => Err(Failed::plain(
             "signals",
             format!("signals cannot be caught: {error}"),
@@ -52,6 +48,18 @@ pub async fn run(cli: Cli, printer: Printer) -> Exit {
         printer.problem(&failed.problem);
         failed.exit
     })
+}
+
+async fn begin(cli: Cli, printer: Printer, shutdown: CancellationToken) -> End {
+    // Before anything is looked at: a run that goes on without the key that was meant for it proves less than was asked for.
+    let api_key = cli.command.api_key_file().map(key_file::read);
+    let session = Session {
+        printer,
+        global: cli.global,
+        shutdown,
+        api_key: api_key.transpose()?,
+    };
+    dispatch(cli.command, &session).await
 }
 
 async fn dispatch(command: Command, session: &Session) -> End {

@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) effects: Vec<String>,
     /// Every call for a step: `run copy-volume 1`, `undo copy-volume 1`, `cancel copy-volume`.
     pub(crate) asked: Vec<String>,
+    /// Which of them came with a key of the operator's: `run capture-baseline`.
+    pub(crate) keyed: Vec<String>,
     /// Steps that fail, forward (`false`) or back (`true`).
     pub(crate) fail: HashSet<(String, bool)>,
     /// How often a step, forward (`false`) or back (`true`), says that its engine does not answer before it does its work.
@@ -147,6 +149,9 @@ impl Double {
         state
             .asked
             .push(format!("{word} {step} {}", request.attempt));
+        if request.api_key.is_some() {
+            state.keyed.push(format!("{word} {step}"));
+        }
         let away = state.engine_away.get_mut(&(step.clone(), undo));
         if let Some(times) = away.filter(|times| **times > 0) {
             *times -= 1;
@@ -304,8 +309,11 @@ impl AgentService for Double {
         &self,
         request: Request<GetFactsRequest>,
     ) -> Result<Response<Facts>, Status> {
-        let state = self.state();
+        let mut state = self.state();
         let walk = request.get_ref().walk;
+        if request.get_ref().api_key.is_some() {
+            state.keyed.push(format!("look, walk {walk}"));
+        }
         if walk && state.blind {
             return Err(Status::permission_denied("no ptrace here"));
         }

@@ -8,6 +8,7 @@ mod merge;
 
 use std::time::Duration;
 
+use ferry_proto::Secret;
 use ferry_proto::v1::{
     Action, Facts, Failure, GetFactsRequest, LaunchAgents, Outcome, Place, RunStepRequest, Step,
     StepEvent, action, step_event::Kind,
@@ -34,6 +35,8 @@ pub struct Wanted {
     pub pull: bool,
     /// The folder of the engine's host that the backup shall be made in; empty for a new volume.
     pub backup_folder: String,
+    /// A key of the operator's, to be tried.
+    pub api_key: Option<Secret>,
 }
 
 /// Why a server could not be looked at.
@@ -166,6 +169,7 @@ pub async fn gather(
         let mut inside = agents.at(Place::Container).await?;
         let request = GetFactsRequest {
             walk: true,
+            api_key: wanted.api_key.clone(),
             ..GetFactsRequest::default()
         };
         Ok::<_, FactsError>(inside.get_facts(request).await?.into_inner())

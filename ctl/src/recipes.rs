@@ -7,6 +7,7 @@ mod compare;
 pub mod downtime;
 mod estimate;
 pub mod pmm_in_place;
+pub mod policy;
 #[cfg(test)]
 mod properties;
 mod space;
@@ -26,6 +27,8 @@ use crate::units::counted;
 pub struct Wishes {
     /// The image to become, as it was typed.
     pub target_image: String,
+    /// Which refusals of the target policy are overruled.
+    pub allowed: policy::Allowed,
     /// Where the copy of the data goes.
     pub backup: Backup,
     /// How many bytes a second the live copy may take; `None`: as many as it can.
@@ -48,6 +51,7 @@ impl Wishes {
     pub fn new(target_image: impl Into<String>) -> Self {
         Self {
             target_image: target_image.into(),
+            allowed: policy::Allowed::default(),
             backup: Backup::default(),
             bytes_per_second: None,
             jobs: 2,

@@ -1,7 +1,7 @@
 //! One server as most are in the field, for tests to spoil.
 
 use ferry_proto::v1::{
-    ContainerFacts, DataFacts, DatabaseFact, EngineFacts, EnvironmentChange,
+    ApiKeyFact, ContainerFacts, DataFacts, DatabaseFact, EngineFacts, EnvironmentChange,
     EnvironmentChangeKind as Kind, Facts, ImageFacts, LoginFacts, MountFact, OwnerCount, Plan,
     ProgramFact, RoleFact, ServerFacts, UsedFacts,
 };
@@ -129,6 +129,17 @@ fn container() -> ContainerFacts {
     }
 }
 
+fn key(organisation: i64, organisation_name: &str, name: &str, expires: i64) -> ApiKeyFact {
+    ApiKeyFact {
+        organisation,
+        organisation_name: organisation_name.into(),
+        name: name.into(),
+        role: "Admin".into(),
+        expires,
+        service_account: false,
+    }
+}
+
 fn server() -> ServerFacts {
     let role = |name: &str, kind: &str| RoleFact {
         name: name.into(),
@@ -163,6 +174,11 @@ fn server() -> ServerFacts {
         services: 214,
         agents: 612,
         api_keys: 3,
+        keys: vec![
+            key(1, "Main Org.", "ci", 0),
+            key(1, "Main Org.", "old dashboards", 1_600_000_000),
+            key(2, "Second Org.", "pmm-client", OBSERVED + 86_400),
+        ],
         last_metric_age_seconds: 4.0,
         ready: true,
         ..ServerFacts::default()

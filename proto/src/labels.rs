@@ -91,6 +91,16 @@ impl Action {
 }
 
 impl Action {
+    /// Whether the step tries the operator's own API key, if there is one: the first time on the old server, the second time
+    /// on the new one. No other step is ever sent it.
+    #[must_use]
+    pub fn tries_api_key(&self) -> bool {
+        matches!(
+            &self.kind,
+            Some(Kind::CaptureBaseline(_) | Kind::CompareBaseline(_))
+        )
+    }
+
     /// Whether the step can leave anything that would have to be taken back. The others only wait,
     /// look, or change what an earlier step's undo restores as a whole; their undo asks no agent,
     /// because the agent that performed them may be gone with the server that it stood beside.

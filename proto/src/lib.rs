@@ -8,20 +8,25 @@ pub mod carry_over;
 mod digest;
 mod failure;
 mod labels;
+mod reference;
 mod room;
+mod secret;
 mod status;
 mod volume;
 
 pub use digest::{PlanError, read_plan, seal, verify};
 pub use failure::{CODE_KEY, HINT_KEY, failure_from_status, failure_to_status};
 pub use labels::REHEARSAL;
+pub use reference::Reference;
 pub use room::proof_bytes;
+pub use secret::Secret;
 pub use status::{IllegalTransition, StatusEvent, next_status};
 pub use volume::is_made_up;
 
 /// The generated types of the `ferry.v1` API, with their canonical JSON.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated code")]
 pub mod v1 {
+    pub use crate::Secret;
     tonic::include_proto!("ferry.v1");
     include!(concat!(env!("OUT_DIR"), "/ferry.v1.serde.rs"));
 }

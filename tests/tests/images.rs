@@ -17,8 +17,8 @@ const MOST_BYTES: u64 = 15_000_000;
 struct Built(String);
 
 impl Built {
-    fn new(kind: &str, suffix: &str, base: Option<&str>) -> Result<Self> {
-        let tag = format!("ferry-test-{kind}:{}-{suffix}", std::process::id());
+    fn new(kind: &str, version: &str, base: Option<&str>) -> Result<Self> {
+        let tag = format!("ferry-test-{kind}:{version}-{}", std::process::id());
         let mut words = vec!["image", kind, "--tag", &tag];
         words.extend(base.iter().flat_map(|base| ["--base", base]));
         let printed = xtask(&words)?;
@@ -94,8 +94,8 @@ fn the_controllers_image_has_the_agent_beside_it() -> Result<()> {
 #[tokio::test]
 async fn a_derived_server_has_the_agent_inside_and_crosses() -> Result<()> {
     let doubles = images::ensure()?;
-    let old = Built::new("inside", "2", Some(&doubles.pmm2))?;
-    let new = Built::new("inside", "3", Some(&doubles.pmm3))?;
+    let old = Built::new("inside", "2.44.1", Some(&doubles.pmm2))?;
+    let new = Built::new("inside", "3.8.1", Some(&doubles.pmm3))?;
     for (derived, base) in [(&old, &doubles.pmm2), (&new, &doubles.pmm3)] {
         for field in [
             "User",

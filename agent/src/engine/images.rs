@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bollard::{auth::DockerCredentials, query_parameters::CreateImageOptions};
+use ferry_proto::Reference;
 use futures_util::StreamExt as _;
 use hyper::Method;
 
@@ -60,15 +61,13 @@ fn image_path(image: &str, rest: &str) -> String {
     format!("/images/{encoded}{rest}")
 }
 
-/// Splits `repository[:tag][@digest]` into what the engine wants as image and tag; `latest` only when nothing is named.
-fn name_and_tag(image: &str) -> (&str, &str) {
-    if let Some((name, digest)) = image.split_once('@') {
-        return (name, digest);
-    }
-    match image.rsplit_once(':') {
-        // A colon before a slash belongs to the registry's port.
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (image, "latest"),
+/// What the engine wants as image and tag; `latest` only when nothing is named. `None` for an id: no registry knows one.
+fn name_and_tag(image: &str) -> Option<(&str, &str)> {
+    match Reference::parse(image)? {
+        Reference::Id(_) => None,
+        Reference::Digest { repository, digest } => Some((repository, digest)),
+        Reference::Tag { repository, tag } => Some((repository, tag)),
+        Reference::Bare(repository) => Some((repository, "latest")),
     }
 }
 
@@ -149,7 +148,9 @@ impl Engine {
             return Ok(present);
         }
         let action = format!("pull image {image}");
-        let (name, tag) = name_and_tag(image);
+        let Some((name, tag)) = name_and_tag(image) else {
+            return self.inspect_image(image).await;
+        };
         let options = CreateImageOptions {
             from_image: Some(name.to_owned()),
             tag: Some(tag.to_owned()),
@@ -221,8 +222,16 @@ mod tests {
             ("registry:5000/pmm", ("registry:5000/pmm", "latest")),
             ("registry:5000/pmm:3", ("registry:5000/pmm", "3")),
             ("pmm@sha256:ab", ("pmm", "sha256:ab")),
+            // The digest decides; the tag beside it would be taken for a part of the name.
+            (
+                "registry:5000/pmm:3@sha256:ab",
+                ("registry:5000/pmm", "sha256:ab"),
+            ),
         ] {
-            assert_eq!(name_and_tag(image), expected);
+            assert_eq!(name_and_tag(image), Some(expected));
+        }
+        for id in ["abcdef123456", "sha256:abcdef"] {
+            assert_eq!(name_and_tag(id), None, "{id}");
         }
     }
 

@@ -409,13 +409,14 @@ impl ImageInspect {
         texts(&self.0, "/RepoTags")
     }
 
-    /// `repository@sha256:…` as the registry knows it, or the id of an image that never came from one.
+    /// `repository@sha256:…` as the registry knows it, or the id of an image that never came from one. An image that several
+    /// repositories have may have several; that of `repository` counts, if there is one.
     #[must_use]
-    pub fn digest(&self) -> String {
-        texts(&self.0, "/RepoDigests")
-            .into_iter()
-            .next()
-            .unwrap_or_else(|| self.id().to_owned())
+    pub fn digest(&self, repository: Option<&str>) -> String {
+        let all = texts(&self.0, "/RepoDigests");
+        let of_it = |digest: &&String| digest.split('@').next() == repository;
+        let found = all.iter().find(of_it).or(all.first());
+        found.cloned().unwrap_or_else(|| self.id().to_owned())
     }
 
     /// Its labels.
@@ -504,8 +505,11 @@ mod tests {
     fn an_image_without_a_digest_is_known_by_its_id() {
         let image =
             |digests: Value| ImageInspect::new(json!({"Id": "sha256:1", "RepoDigests": digests}));
-        assert_eq!(image(json!([])).digest(), "sha256:1");
-        assert_eq!(image(Value::Null).digest(), "sha256:1");
-        assert_eq!(image(json!(["r@sha256:2"])).digest(), "r@sha256:2");
+        assert_eq!(image(json!([])).digest(None), "sha256:1");
+        assert_eq!(image(Value::Null).digest(Some("r")), "sha256:1");
+        assert_eq!(image(json!(["r@sha256:2"])).digest(None), "r@sha256:2");
+        let two = image(json!(["r@sha256:2", "s:5000/r@sha256:3"]));
+        assert_eq!(two.digest(Some("s:5000/r")), "s:5000/r@sha256:3");
+        assert_eq!(two.digest(Some("other")), "r@sha256:2");
     }
 }

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use ferry_proto::Reference;
 use serde_json::json;
 
 use super::{
@@ -114,7 +115,7 @@ impl Engine {
         ));
         Ok(ImageProbe {
             id: inspect.id().to_owned(),
-            digest: inspect.digest(),
+            digest: inspect.digest(Reference::parse(image).and_then(|it| it.repository())),
             labels: inspect.labels(),
             version,
             pmm_major,

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ferry_proto::v1::{
-    DatabaseFact, Facts, GetFactsRequest, LoginFacts, ProgramFact, RoleFact, ServerFacts,
-    Unobserved, UsedFacts,
+use ferry_proto::{
+    Secret,
+    v1::{
+        ApiKeyFact, DatabaseFact, Facts, GetFactsRequest, KeyTrial, LoginFacts, ProgramFact,
+        RoleFact, ServerFacts, Unobserved, UsedFacts,
+    },
 };
 
 use super::data;
@@ -12,9 +15,10 @@ use crate::{
     error::StepError,
     ledger::now_ms,
     server::{
+        Result,
         baseline::{Access, Baseline, capture},
         facts::{PostgresFacts, ServerObservation, Uses, observe as look},
-        pmm::{Pmm, Ready},
+        pmm::{KeyAnswer, Pmm, Ready},
         postgres::{PasswordKind, Postgres},
         victoria::Victoria,
     },
@@ -32,10 +36,14 @@ pub(super) async fn observe(
     let baseline = capture(&access, cluster, None, now).await;
     let mut server = server_facts(&seen, &baseline, &container.data);
     server.last_metric_age_seconds = freshest(&access).await;
-    server.ready = match Pmm::detect(&access.ports, None).await {
+    let pmm = Pmm::detect(&access.ports, None).await;
+    server.ready = match &pmm {
         Ok(pmm) => matches!(pmm.ready().await, Ok(Ready::Yes)),
         Err(_) => false,
     };
+    if let Some(key) = &request.api_key {
+        server.key_trial = Some(trial(pmm, key).await);
+    }
     let mut data = None;
     if request.walk {
         // A container that is no PMM server may have no data at all: that is a finding, no error.
@@ -107,6 +115,7 @@ fn server_facts(seen: &ServerObservation, baseline: &Baseline, data: &Path) -> S
                 .sum()
         }),
         api_keys: baseline.api_keys.as_ref().map_or(0, |it| length(it.len())),
+        keys: keys(baseline),
         external_postgres: seen.external_postgres,
         external_clickhouse: seen.external_clickhouse,
         unobserved: unobserved(seen, baseline),
@@ -121,6 +130,33 @@ fn server_facts(seen: &ServerObservation, baseline: &Baseline, data: &Path) -> S
         add_postgres(&mut facts, postgres);
     }
     facts
+}
+
+/// What the server says to the operator's own key.
+async fn trial(pmm: Result<Pmm>, key: &Secret) -> KeyTrial {
+    let answer = match pmm {
+        Ok(pmm) => pmm.try_key(key).await,
+        Err(error) => Err(error),
+    };
+    let (accepted, why) = match answer {
+        Ok(KeyAnswer::Accepted) => (true, String::new()),
+        Ok(answer) => (false, answer.to_string()),
+        Err(error) => (false, error.to_string()),
+    };
+    KeyTrial { accepted, why }
+}
+
+fn keys(baseline: &Baseline) -> Vec<ApiKeyFact> {
+    let keys = baseline.api_keys.iter().flatten();
+    keys.map(|key| ApiKeyFact {
+        organisation: key.org,
+        organisation_name: key.org_name.clone().unwrap_or_default(),
+        name: key.name.clone(),
+        role: key.role.clone(),
+        expires: key.expires.unwrap_or_default(),
+        service_account: key.migrated,
+    })
+    .collect()
 }
 
 fn programs(seen: &ServerObservation) -> Vec<ProgramFact> {

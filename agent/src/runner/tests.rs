@@ -358,3 +358,77 @@ async fn a_step_asked_for_twice_at_once_is_one_step() {
         assert_eq!(count.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 }
+
+/// Work that is given a key, uses it, and fails the first time.
+struct Trial;
+
+const KEY: &str = "eyJrIjoib3duIiwibiI6ImNpIn0=";
+
+#[async_trait::async_trait]
+impl steps::Work for Trial {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        cx.keep(&true)?;
+        cx.note(format!("it is {:?}", cx.api_key));
+        match &cx.api_key {
+            Some(key) if key.reveal() == KEY => Ok(Outcome {
+                status: StepStatus::Succeeded.into(),
+                ..Outcome::default()
+            }),
+            other => Err(StepError::new("api-key-refused", format!("{other:?}"))),
+        }
+    }
+
+    async fn verify(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    async fn undo(&self, _cx: &Context) -> Result<Outcome, StepError> {
+        Ok(Outcome::default())
+    }
+}
+
+#[tokio::test]
+async fn a_key_reaches_the_work_and_no_file_or_event() {
+    let data = tempfile::tempdir().unwrap();
+    let volume = Volume {
+        data: data.path().to_owned(),
+        backup: data.path().to_owned(),
+        live: None,
+    };
+    let runner = Runner::performing(
+        Arc::new(Surroundings::Volume(volume)),
+        Ledger::at(data.path(), STATE_DIR_NAME),
+        Works::new(|_| Ok(Box::new(Trial))),
+    );
+    let step = step(ActionKind::CaptureBaseline(v1::CaptureBaseline {}));
+    let mut told = String::new();
+    // A wrong one first: a refusal must not tell it either.
+    for (attempt, key) in [(1, "another-key-1234"), (2, KEY)] {
+        let secret = Some(Secret::new(key));
+        let events = runner.start_with(RUN, &step, attempt, None, secret).await;
+        let events: Vec<StepEvent> = events.unwrap().collect().await;
+        let finished = matches!(events.last().unwrap().kind, Some(Kind::Finished(_)));
+        assert_eq!(finished, key == KEY, "{events:?}");
+        told.push_str(&format!("{events:?}"));
+    }
+    told.push_str(&format!("{:?}", runner.list(RUN).unwrap()));
+    let mut files = 0;
+    let mut folders = vec![data.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files += 1;
+                told.push_str(&String::from_utf8_lossy(&fs_err::read(&path).unwrap()));
+            }
+        }
+    }
+    assert!(files > 0, "the ledger is a file");
+    assert!(told.contains("api-key-refused") && told.contains("(hidden)"));
+    assert!(
+        !told.contains(KEY) && !told.contains("another-key-1234"),
+        "{told}"
+    );
+}

@@ -46,7 +46,7 @@ impl Handlers {
         });
         let stream = self
             .runner
-            .start(&request.run, &step, request.attempt, undo)
+            .start_with(&request.run, &step, request.attempt, undo, request.api_key)
             .await;
         Ok(events(stream.map_err(status)?))
     }

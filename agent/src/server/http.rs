@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use ferry_proto::Secret;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
@@ -21,27 +22,27 @@ const MAX_BODY: usize = 64 << 20;
 /// How much of an error's body is told.
 const MAX_TOLD: usize = 300;
 
-/// A user name and password, for the one request that needs them. Neither shown nor logged.
+/// What a request shows who it is by. Neither shown nor logged.
 #[derive(Clone)]
-pub struct Credentials {
-    user: String,
-    password: String,
-}
+pub struct Credentials(String);
 
 impl Credentials {
     /// Takes a user name and password.
-    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Self {
-            user: user.into(),
-            password: password.into(),
-        }
+    pub fn new(user: impl std::fmt::Display, password: impl std::fmt::Display) -> Self {
+        Self(format!(
+            "Basic {}",
+            STANDARD.encode(format!("{user}:{password}"))
+        ))
     }
 
-    fn header(&self) -> String {
-        format!(
-            "Basic {}",
-            STANDARD.encode(format!("{}:{}", self.user, self.password))
-        )
+    /// Takes an API key, or the token of a service account.
+    #[must_use]
+    pub fn key(key: &Secret) -> Self {
+        Self(format!("Bearer {}", key.reveal()))
+    }
+
+    fn header(&self) -> &str {
+        &self.0
     }
 }
 

@@ -16,9 +16,12 @@ const GRAFANA: &str = "grafana";
 pub struct ApiKey {
     /// The organisation's number.
     pub org: i64,
+    /// The organisation's name; `None` when it was removed and left the key behind, which is good for nothing then.
+    #[serde(default)]
+    pub org_name: Option<String>,
     /// Its name.
     pub name: String,
-    /// `Viewer`, `Editor`, `Admin`.
+    /// `Viewer`, `Editor`, `Admin`: of its service account, where it has one.
     pub role: String,
     /// When it ends, in seconds since 1970.
     pub expires: Option<i64>,
@@ -52,6 +55,25 @@ pub struct KeyMigration {
     pub failed: u64,
     /// Grafana's reasons.
     pub details: Vec<String>,
+    /// Organisations whose keys could not be asked for, and why.
+    pub refused: Vec<(i64, String)>,
+}
+
+impl ApiKey {
+    /// The key in words: name and organisation.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.org_name {
+            Some(name) => format!("`{}` of organisation {} ({name})", self.name, self.org),
+            None => format!("`{}` of organisation {}", self.name, self.org),
+        }
+    }
+
+    /// Whether it opens nothing at `now`, in seconds since 1970, on any version.
+    #[must_use]
+    pub fn is_dead(&self, now: i64) -> bool {
+        self.org_name.is_none() || self.expires.is_some_and(|end| end <= now)
+    }
 }
 
 /// All API keys, sorted.
@@ -63,20 +85,28 @@ pub async fn api_keys(postgres: &Postgres) -> Result<Vec<ApiKey>> {
     if !has_column(postgres, "api_key", "name").await? {
         return Ok(Vec::new());
     }
-    let account = if has_column(postgres, "api_key", "service_account_id").await? {
-        "service_account_id IS NOT NULL"
+    // The role that counts is the account's, once there is one.
+    let (account, role, join) = if has_column(postgres, "api_key", "service_account_id").await? {
+        let join =
+            "LEFT JOIN org_user u ON u.user_id = k.service_account_id AND u.org_id = k.org_id";
+        let role = "coalesce(u.role, k.role)";
+        ("k.service_account_id IS NOT NULL", role, join)
     } else {
-        "false"
+        ("false", "k.role", "")
     };
-    let sql = format!("SELECT org_id, name, role, expires, {account} FROM api_key ORDER BY 1, 2");
+    let sql = format!(
+        "SELECT k.org_id, o.name, k.name, {role}, k.expires, {account} FROM api_key k \
+         LEFT JOIN org o ON o.id = k.org_id {join} ORDER BY 1, 3"
+    );
     let mut keys: Vec<ApiKey> = postgres
         .query(GRAFANA, &sql)
         .await?
         .into_iter()
         .filter_map(|row| {
-            let [org, name, role, expires, migrated] = row.try_into().ok()?;
+            let [org, org_name, name, role, expires, migrated] = row.try_into().ok()?;
             Some(ApiKey {
                 org: org?.parse().ok()?,
+                org_name,
                 name: name?,
                 role: role.unwrap_or_default(),
                 expires: expires.and_then(|expires: String| expires.parse().ok()),
@@ -127,15 +157,13 @@ async fn has_column(postgres: &Postgres, table: &str, column: &str) -> Result<bo
     Ok(!postgres.query(GRAFANA, &sql).await?.is_empty())
 }
 
-/// Asks Grafana to turn all API keys of `orgs` into service accounts. The keys' own text stays valid.
-///
-/// # Errors
-/// Grafana does not answer, or refuses the credentials.
+/// Asks Grafana to turn all API keys of `orgs` into service accounts. The keys' own text stays valid. An organisation that
+/// refuses does not keep the others from being asked.
 pub async fn migrate_keys(
     port: u16,
     orgs: &[i64],
     credentials: Option<Credentials>,
-) -> Result<KeyMigration> {
+) -> KeyMigration {
     let mut sum = KeyMigration::default();
     for org in orgs {
         let local = Local::port(port)
@@ -156,11 +184,14 @@ pub async fn migrate_keys(
                     status: 301 | 302 | 307 | 308 | 404,
                     ..
                 }) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    sum.refused.push((*org, error.to_string()));
+                    break;
+                }
             }
         }
     }
-    Ok(sum)
+    sum
 }
 
 impl KeyMigration {

@@ -4,6 +4,7 @@ mod baseline;
 mod dump_databases;
 mod heal_roles;
 mod migrate_api_keys;
+mod own_key;
 mod prove_dumps;
 mod stop_services;
 mod wait_until_ready;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use ferry_agent::server::baseline::{Access, CompareMode, Severity, capture, compare};
 use ferry_agent::server::http::{Credentials, Ports};
 use ferry_agent::server::keys::migrate_keys;
-use ferry_agent::server::pmm::{Major, Pmm, Ready};
+use ferry_agent::server::pmm::{KeyAnswer, Major, Pmm, Ready};
 use ferry_agent::server::qan::Qan;
 use ferry_agent::server::victoria::Victoria;
+use ferry_proto::Secret;
 use serde_json::{Value, json};
 
 use super::http_double::{Double, Seen};
@@ -253,6 +254,37 @@ async fn nginx_is_asked_with_credentials_where_the_inner_port_is_closed() {
 }
 
 #[tokio::test]
+async fn a_key_is_tried_at_the_door_that_is_closed_without_one() {
+    let inner = Double::start(v2).await;
+    let trial = async |front: fn(&Seen) -> (u16, String)| {
+        let front = Double::start(front).await;
+        let ports = Ports {
+            managed: inner.port,
+            nginx_v2: front.port,
+            ..Ports::default()
+        };
+        let pmm = Pmm::detect(&ports, None).await.unwrap();
+        pmm.try_key(&Secret::new("eyJr")).await
+    };
+    let accepted = trial(|seen| match seen.authorization.as_deref() {
+        Some("Bearer eyJr") => v2(seen),
+        _ => (401, "{}".into()),
+    });
+    assert_eq!(accepted.await.unwrap(), KeyAnswer::Accepted);
+    for status in [401, 403] {
+        let closed: fn(&Seen) -> (u16, String) = match status {
+            401 => |_| (401, "{}".into()),
+            _ => |_| (403, "{}".into()),
+        };
+        assert_eq!(trial(closed).await.unwrap(), KeyAnswer::Refused(status));
+    }
+    // A door that is open proves nothing, and one that is broken neither.
+    assert_eq!(trial(v2).await.unwrap(), KeyAnswer::EverybodyIsLetIn);
+    let error = trial(|_| (503, "<html>".into())).await.unwrap_err();
+    assert!(!error.to_string().contains("eyJr"), "{error}");
+}
+
+#[tokio::test]
 async fn metrics_and_queries() {
     let (ports, _doubles) = server(v3).await;
     let victoria = Victoria::on(ports.victoria);
@@ -276,9 +308,7 @@ async fn keys_are_migrated_for_each_organisation() {
     })
     .await;
     let credentials = Some(Credentials::new("admin", "admin"));
-    let done = migrate_keys(grafana.port, &[1, 2], credentials.clone())
-        .await
-        .unwrap();
+    let done = migrate_keys(grafana.port, &[1, 2], credentials.clone()).await;
     assert!(done.offered);
     assert_eq!((done.total, done.migrated, done.failed), (4, 3, 1));
     assert_eq!(done.details.len(), 1);
@@ -292,11 +322,16 @@ async fn keys_are_migrated_for_each_organisation() {
     );
 
     let newer = Double::start(|_| (404, NOT_FOUND.into())).await;
-    let done = migrate_keys(newer.port, &[1], credentials.clone())
-        .await
-        .unwrap();
-    assert!(!done.offered);
-    let strict = Double::start(|_| (401, "{}".into())).await;
-    let error = migrate_keys(strict.port, &[1], None).await.unwrap_err();
-    assert_eq!(error.http_status(), Some(401));
+    let done = migrate_keys(newer.port, &[1], credentials.clone()).await;
+    assert!(!done.offered && done.refused.is_empty());
+    // One that refuses does not keep the next from being asked.
+    let strict = Double::start(|seen| match seen.org.as_deref() {
+        Some("1") => (401, "{}".into()),
+        _ => (200, json!({"total": 1, "migrated": 1}).to_string()),
+    })
+    .await;
+    let done = migrate_keys(strict.port, &[1, 2], None).await;
+    assert_eq!((done.migrated, done.refused.len()), (1, 1));
+    assert_eq!(done.refused[0].0, 1);
+    assert!(done.refused[0].1.contains("401"), "{:?}", done.refused);
 }

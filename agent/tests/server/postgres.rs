@@ -384,6 +384,8 @@ async fn keys_and_the_databases_part_of_a_baseline() {
         "grafana",
         "CREATE TABLE api_key (id serial, org_id bigint, name text, key text, role text, expires bigint); \
          INSERT INTO api_key (org_id, name, key, role, expires) VALUES (1, 'ci', 'hash', 'Admin', NULL), (2, 'o,ld', 'h', 'Viewer', 5); \
+         CREATE TABLE org (id serial, name text); INSERT INTO org (name) VALUES ('Main Org.'); \
+         CREATE TABLE org_user (org_id bigint, user_id bigint, role text); INSERT INTO org_user VALUES (1, 7, 'Editor'); \
          CREATE TABLE \"user\" (id serial, org_id bigint, name text, login text); \
          CREATE TABLE dashboard (id int, is_folder bool); INSERT INTO dashboard VALUES (1, false), (2, false), (3, true); \
          CREATE TABLE dashboard_provisioning (dashboard_id int); INSERT INTO dashboard_provisioning VALUES (1)",
@@ -395,6 +397,13 @@ async fn keys_and_the_databases_part_of_a_baseline() {
         (keys[1].name.as_str(), keys[1].expires, keys[1].migrated),
         ("o,ld", Some(5), false)
     );
+    // Its organisation is gone.
+    let orgs: Vec<_> = keys
+        .iter()
+        .map(|key| (key.org, key.org_name.as_deref()))
+        .collect();
+    assert_eq!(orgs, [(1, Some("Main Org.")), (2, None)]);
+    assert_eq!((keys[0].role.as_str(), keys[1].is_dead(4)), ("Admin", true));
     assert!(service_accounts(&postgres).await.unwrap().is_empty());
     cluster.sql(
         "grafana",
@@ -402,7 +411,8 @@ async fn keys_and_the_databases_part_of_a_baseline() {
          INSERT INTO \"user\" VALUES (7, 1, 'sa-autogen-ci', 'sa-autogen-1-ci', true), (8, 1, 'me', 'me', false); \
          UPDATE api_key SET service_account_id = 7 WHERE name = 'ci'",
     );
-    assert!(api_keys(&postgres).await.unwrap()[0].migrated);
+    let key = api_keys(&postgres).await.unwrap().remove(0);
+    assert_eq!((key.migrated, key.role.as_str()), (true, "Editor"));
     let accounts = service_accounts(&postgres).await.unwrap();
     assert_eq!(
         (accounts[0].login.as_str(), accounts[0].tokens),

@@ -11,7 +11,7 @@ use super::{End, Failed, Session, check, session::Way};
 use crate::{
     cli::{Apply, OnFailure},
     connect::{EmbeddedHost, address::Address},
-    recipes::{self, Backup, Wishes, compare_facts},
+    recipes::{self, Backup, Wishes, compare_facts, policy},
     report::{self, Problem},
     run::journal::server_key,
 };
@@ -28,9 +28,10 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
     let planned = plan.facts.clone().unwrap_or_default();
     let wishes = Wishes {
         backup: Backup::of(&planned),
+        allowed: policy::Allowed::of(&plan),
         ..Wishes::new(&image)
     };
-    let now = session.facts(&host, &address, &wishes, false).await?;
+    let now = facts_for(session, &host, &address, &wishes, &plan).await?;
     let changes = compare_facts(&planned, &now);
     if !changes.is_empty() {
         let name = address.container();
@@ -45,7 +46,7 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
     // What the plan does not rest on may stand in its way all the same.
     let findings = recipes::findings(&now, &wishes);
     if recipes::has_blocker(&findings) {
-        return Ok(check::show(session, &now, &findings, false));
+        return Ok(check::show(session, &now, &findings, &[]));
     }
     let question = format!(
         "Carry {} from PMM {} to {} by this plan?",
@@ -63,6 +64,26 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
     }
     session.confirm(arguments.yes, &question).await?;
     begin(session, &host, &plan, arguments.on_failure).await
+}
+
+/// What the server is now, with the image that the plan has: where its name moves, it is looked up by its id.
+async fn facts_for(
+    session: &Session,
+    host: &EmbeddedHost,
+    address: &Address,
+    wishes: &Wishes,
+    plan: &Plan,
+) -> Result<Facts, Failed> {
+    let by = policy::look_up(plan).unwrap_or(&wishes.target_image);
+    let look = Wishes {
+        target_image: by.to_owned(),
+        ..wishes.clone()
+    };
+    let mut facts = session.facts(host, address, &look, false).await?;
+    if let Some(target) = &mut facts.target {
+        target.reference.clone_from(&wishes.target_image);
+    }
+    Ok(facts)
 }
 
 /// Makes a run of a plan that fits, and drives it.

@@ -16,23 +16,23 @@ pub(super) async fn run(arguments: &Check, session: &Session) -> End {
     let host = session.host().await?;
     let wishes = Wishes {
         backup: plan::backup(&arguments.target),
-        ..Wishes::new(&arguments.subject.to)
+        ..plan::wishes(&arguments.subject)
     };
     // An image that is missing is not pulled by a mere look; that it is missing is the finding.
     let facts = session.facts(&host, &address, &wishes, false).await?;
     let findings = recipes::findings(&facts, &wishes);
-    Ok(show(
-        session,
-        &facts,
-        &findings,
-        arguments.show.contains(&Show::Env),
-    ))
+    Ok(show(session, &facts, &findings, &arguments.show))
 }
 
 /// Prints the findings; the exit code says whether there are blockers.
-pub(super) fn show(session: &Session, facts: &Facts, findings: &[Finding], show_env: bool) -> Exit {
+pub(super) fn show(session: &Session, facts: &Facts, findings: &[Finding], parts: &[Show]) -> Exit {
+    let options = |look| CheckOptions {
+        look,
+        show_env: parts.contains(&Show::Env),
+        show_keys: parts.contains(&Show::Keys),
+    };
     session.printer.data(
-        |look| report::check(facts, findings, CheckOptions { look, show_env }),
+        |look| report::check(facts, findings, options(look)),
         || report::json::check(facts, findings),
     );
     if recipes::has_blocker(findings) {

@@ -12,7 +12,7 @@ pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
         compare_seconds: arguments.patience.compare_timeout,
         backup: plan::backup(&arguments.target),
         bytes_per_second: arguments.pace.io_limit,
-        ..Wishes::new(&arguments.subject.to)
+        ..plan::wishes(&arguments.subject)
     };
     if arguments.rehearse {
         let exit = rehearse::rehearse(session, &host, &address, &wishes, false).await?;

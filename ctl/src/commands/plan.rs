@@ -8,10 +8,13 @@ use pbjson_types::Timestamp;
 
 use super::{End, Failed, Session, check};
 use crate::{
-    cli::{MakePlan, Target},
+    cli::{MakePlan, Subject, Target},
     connect::{EmbeddedHost, address::Address},
     exit::Exit,
-    recipes::{Backup, Wishes, pmm_in_place},
+    recipes::{
+        Backup, Wishes, pmm_in_place,
+        policy::{self, Allowed},
+    },
     report,
     run::journal,
 };
@@ -25,7 +28,7 @@ pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
         compare_seconds: arguments.patience.compare_timeout,
         backup: backup(&arguments.target),
         bytes_per_second: arguments.pace.io_limit,
-        ..Wishes::new(&arguments.subject.to)
+        ..wishes(&arguments.subject)
     };
     let (_, made) = make(session, &host, &address, &wishes).await?;
     let Ok(plan) = made else {
@@ -52,10 +55,23 @@ pub(super) async fn make(
     Ok(match planned {
         Ok(plan) => (facts, Ok(plan)),
         Err(refused) => {
-            let exit = check::show(session, &facts, &refused.findings, false);
+            let exit = check::show(session, &facts, &refused.findings, &[]);
             (facts, Err(exit))
         }
     })
+}
+
+/// What was asked for, with everything else as most people want it.
+pub(super) fn wishes(subject: &Subject) -> Wishes {
+    let rules = subject.allow_target.iter().cloned();
+    let mut allowed = rules.fold(Allowed::default(), Allowed::and);
+    if subject.allow_floating_tag {
+        allowed = allowed.and(policy::FLOATING.name);
+    }
+    Wishes {
+        allowed,
+        ..Wishes::new(&subject.to)
+    }
 }
 
 /// Where the copy was asked for.

@@ -17,7 +17,7 @@ pub(super) async fn run(arguments: &Rehearse, session: &Session) -> End {
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,
         compare_seconds: arguments.patience.compare_timeout,
-        ..Wishes::new(&arguments.subject.to)
+        ..plan::wishes(&arguments.subject)
     };
     rehearse(session, &host, &address, &wishes, arguments.keep).await
 }
@@ -40,7 +40,7 @@ pub(super) async fn rehearse(
     let made = pmm_in_place::rehearsal(&server, facts.clone(), wishes, keep, plan::now());
     let plan = match made {
         Ok(plan) => plan,
-        Err(refused) => return Ok(check::show(session, &facts, &refused.findings, false)),
+        Err(refused) => return Ok(check::show(session, &facts, &refused.findings, &[])),
     };
     let journal = session.journal()?;
     let run = journal.create_run(&plan, &server_key(&facts))?;

@@ -2,7 +2,10 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use ferry_proto::v1::{Facts, Plan};
+use ferry_proto::{
+    Secret,
+    v1::{Facts, Plan},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{End, Failed, summary, upkeep};
@@ -11,7 +14,7 @@ use crate::{
     connect::{EmbeddedHost, address::Address, binary::find_agent_binary},
     exit::Exit,
     facts::{self, Wanted},
-    recipes::{Wishes, upkeep::is_upkeep},
+    recipes::{Wishes, policy, upkeep::is_upkeep},
     report::{Printer, live},
     run::{
         driver::{self, Driver},
@@ -28,6 +31,8 @@ pub(super) struct Session {
     pub(super) printer: Printer,
     pub(super) global: Global,
     pub(super) shutdown: CancellationToken,
+    /// A key of the operator's, to be tried on the old server and on the new one.
+    pub(super) api_key: Option<Secret>,
 }
 
 /// Which way a run is driven.
@@ -77,8 +82,10 @@ impl Session {
         let wanted = Wanted {
             container: address.container().to_owned(),
             target_image: wishes.target_image.clone(),
-            pull,
+            // What is refused by its name is not fetched to be refused.
+            pull: pull && !policy::refuses_name(wishes),
             backup_folder: wishes.backup.folder().to_owned(),
+            api_key: self.api_key.clone(),
         };
         let identity = facts::identify(host.agent(), address.container()).await?;
         super::apply::refuse_locked(self, &identity)?;
@@ -190,7 +197,8 @@ impl Session {
             options,
             self.shutdown.clone(),
             report,
-        );
+        )
+        .with_api_key(self.api_key.clone());
         let result = match way {
             Way::Onward => driver.apply(run).await?,
             Way::Back => driver.rollback(run).await?,

@@ -3,7 +3,7 @@
 use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
-    recipes::{Wishes, downtime, pmm_in_place},
+    recipes::{Wishes, downtime, pmm_in_place, policy},
     report::{RehearsalReport, RunSummary},
     run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
 };
@@ -96,7 +96,10 @@ fn target(record: &RunRecord) -> String {
 fn expected_downtime(record: &RunRecord) -> Option<downtime::Downtime> {
     let plan = &record.plan;
     let facts = plan.facts.clone()?;
-    let wishes = Wishes::new(target(record));
+    let wishes = Wishes {
+        allowed: policy::Allowed::of(plan),
+        ..Wishes::new(target(record))
+    };
     let crossing = pmm_in_place::plan(&plan.server, facts, &wishes, plan.created?).ok()?;
     Some(downtime::expected(&crossing.steps, |wanted| {
         outcome(record, wanted, false).map(|it| it.elapsed_ms)

@@ -52,6 +52,21 @@ async fn a_running_server_is_seen_from_beside_it() {
 }
 
 #[tokio::test]
+async fn a_key_is_sent_to_the_agent_beside_the_server_alone() {
+    let double = double(true);
+    let wanted = Wanted {
+        container: "pmm".into(),
+        api_key: Some(Secret::new("glsa_1")),
+        ..Wanted::default()
+    };
+    let host = double.host().await;
+    gather(&host, &wanted, &CancellationToken::new())
+        .await
+        .unwrap();
+    assert_eq!(double.state().keyed, ["look, walk true"]);
+}
+
+#[tokio::test]
 async fn a_stopped_server_is_seen_from_the_host_only() {
     let double = double(false);
     let facts = look(&double, &CancellationToken::new()).await.unwrap();

@@ -17,7 +17,7 @@ use ferry_proto::{
 use pbjson_types::Timestamp;
 
 use self::steps::Ground;
-use super::{PlanRefused, Wishes, count_of, findings};
+use super::{PlanRefused, Version, Wishes, count_of, findings, policy};
 
 /// The name of this recipe in a plan.
 pub const NAME: &str = "pmm-in-place";
@@ -75,6 +75,12 @@ fn made(
         owner: Some(ground.owner()),
         steps: steps(&ground),
         findings: findings.clone(),
+        policy: policy::applied(
+            &facts,
+            Version::parse(ground.version_now()),
+            Version::parse(ground.version_then()),
+            wishes,
+        ),
         facts: Some(facts.clone()),
         ..Plan::default()
     };

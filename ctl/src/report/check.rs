@@ -1,8 +1,11 @@
 //! The check of a server: what it is, then what was found, worst first.
 
-use ferry_proto::v1::{EnvironmentChange, EnvironmentChangeKind, Facts, Finding, Severity};
+use ferry_proto::v1::{
+    ApiKeyFact, EnvironmentChange, EnvironmentChangeKind, Facts, Finding, Severity,
+};
+use pbjson_types::Timestamp;
 
-use super::text::{Look, Tone, clean, columns, hang, pad, push_line};
+use super::text::{Look, Tone, clean, columns, hang, moment, pad, push_line};
 use crate::{
     recipes::{count_of, data_mount},
     units::{age, bytes, count, counted},
@@ -15,6 +18,8 @@ pub struct CheckOptions {
     pub look: Look,
     /// Show what becomes of each environment variable.
     pub show_env: bool,
+    /// Show each API key.
+    pub show_keys: bool,
 }
 
 /// What `ferryctl check` prints.
@@ -29,6 +34,9 @@ pub fn check(facts: &Facts, findings: &[Finding], options: CheckOptions) -> Stri
     }
     if options.show_env {
         environment(&mut out, facts, look);
+    }
+    if options.show_keys {
+        keys(&mut out, facts, look);
     }
     out.push('\n');
     hang(
@@ -223,6 +231,51 @@ fn environment(out: &mut String, facts: &Facts, look: Look) {
             );
         }
     }
+}
+
+fn keys(out: &mut String, facts: &Facts, look: Look) {
+    let all = facts.server.as_ref().map_or(&[][..], |server| &server.keys);
+    out.push('\n');
+    push_line(
+        out,
+        &look.paint(Tone::Heading, "API keys of every organisation"),
+    );
+    if all.is_empty() {
+        push_line(out, "  none");
+    }
+    let longest = all.iter().map(|key| columns(&key.name)).max().unwrap_or(0);
+    for key in all {
+        let name = clean(&key.name);
+        let text = what_is_known(key, facts.observed.as_ref());
+        if look.is_narrow() {
+            push_line(out, &format!("  {name}"));
+            hang(out, "    ", 4, &text, look.width);
+        } else {
+            let first = format!("  {}  ", pad(&name, longest));
+            hang(out, &first, longest + 4, &text, look.width);
+        }
+    }
+}
+
+fn what_is_known(key: &ApiKeyFact, now: Option<&Timestamp>) -> String {
+    let organisation = match key.organisation_name.as_str() {
+        "" => format!("organisation {}, which is no more", key.organisation),
+        name => format!("organisation {} ({name})", key.organisation),
+    };
+    let over = now.is_some_and(|now| key.expires <= now.seconds);
+    let end = match key.expires {
+        0 => "never expires".to_owned(),
+        seconds => {
+            let word = if over { "expired" } else { "expires" };
+            let end = Timestamp { seconds, nanos: 0 };
+            format!("{word} {}", moment(Some(&end)))
+        }
+    };
+    let mut text = format!("{organisation}, {}, {end}", key.role);
+    if key.service_account {
+        text.push_str(", of a service account");
+    }
+    text
 }
 
 fn what_becomes(change: &EnvironmentChange) -> String {

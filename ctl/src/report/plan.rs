@@ -1,13 +1,13 @@
 //! A plan as a person approves it: what happens where, how long it takes, when the server is down,
 //! and from where on the way back is another.
 
-use ferry_proto::v1::{Plan, Severity, Step};
+use ferry_proto::v1::{Plan, PolicyRule, Severity, Step};
 
 use super::{
     check,
     text::{Look, Tone, clean, columns, hang, moment, pad, push_line, wrap},
 };
-use crate::units::estimate;
+use crate::{recipes::policy, units::estimate};
 
 /// The columns of number and place: `  1  container  `.
 const START: usize = 16;
@@ -19,6 +19,9 @@ const ESTIMATE: usize = 11;
 pub fn plan(plan: &Plan, file: &str, look: Look) -> String {
     let mut out = String::new();
     hang(&mut out, "", 0, &heading(plan), look.width);
+    for line in by_policy(plan) {
+        hang(&mut out, "", 0, &line, look.width);
+    }
     out.push('\n');
     let mut stage = "";
     for (index, step) in plan.steps.iter().enumerate() {
@@ -77,6 +80,38 @@ fn heading(plan: &Plan) -> String {
         owner.uid,
         owner.gid
     )
+}
+
+/// Which rule let the target through, and why; and whatever the operator has overruled.
+fn by_policy(plan: &Plan) -> Vec<String> {
+    let of_target = |rule: &&PolicyRule| rule.subject == format!("PMM {}", plan.to_version);
+    let shown = plan
+        .policy
+        .iter()
+        .filter(|rule| rule.overruled || of_target(rule));
+    shown
+        .map(|rule| {
+            let mut text = format!(
+                "Policy: {} {} (rule {}, {}, by {})",
+                rule.subject, rule.reason, rule.rule, rule.verdict, rule.source
+            );
+            if rule.overruled {
+                text.push_str("; it was allowed by name");
+            }
+            if rule.rule == policy::FLOATING.name {
+                text.push_str(&format!(", and the run uses {} alone", short_id(plan)));
+            }
+            text
+        })
+        .collect()
+}
+
+/// The target's image by the digits that engines show of it.
+fn short_id(plan: &Plan) -> String {
+    let target = plan.facts.as_ref().and_then(|facts| facts.target.as_ref());
+    let id = target.map_or("", |target| target.id.as_str());
+    let bare = id.strip_prefix("sha256:").unwrap_or(id);
+    format!("sha256:{}…", bare.chars().take(12).collect::<String>())
 }
 
 /// The server's own name, or its address when it is not known.

@@ -9,7 +9,7 @@ use pbjson_types::Timestamp;
 
 use super::*;
 use crate::{
-    recipes::{compare_facts, findings},
+    recipes::{Wishes, compare_facts, findings, pmm_in_place, policy::Allowed},
     run::events::RunState,
     samples,
 };
@@ -33,7 +33,12 @@ fn both(render: impl Fn(Look) -> String) -> String {
 
 fn checked(facts: &Facts, show_env: bool) -> String {
     let found = findings(facts, &samples::wishes());
-    both(|look| check(facts, &found, CheckOptions { look, show_env }))
+    let options = |look| CheckOptions {
+        look,
+        show_env,
+        show_keys: false,
+    };
+    both(|look| check(facts, &found, options(look)))
 }
 
 fn blocked() -> Facts {
@@ -72,6 +77,33 @@ fn check_that_is_clean() {
 #[test]
 fn check_shows_the_environment() {
     insta::assert_snapshot!(checked(&samples::facts(), true));
+}
+
+#[test]
+fn check_shows_the_keys_of_every_organisation() {
+    let facts = samples::facts();
+    let found = findings(&facts, &samples::wishes());
+    let options = |look| CheckOptions {
+        look,
+        show_env: false,
+        show_keys: true,
+    };
+    insta::assert_snapshot!(both(|look| check(&facts, &found, options(look))));
+}
+
+#[test]
+fn plan_against_the_policy() {
+    let mut facts = samples::facts();
+    let target = facts.target.as_mut().unwrap();
+    (target.reference, target.version) = ("percona/pmm-server:3".into(), "3.10.0".into());
+    let rules = ["target-floating-tag", "target-postgres-upgrade"];
+    let wishes = Wishes {
+        allowed: rules.into_iter().fold(Allowed::default(), Allowed::and),
+        ..Wishes::new("percona/pmm-server:3")
+    };
+    let plan = pmm_in_place::plan("docker:p", facts, &wishes, Timestamp::default()).unwrap();
+    let head = |text: String| text.split("\n\n").next().map(|it| format!("{it}\n"));
+    insta::assert_snapshot!(both(|look| head(super::plan(&plan, "p", look)).unwrap()));
 }
 
 #[test]
@@ -314,6 +346,7 @@ fn colour_adds_nothing_but_colour() {
                 CheckOptions {
                     look,
                     show_env: true,
+                    show_keys: true,
                 },
             ),
             super::plan(&plan, "", look),

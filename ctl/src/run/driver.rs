@@ -12,7 +12,10 @@ mod session;
 
 use std::time::Duration;
 
-use ferry_proto::v1::{Failure, Plan};
+use ferry_proto::{
+    Secret,
+    v1::{Failure, Plan},
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{call::CallEnd, session::Session};
@@ -135,6 +138,7 @@ pub struct Driver<'a, A> {
     options: Options,
     shutdown: CancellationToken,
     report: Reporter<'a>,
+    api_key: Option<Secret>,
 }
 
 impl<'a, A: Agents> Driver<'a, A> {
@@ -153,7 +157,15 @@ impl<'a, A: Agents> Driver<'a, A> {
             options,
             shutdown,
             report,
+            api_key: None,
         }
+    }
+
+    /// With a key of the operator's, for the steps that try it. It is kept in memory alone.
+    #[must_use]
+    pub fn with_api_key(mut self, api_key: Option<Secret>) -> Self {
+        self.api_key = api_key;
+        self
     }
 
     /// Performs a run, or goes on with it the way it went: forward, or back when it was being

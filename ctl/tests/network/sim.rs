@@ -345,6 +345,7 @@ async fn ask_too(step: usize, attempt: u32, undo: bool) {
         step: Some(step),
         attempt,
         has_outcome: undo,
+        ..RunStepRequest::default()
     };
     let ask = || async {
         let Ok(mut client) = dial(place).await else {

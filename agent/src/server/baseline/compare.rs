@@ -113,7 +113,7 @@ pub fn compare(before: &Baseline, after: &Baseline, mode: CompareMode) -> Vec<Di
     let none = Vec::new();
     let accounts = after.service_accounts.as_ref().unwrap_or(&none);
     found.part("API keys", &before.api_keys, &after.api_keys, |f, a, b| {
-        f.keys(a, b, accounts)
+        f.keys(a, b, accounts, after)
     });
     found.part(
         "service accounts",

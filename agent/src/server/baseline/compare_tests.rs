@@ -2,6 +2,7 @@ use super::*;
 use crate::server::baseline::Dashboards;
 use crate::server::keys::{ApiKey, ServiceAccount};
 use crate::server::pmm::{AgentCount, Major};
+use crate::server::pmm::{Node, Service};
 use crate::server::qan::{QanRows, Window};
 use crate::server::victoria::{HistoryPoint, UpTargets};
 use proptest::prelude::*;
@@ -28,6 +29,7 @@ fn service(name: &str) -> Service {
 fn key(name: &str, migrated: bool) -> ApiKey {
     ApiKey {
         org: 1,
+        org_name: Some("Main Org.".into()),
         name: name.into(),
         role: "Admin".into(),
         expires: None,
@@ -227,6 +229,62 @@ fn a_good_migration_across_majors_passes() {
     assert!(
         codes(&after, CompareMode::AcrossMajors).contains(&(Severity::Failure, "up-job".into()))
     );
+}
+
+#[test]
+fn a_key_of_any_organisation_must_be_good_for_the_version_that_it_is_on() {
+    let second = |migrated| ApiKey {
+        org: 2,
+        org_name: Some("Second".into()),
+        ..key("second", migrated)
+    };
+    let mut before = full();
+    before.api_keys = Some(vec![key("ci", false), second(false)]);
+    let found = |version: &str, left: ApiKey| {
+        let mut after = before.clone();
+        (after.version, after.major) = (Some(version.into()), Some(Major::V3));
+        after.api_keys = Some(vec![key("ci", true), left]);
+        let of_keys = |it: &Difference| it.code.starts_with("key-");
+        let all = compare(&before, &after, CompareMode::AcrossMajors);
+        let about: Vec<_> = all.into_iter().filter(of_keys).collect();
+        about
+            .into_iter()
+            .map(|it| (it.severity, it.code, it.what))
+            .next()
+    };
+    let what = "API key `second` of organisation 2 (Second)".to_owned();
+    let said = |severity, code: &str| Some((severity, code.to_owned(), what.clone()));
+    let (failure, warning) = (Severity::Failure, Severity::Warning);
+    assert_eq!(found("3.8.1", second(true)), None);
+    for version in ["3.2.0", "3.8.1", "3.10.0-rc"] {
+        assert_eq!(
+            found(version, second(false)),
+            said(failure, "key-unmigrated")
+        );
+    }
+    for version in ["3.0.0", "3.1.2", "?"] {
+        assert_eq!(
+            found(version, second(false)),
+            said(warning, "key-unmigrated")
+        );
+    }
+    // What opened nothing before the crossing opens nothing after it.
+    let expired = ApiKey {
+        expires: Some(99_999),
+        ..second(false)
+    };
+    assert_eq!(found("3.8.1", expired), said(warning, "key-unmigrated"));
+    let orphan = ApiKey {
+        org_name: None,
+        ..second(false)
+    };
+    assert_eq!(found("3.8.1", orphan), said(warning, "key-unmigrated"));
+    // An account with another role than its key had lets in too few, or too many.
+    let other = ApiKey {
+        role: "Viewer".into(),
+        ..second(true)
+    };
+    assert_eq!(found("3.8.1", other), said(failure, "key-role"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::super::keys::{ApiKey, ServiceAccount};
 use super::super::pmm::{PMM_SERVER, normal_job};
 use super::super::victoria::{HistoryPoint, UpTargets};
+use super::Baseline;
 use super::compare::{CompareMode, Found};
 
 /// Scrape jobs of programs that PMM 3 does not have (`facts/pmm.md` 1.4).
@@ -75,14 +76,16 @@ impl Found {
         }
     }
 
+    /// Every key of every organisation must be found again, with its role, and be good for the version that it is on now.
     pub(super) fn keys(
         &mut self,
         before: &[ApiKey],
         after: &[ApiKey],
         accounts: &[ServiceAccount],
+        now: &Baseline,
     ) {
         for old in before {
-            let what = format!("API key `{}` of organisation {}", old.name, old.org);
+            let what = format!("API key {}", old.title());
             let told = |key: &ApiKey| {
                 format!(
                     "{}{}",
@@ -98,18 +101,17 @@ impl Found {
                 .iter()
                 .find(|new| (new.org, &new.name) == (old.org, &old.name))
             {
-                Some(new) if new.migrated => {}
                 Some(new) if new.role != old.role => {
                     self.fail("key-role", &what, told(old), told(new));
                 }
-                // From Grafana 11.6 on a key that was not migrated is rejected (facts/pmm.md 4.2).
+                Some(new) if new.migrated => {}
                 Some(new) if self.mode == CompareMode::AcrossMajors => {
-                    self.warn(
-                        "key-unmigrated",
-                        &what,
-                        told(old),
-                        format!("{}, still a key", told(new)),
-                    );
+                    let still = format!("{}, still a key", told(new));
+                    if rejects_keys(now) && !new.is_dead(now.taken_at) {
+                        self.fail("key-unmigrated", &what, told(old), still);
+                    } else {
+                        self.warn("key-unmigrated", &what, told(old), still);
+                    }
                 }
                 Some(_) => {}
                 None => {
@@ -162,6 +164,17 @@ fn sum<'a>(
         *sums.entry(key(target)).or_default() += target.count;
     }
     sums
+}
+
+/// Whether the server takes keys of service accounts only: from Grafana 11.6 on, which came with PMM 3.2 and turns them all at
+/// its start (facts/pmm.md 4.2).
+fn rejects_keys(server: &Baseline) -> bool {
+    let version = server.version.as_deref().unwrap_or_default();
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) >= (3, 2),
+        _ => false,
+    }
 }
 
 /// Whether Grafana made the account from that key (`facts/pmm.md` 4.1).

@@ -12,6 +12,7 @@ mod normal;
 pub use inventory::{AgentCount, Agents, Node, PMM_SERVER, Service};
 pub use normal::{normal_enum, normal_id, normal_job};
 
+use ferry_proto::Secret;
 use serde_json::Value;
 
 use super::http::{Credentials, Local, Ports};
@@ -49,6 +50,29 @@ pub enum Ready {
     NotYet(String),
     /// nginx answers everything with its maintenance page.
     Maintenance,
+}
+
+/// What a server answers to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAnswer {
+    /// It opens.
+    Accepted,
+    /// It does not, with this status.
+    Refused(u16),
+    /// Nobody is asked for a key, so that none can be tried.
+    EverybodyIsLetIn,
+}
+
+impl std::fmt::Display for KeyAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Accepted => f.write_str("the server accepts it"),
+            Self::Refused(status) => write!(f, "the server refuses it with status {status}"),
+            Self::EverybodyIsLetIn => {
+                f.write_str("the server lets in everybody, with and without a key")
+            }
+        }
+    }
 }
 
 /// The way to one server's API.
@@ -123,6 +147,27 @@ impl Pmm {
         &self.api
     }
 
+    /// Tries a key as its owner would: at nginx, which asks everybody who they are. That the page is closed to somebody without
+    /// a key is seen first; otherwise it would say nothing that it opens.
+    ///
+    /// # Errors
+    /// nginx does not answer, or answers with something else than yes or no.
+    pub async fn try_key(&self, key: &Secret) -> Result<KeyAnswer> {
+        let path = version_page(self.major);
+        if self.front.get(path).await?.status == 200 {
+            return Ok(KeyAnswer::EverybodyIsLetIn);
+        }
+        let with_key = Some(Credentials::key(key));
+        let asked = self.front.clone().with_credentials(with_key);
+        match asked.get(path).await?.status {
+            200 => Ok(KeyAnswer::Accepted),
+            status @ (401 | 403) => Ok(KeyAnswer::Refused(status)),
+            status => Err(self
+                .front
+                .odd(path, format!("it answers with status {status}"))),
+        }
+    }
+
     /// Whether the server is ready, seen from outside too: pmm-managed says yes, and nginx lets requests through.
     ///
     /// # Errors
@@ -162,11 +207,16 @@ impl Pmm {
     }
 }
 
-async fn version_at(api: &Local, major: Major) -> Result<Version> {
-    let path = match major {
+/// The page that whoever may see anything may see, and nobody else (`facts/pmm.md` 3.1).
+fn version_page(major: Major) -> &'static str {
+    match major {
         Major::V2 => "/v1/version",
         Major::V3 => "/v1/server/version",
-    };
+    }
+}
+
+async fn version_at(api: &Local, major: Major) -> Result<Version> {
+    let path = version_page(major);
     let json = api.get_json(path).await?;
     let text = |pointer: &str| {
         json.pointer(pointer)

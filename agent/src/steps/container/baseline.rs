@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use ferry_proto::v1::{self, Outcome};
 use tokio::time::{Instant, sleep};
 
+use super::own_key;
 use crate::{
     context::Context,
     error::StepError,
@@ -62,9 +63,11 @@ pub(in crate::steps) struct CompareBaseline(pub(in crate::steps) v1::CompareBase
 #[async_trait]
 impl Work for CaptureBaseline {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let own_key = own_key::before(cx).await?;
+        let describe = |baseline: &Baseline| describe(baseline) + &own_key.summary;
         if let Some(earlier) = read(cx)? {
             // An attempt that was cut off had written it already; the first one counts.
-            return Ok(done(describe(&earlier)));
+            return Ok(done_with(describe(&earlier), own_key.warnings.clone()));
         }
         let baseline = ask(cx.surroundings.container()?, None).await;
         let missing = ["nodes", "services"]
@@ -94,6 +97,7 @@ impl Work for CaptureBaseline {
             .unobserved
             .iter()
             .map(|it| format!("not observed, so not compared: {}: {}", it.what, it.why))
+            .chain(own_key.warnings.iter().cloned())
             .collect();
         Ok(done_with(describe(&baseline), warnings))
     }
@@ -124,16 +128,16 @@ impl Work for CompareBaseline {
         let patience = Duration::from_secs(u64::from(self.0.timeout_seconds));
         let (mode, isolated) = (CompareMode::AcrossMajors, self.0.isolated);
         let mut warnings = find_again(cx, &before, patience, mode, isolated).await?;
+        let own_key = own_key::after(cx).await?;
+        warnings.extend(own_key.warnings);
         if isolated {
             for sentence in LEFT_OUT {
                 cx.note(sentence);
             }
             warnings.extend(LEFT_OUT.map(str::to_owned));
         }
-        Ok(done_with(
-            format!("found again: {}", describe(&before)),
-            warnings,
-        ))
+        let summary = format!("found again: {}{}", describe(&before), own_key.summary);
+        Ok(done_with(summary, warnings))
     }
 
     /// Finding it again was the verification.

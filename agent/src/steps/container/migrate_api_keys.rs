@@ -9,7 +9,7 @@ use crate::{
     error::StepError,
     server::{
         baseline::Access,
-        keys::{api_keys, migrate_keys},
+        keys::{ApiKey, api_keys, migrate_keys},
     },
     steps::{Work, count, done, done_with, skipped},
 };
@@ -55,23 +55,20 @@ async fn migrate(cx: &Context) -> Result<Outcome, StepError> {
     let mut orgs: Vec<i64> = left.iter().map(|key| key.org).collect();
     orgs.sort_unstable();
     orgs.dedup();
-    let mut warnings = Vec::new();
-    match migrate_keys(Access::default().ports.grafana, &orgs, None).await {
-        Ok(result) if result.failed > 0 => warnings.extend(result.details),
-        Ok(_) => {}
-        // Grafana wants an administrator for it. On the targets where this is needed the keys
-        // work until an administrator logs in, which does it too (facts/pmm.md 4.2).
-        Err(error) => warnings.push(format!(
-            "API keys are not service accounts yet: {error}; log in once as an administrator"
-        )),
-    }
+    let asked = migrate_keys(Access::default().ports.grafana, &orgs, None).await;
+    let mut warnings = asked.details;
+    // Grafana wants an administrator for it. On the targets where this is needed the keys work until an administrator logs in,
+    // which does it too (facts/pmm.md 4.2).
+    warnings.extend(asked.refused.into_iter().map(|(org, why)| {
+        format!("API keys of organisation {org} are not service accounts yet: {why}; log in once as an administrator")
+    }));
     let after = api_keys(&postgres).await?;
     let names: Vec<String> = after
         .iter()
         .filter(|key| !key.migrated)
-        .map(|key| format!("`{}` of organisation {}", key.name, key.org))
+        .map(ApiKey::title)
         .collect();
-    if !names.is_empty() && warnings.is_empty() {
+    if !names.is_empty() {
         warnings.push(format!("not service accounts yet: {}", names.join(", ")));
     }
     let migrated = after.len() - names.len();

@@ -26,8 +26,14 @@ impl Work for PullImage {
             self.verify(cx).await?;
             return Ok(skipped("the engine has it"));
         }
+        // What the plan saw is asked for, not what a tag names by now.
+        let asked = if self.0.digest.is_empty() {
+            &self.0.reference
+        } else {
+            &self.0.digest
+        };
         engine
-            .pull(&self.0.reference, None, |progress| {
+            .pull(asked, None, |progress| {
                 let bytes = |number: Option<u64>| number.unwrap_or(0);
                 cx.progress(
                     bytes(progress.current),

@@ -31,7 +31,7 @@ pub struct Code {
 impl Code {
     /// Stable, kebab-case.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         self.name
     }
 

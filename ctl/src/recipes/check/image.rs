@@ -3,19 +3,10 @@
 use ferry_proto::v1::{Facts, ImageFacts};
 
 use super::{Notebook, Subject, catalogue::image};
-use crate::recipes::{Version, Wishes};
-
-/// The first version that upstream tested as a start.
-const OLDEST_START: Version = Version::new(2, 44, 0);
-const LAST_PMM_2: Version = Version::new(2, 44, 1);
-/// The last version that upstream's own tool migrates PMM 2 to.
-const LAST_PINNED: Version = Version::new(3, 8, 1);
-/// PostgreSQL 14 → 18 happens at its first start.
-const POSTGRES_UPGRADE: Version = Version::new(3, 10, 0);
-/// From here upstream has no way from PMM 2, not even in two hops.
-const PATH_ENDS: Version = Version::new(3, 13, 0);
-/// Its first start fails on a `pmm-managed` role without a SCRAM password.
-const BROKEN_ROLES: Version = Version::new(3, 7, 0);
+use crate::recipes::{
+    Version, Wishes,
+    policy::{self, Allowed, Rule, Verdict},
+};
 
 pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
     check_start(facts, subject, notebook);
@@ -47,21 +38,7 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         }
         return;
     };
-    if from.major >= 3 {
-        already(notebook, name, &format!("PMM {from}"));
-    } else if from < OLDEST_START {
-        notebook.blocker(
-            image::VERSION_TOO_OLD,
-            format!("{name} is PMM {from}; the way to PMM 3 starts at 2.44"),
-            &format!("update {name} to `percona/pmm-server:{LAST_PMM_2}` on the same volume first, then check again"),
-        );
-    } else if from < LAST_PMM_2 {
-        notebook.warning(
-            image::VERSION_NOT_LAST,
-            format!("{name} is PMM {from}; upstream tests the migration from {LAST_PMM_2}"),
-            &format!("update {name} to `percona/pmm-server:{LAST_PMM_2}` first, if you can"),
-        );
-    }
+    check_source(from, facts, name, notebook);
     let baked = facts
         .image
         .as_ref()
@@ -72,6 +49,35 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
             format!("{name} was updated inside its container, so its image's version says less than the server's own"),
             "",
         );
+    }
+}
+
+fn check_source(from: Version, facts: &Facts, name: &str, notebook: &mut Notebook) {
+    if from.major >= 3 {
+        return already(notebook, name, &format!("PMM {from}"));
+    }
+    let rule = policy::source(from);
+    let now = facts.image.as_ref().map_or("", |image| &image.reference);
+    let hop = policy::image_of(now, policy::start());
+    let text = format!("{name} is PMM {from}, which {}", rule.reason);
+    let Some(code) = rule.code else { return };
+    match rule.verdict {
+        Verdict::Meant | Verdict::Allowed => {}
+        Verdict::Doubted => {
+            let hint = format!("hop to `{hop}` on the same volume first, if you can");
+            notebook.warning(code, text, &hint);
+        }
+        // Nothing allows a start that is too old, so that a flag is none of the ways.
+        Verdict::Refused | Verdict::Closed => {
+            let old = format!("{name}-{from}");
+            let hint = format!(
+                "hop to {} first, by the same volume under another image: `docker stop -t 330 {name}`, \
+                 `docker rename {name} {old}`, `docker update --restart no {old}`, `docker run --detach --name {name} \
+                 --volumes-from {old} … {hop}` with the ports and settings of {old}; when it is ready, check again",
+                policy::start()
+            );
+            notebook.blocker(code, text, &hint);
+        }
     }
 }
 
@@ -103,6 +109,11 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
             "check again with the image that you want",
         );
     }
+    let name_rule = policy::reference(asked, target);
+    // Before it is pulled, and before anybody is sent to pull it.
+    if !target.present && stands(name_rule, &wishes.allowed) {
+        return floating(asked, target, wishes, notebook);
+    }
     if !target.failure.is_empty() {
         notebook.blocker(
             image::TARGET_UNAVAILABLE,
@@ -126,18 +137,40 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
         notebook.blocker(
             image::TARGET_NOT_PMM_3,
             format!("the target image `{asked}` is no PMM 3 server"),
-            &format!("name a PMM 3 image, such as `percona/pmm-server:{LAST_PINNED}`"),
+            &format!(
+                "name a PMM 3 image, such as `percona/pmm-server:{}`",
+                policy::hop()
+            ),
         );
         return;
     }
     check_owner(target, asked, notebook);
-    check_version(subject.to, asked, notebook);
-    if floating(asked) && subject.to.is_some() {
-        notebook.note(
-            image::TARGET_FLOATING_TAG,
-            format!("`{asked}` may name another image tomorrow; the plan uses the one of today, by its id"),
-            "",
+    check_version(subject.to, wishes, notebook);
+    if name_rule.verdict == Verdict::Refused {
+        floating(asked, target, wishes, notebook);
+    }
+}
+
+fn stands(rule: &Rule, allowed: &Allowed) -> bool {
+    rule.verdict == Verdict::Refused && !allowed.overrules(rule)
+}
+
+fn floating(asked: &str, target: &ImageFacts, wishes: &Wishes, notebook: &mut Notebook) {
+    let rule = &policy::FLOATING;
+    let text = format!("`{asked}` {}", rule.reason);
+    if stands(rule, &wishes.allowed) {
+        let today = match Version::parse(&target.version) {
+            Some(version) => format!("PMM {version} of today"),
+            None => "the image of today".to_owned(),
+        };
+        let hint = format!(
+            "type `--to {}`; or say `--allow-floating-tag`, and the plan takes {today} by its id, whatever the tag names later",
+            policy::hop_image(asked)
         );
+        notebook.blocker(image::TARGET_FLOATING_TAG, text, &hint);
+    } else {
+        let text = format!("{text}; the plan uses the one of today, by its id");
+        notebook.note(image::TARGET_FLOATING_TAG, text, "");
     }
 }
 
@@ -159,79 +192,40 @@ fn check_owner(target: &ImageFacts, asked: &str, notebook: &mut Notebook) {
     }
 }
 
-fn check_version(to: Option<Version>, asked: &str, notebook: &mut Notebook) {
+fn check_version(to: Option<Version>, wishes: &Wishes, notebook: &mut Notebook) {
+    let asked = &wishes.target_image;
+    let hop = policy::hop_image(asked);
     let Some(to) = to else {
         notebook.blocker(
             image::TARGET_VERSION_UNKNOWN,
             format!("the target image `{asked}` does not say which PMM 3 it is"),
-            &format!(
-                "name an image with a full version, such as `percona/pmm-server:{LAST_PINNED}`"
-            ),
+            &format!("name an image with a full version, such as `{hop}`"),
         );
         return;
     };
-    let pinned =
-        format!("migrate to `percona/pmm-server:{LAST_PINNED}` first, then update to {to}");
-    if to >= PATH_ENDS {
-        notebook.blocker(
-            image::TARGET_TOO_NEW,
-            format!("upstream has no way from PMM 2 to {to}"),
-            &pinned,
-        );
-    } else if to >= POSTGRES_UPGRADE {
-        notebook.warning(
-            image::TARGET_POSTGRES_UPGRADE,
-            format!("PMM {to} also upgrades PostgreSQL 14 to 18 at its first start, which upstream does not test from PMM 2"),
-            &pinned,
-        );
-    } else if to > LAST_PINNED {
-        notebook.warning(
-            image::TARGET_BEYOND_TESTED,
-            format!("PMM {to} is later than {LAST_PINNED}, the last that upstream's tool migrates PMM 2 to"),
-            &pinned,
-        );
-    } else if to == BROKEN_ROLES {
-        notebook.warning(
-            image::TARGET_3_7_0,
-            "PMM 3.7.0 does not start when the role `pmm-managed` has no SCRAM password; the plan heals roles first",
-            &format!("choose `percona/pmm-server:{LAST_PINNED}`, where that is repaired"),
-        );
-    }
-}
-
-/// The reference has no digest and no full version, so the registry may move it.
-fn floating(reference: &str) -> bool {
-    if reference.contains("@sha256:") || reference.starts_with("sha256:") {
-        return false;
-    }
-    let last = reference.rsplit('/').next().unwrap_or(reference);
-    let Some((_, tag)) = last.split_once(':') else {
-        return true;
+    let rule = policy::target(to);
+    let text = format!("PMM {to} {}", rule.reason);
+    let pinned = if to > policy::hop() {
+        format!("migrate with `--to {hop}` first, then update to {to}")
+    } else {
+        format!("type `--to {hop}`")
     };
-    // Two dots: `3.8.1`. `3`, `3.8` and `latest` move.
-    Version::parse(tag).is_none() || tag.split('.').count() < 3
-}
-
-#[cfg(test)]
-mod tests {
-    use super::floating;
-
-    #[test]
-    fn only_a_full_version_or_a_digest_stands_still() {
-        for reference in [
-            "percona/pmm-server",
-            "percona/pmm-server:3",
-            "r:5000/pmm:3.8",
-            "a/b:latest",
-        ] {
-            assert!(floating(reference), "{reference}");
+    let Some(code) = rule.code else { return };
+    match rule.verdict {
+        Verdict::Meant | Verdict::Allowed => {}
+        Verdict::Doubted => notebook.warning(code, text, &pinned),
+        Verdict::Refused if wishes.allowed.overrules(rule) => notebook.warning(
+            code,
+            text,
+            &format!("it is allowed by `--allow-target {}`", rule.name),
+        ),
+        Verdict::Refused => {
+            let hint = format!(
+                "{pinned}; or say `--allow-target {}`, and rehearse it",
+                rule.name
+            );
+            notebook.blocker(code, text, &hint);
         }
-        for reference in [
-            "percona/pmm-server:3.8.1",
-            "r:5000/pmm:3.8.1",
-            "pmm@sha256:9b1e",
-        ] {
-            assert!(!floating(reference), "{reference}");
-        }
+        Verdict::Closed => notebook.blocker(code, text, &pinned),
     }
 }

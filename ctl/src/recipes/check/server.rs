@@ -44,6 +44,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     check_roles(server, subject, notebook);
     check_files(server, notebook);
     check_clickhouse(server, notebook);
+    check_own_key(server, notebook);
     check_unobserved(server, notebook);
 }
 
@@ -252,6 +253,23 @@ fn check_clickhouse(server: &ServerFacts, notebook: &mut Notebook) {
             server::EXTERNAL_CLICKHOUSE,
             "ClickHouse is outside the server: its data is in no backup of ours, and PMM 3 changes its tables",
             "servers with a ClickHouse of their own are supported so far; migrate this one by upstream's manual steps",
+        );
+    }
+}
+
+/// A key that does not open the old server cannot show that it opens the new one.
+fn check_own_key(server: &ServerFacts, notebook: &mut Notebook) {
+    let Some(trial) = &server.key_trial else {
+        return;
+    };
+    if trial.accepted {
+        let text = "your API key opens the server; it must open the new one too";
+        notebook.note(server::API_KEY_ACCEPTED, text, "");
+    } else {
+        notebook.blocker(
+            server::API_KEY_REFUSED,
+            format!("your API key proves nothing: {}", trial.why),
+            "name a file with a key of this server that has not expired, or leave `--api-key-file` out",
         );
     }
 }

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use ferry_proto::v1::{
-    CarryOverNote, EnvironmentChangeKind, Facts, LoginFacts, MountFact, OwnerCount, Severity,
-    Unobserved, UsedFacts,
+    CarryOverNote, EnvironmentChangeKind, Facts, Finding, KeyTrial, LoginFacts, MountFact,
+    OwnerCount, Severity, Unobserved, UsedFacts,
 };
 
 use super::{catalogue, findings};
 use crate::{
-    recipes::pmm_in_place,
+    recipes::{
+        Wishes, pmm_in_place,
+        policy::{self, Allowed},
+    },
     samples::{self, TARGET},
 };
 
@@ -116,9 +119,10 @@ const CASES: &[Case] = {
             f.target.as_mut().unwrap().version.clear()
         }),
         ("target-too-new", Blocker, |f| to(f, "3.13.0")),
-        ("target-postgres-upgrade", Warning, |f| to(f, "3.10.0")),
+        ("target-not-pmm-3", Blocker, |f| to(f, "2.44.1")),
+        ("target-postgres-upgrade", Blocker, |f| to(f, "3.10.0")),
         ("target-beyond-tested", Warning, |f| to(f, "3.9.1")),
-        ("target-3-7-0", Warning, |f| to(f, "3.7.0")),
+        ("target-3-7-0", Blocker, |f| to(f, "3.7.0")),
         ("server-unobserved", Blocker, |f| f.server = None),
         ("update-running", Blocker, |f| {
             f.server.as_mut().unwrap().update_running = true
@@ -211,6 +215,8 @@ const CASES: &[Case] = {
         }),
         ("api-keys-automatic", Note, |_| {}),
         ("api-keys-by-plan", Note, |f| to(f, "3.0.0")),
+        ("api-key-accepted", Note, |f| tried(f, true)),
+        ("api-key-refused", Blocker, |f| tried(f, false)),
         ("unobserved", Warning, |f| unobserved(f, "dashboards")),
         ("unobserved-essential", Blocker, |f| {
             unobserved(f, "inventory")
@@ -347,6 +353,18 @@ fn unobserved(facts: &mut Facts, what: &str) {
         why: "no answer within 10 s".into(),
     };
     facts.server.as_mut().unwrap().unobserved.push(part);
+}
+
+fn tried(facts: &mut Facts, accepted: bool) {
+    let why = if accepted {
+        ""
+    } else {
+        "the server refuses it with status 401"
+    };
+    facts.server.as_mut().unwrap().key_trial = Some(KeyTrial {
+        accepted,
+        why: why.into(),
+    });
 }
 
 fn shared(facts: &mut Facts, other: &str) {
@@ -489,19 +507,85 @@ fn what_would_stop_a_plan_stops_it() {
     assert_eq!(refused.to_string(), "no plan was made: 1 blocker");
 }
 
-#[test]
-fn a_moving_tag_is_planned_by_its_id() {
+/// What is found of an image that was asked for by this name.
+fn asked_for(name: &str, allowed: Allowed, spoil: fn(&mut Facts)) -> Vec<Finding> {
     let mut facts = samples::facts();
-    let mut wishes = samples::wishes();
-    wishes.target_image = "percona/pmm-server:3".into();
-    facts.target.as_mut().unwrap().reference = wishes.target_image.clone();
-    let found = findings(&facts, &wishes);
-    assert!(
-        found
-            .iter()
-            .any(|finding| finding.code == "target-floating-tag")
+    facts.target.as_mut().unwrap().reference = name.into();
+    spoil(&mut facts);
+    let wishes = Wishes {
+        allowed,
+        ..Wishes::new(name)
+    };
+    findings(&facts, &wishes)
+}
+
+#[test]
+fn a_moving_tag_is_refused_and_the_hint_can_be_typed() {
+    let untouched: fn(&mut Facts) = |_| {};
+    let missing: fn(&mut Facts) = |f| {
+        let target = f.target.as_mut().unwrap();
+        (target.present, target.failure) = (false, "not found".into());
+    };
+    for (name, typed) in [
+        ("percona/pmm-server:3", "--to percona/pmm-server:3.8.1"),
+        ("percona/pmm-server:3.8", "--to percona/pmm-server:3.8.1"),
+        ("percona/pmm-server", "--to percona/pmm-server:3.8.1"),
+        ("h:5000/pmm:dev-latest", "--to h:5000/pmm:3.8.1"),
+        ("h:5000/pmm:latest", "--to h:5000/pmm:3.8.1"),
+    ] {
+        // One cause has one finding, also where the image is not there to be looked at.
+        for spoil in [untouched, missing] {
+            let found = asked_for(name, Allowed::default(), spoil);
+            let blockers = found
+                .iter()
+                .filter(|it| it.severity() == Severity::Blocker)
+                .collect::<Vec<_>>();
+            assert_eq!(blockers.len(), 1, "{name}: {blockers:#?}");
+            assert_eq!(blockers[0].code, "target-floating-tag");
+            assert!(blockers[0].hint.contains(typed), "{}", blockers[0].hint);
+            assert!(blockers[0].hint.contains("--allow-floating-tag"));
+        }
+        let allowed = Allowed::default().and(policy::FLOATING.name);
+        let found = asked_for(name, allowed.clone(), |_| {});
+        let note = found.iter().find(|it| it.code == "target-floating-tag");
+        assert_eq!(note.unwrap().severity(), Severity::Note, "{name}");
+        assert!(found.iter().all(|it| it.severity() < Severity::Blocker));
+        let found = asked_for(name, allowed, missing);
+        assert!(found.iter().any(|it| it.code == "target-unavailable"));
+    }
+    for name in [
+        TARGET,
+        "host:5000/percona/pmm-server:3.8.1",
+        "percona/pmm-server@sha256:9b1e7c3306aa",
+        "9b1e7c3306aa",
+    ] {
+        let found = asked_for(name, Allowed::default(), |_| {});
+        let about = found.iter().find(|it| it.code.starts_with("target-"));
+        assert_eq!(about, None, "{name}");
+    }
+}
+
+#[test]
+fn a_refused_target_is_a_warning_when_its_rule_is_overruled() {
+    let of = |version: &str, rule: &str| {
+        let mut facts = samples::facts();
+        to(&mut facts, version);
+        let wishes = Wishes {
+            allowed: Allowed::default().and(rule),
+            ..samples::wishes()
+        };
+        let found = findings(&facts, &wishes);
+        let about = found.iter().find(|it| it.code.starts_with("target-"));
+        about.map(|it| (it.code.clone(), it.severity()))
+    };
+    let said = |code: &str, severity| Some((code.to_owned(), severity));
+    let (warning, blocker) = (Severity::Warning, Severity::Blocker);
+    assert_eq!(of("3.7.0", "target-3-7-0"), said("target-3-7-0", warning));
+    assert_eq!(of("3.7.0", "target-too-new"), said("target-3-7-0", blocker));
+    assert_eq!(
+        of("3.13.0", "target-too-new"),
+        said("target-too-new", blocker)
     );
-    assert!(!TARGET.ends_with(":3"));
 }
 
 #[test]

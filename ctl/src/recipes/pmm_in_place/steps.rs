@@ -7,7 +7,7 @@ use ferry_proto::{
 
 use super::roles_to_heal;
 use crate::{
-    recipes::{Backup, Wishes, estimate, space::Space},
+    recipes::{Backup, Wishes, estimate, policy, space::Space},
     units::{bytes, count, counted, estimate as duration},
 };
 
@@ -314,6 +314,7 @@ impl<'a> Ground<'a> {
         let pull = Kind::PullImage(v1::PullImage {
             reference: target.reference.clone(),
             expected_id: target.id.clone(),
+            digest: policy::by_digest(target).unwrap_or_default(),
         });
         let remark = if target.present { "done" } else { "" };
         step(Place::Host, "pull image", 0, pull).remark(remark)

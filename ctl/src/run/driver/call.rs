@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use ferry_proto::v1::{
-    Failure, Outcome, Place, RunStepRequest, StepEvent, StepStatus, step_event::Kind,
+    Action, Failure, Outcome, Place, RunStepRequest, StepEvent, StepStatus, step_event::Kind,
 };
 
 // The runtime's clock, not the machine's: a simulated network has a time of its own.
@@ -66,6 +66,11 @@ impl<A: Agents> Session<'_, '_, A> {
         settle: bool,
     ) -> Result<CallEnd, DriverError> {
         let step = self.record.plan.steps[index].clone();
+        let tries_key = |action: &Action| !undo && action.tries_api_key();
+        let api_key = match &step.action {
+            Some(action) if tries_key(action) => self.driver.api_key.clone(),
+            _ => None,
+        };
         let mut call = Call {
             index,
             place: step.place(),
@@ -74,6 +79,7 @@ impl<A: Agents> Session<'_, '_, A> {
                 step: Some(step),
                 attempt,
                 has_outcome: self.record.steps[index].outcome.is_some(),
+                api_key,
             },
             undo,
             settle,

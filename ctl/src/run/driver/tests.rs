@@ -94,6 +94,53 @@ async fn a_connection_that_is_lost_at_any_event_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_key_goes_to_the_steps_that_try_it_and_into_no_file() {
+    const KEY: &str = "eyJrIjoib3duIiwibiI6ImNpIn0=";
+    let keyed = |bench: &Bench| bench.double.state().keyed.clone();
+    for failing in [None, Some("retire-agents")] {
+        let bench = Bench::with_baselines();
+        let fail = failing.map(|id| (id.to_owned(), false));
+        bench.double.state().fail.extend(fail);
+        let (driver, heard) = bench.driver_that_dies(quick(), usize::MAX);
+        let mut driver = driver.with_api_key(Some(Secret::new(KEY)));
+        let result = driver.apply(&bench.run).await.unwrap();
+        assert_eq!(result.state == RunState::Done, failing.is_none());
+        // Not on the way back either.
+        assert_eq!(
+            keyed(&bench),
+            ["run capture-baseline", "run compare-baseline"]
+        );
+        let told = format!("{result:?} {:?}", heard.lock().unwrap());
+        assert!(!told.contains(KEY));
+        drop(driver);
+        let mut files = 0;
+        for entry in walk(bench.folder.path()) {
+            let bytes = fs_err::read(&entry).unwrap();
+            let found = bytes.windows(KEY.len()).any(|part| part == KEY.as_bytes());
+            assert!(!found, "{} has the key", entry.display());
+            files += 1;
+        }
+        assert!(files > 0, "the journal is a file");
+    }
+    let bench = Bench::with_baselines();
+    bench.apply().await;
+    assert!(keyed(&bench).is_empty());
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(walk(&path));
+        } else if path.is_file() {
+            all.push(path);
+        }
+    }
+    all
+}
+
+#[tokio::test]
 async fn a_driver_killed_at_any_event_is_gone_on_with() {
     for failing in [None, Some("transfer-ownership")] {
         let prepare = || {

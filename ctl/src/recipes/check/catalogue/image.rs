@@ -12,7 +12,7 @@ super::codes! { "Versions and images"
         => "update it by upstream's ordinary steps";
     VERSION_TOO_OLD "version-too-old" [Blocker] "0.1":
         "upstream's way to PMM 3 starts at 2.44; an older schema was never tried"
-        => "run `percona/pmm-server:2.44.1` on the same volume first";
+        => "run `percona/pmm-server:2.44.1` on the same volume first; the finding's hint has the commands";
     VERSION_NOT_LAST "version-not-last" [Warning] "0.1":
         "it is a 2.44, and upstream tests the migration from 2.44.1"
         => "update to 2.44.1 first, if you can";
@@ -43,16 +43,16 @@ super::codes! { "Versions and images"
     TARGET_TOO_NEW "target-too-new" [Blocker] "0.1":
         "upstream has no way from PMM 2 to that version"
         => "migrate to 3.8.1 first, then update";
-    TARGET_POSTGRES_UPGRADE "target-postgres-upgrade" [Warning] "1.7":
+    TARGET_POSTGRES_UPGRADE "target-postgres-upgrade" [Blocker Warning] "1.7":
         "that version also upgrades PostgreSQL 14 to 18 at its first start, which upstream does not test from PMM 2"
-        => "migrate to 3.8.1 first, then update";
+        => "migrate to 3.8.1 first, then update; or allow it with `--allow-target target-postgres-upgrade`, and rehearse it";
     TARGET_BEYOND_TESTED "target-beyond-tested" [Warning] "0.1":
         "that version is later than the last that upstream's own tool migrates PMM 2 to"
         => "migrate to 3.8.1 first, then update";
-    TARGET_3_7_0 "target-3-7-0" [Warning] "1.6":
-        "3.7.0 does not start when the role `pmm-managed` has no SCRAM password; the plan heals roles first"
-        => "choose 3.8.1, where that is repaired";
-    TARGET_FLOATING_TAG "target-floating-tag" [Note] "0.1":
-        "the tag may name another image tomorrow; the plan uses the one of today, by its id"
-        => "nothing, or name a full version";
+    TARGET_3_7_0 "target-3-7-0" [Blocker Warning] "1.6":
+        "3.7.0 does not set the password of role `pmm-managed` anew, and may stay in \"PMM is being upgraded\""
+        => "choose 3.8.1, where that is repaired; or allow it with `--allow-target target-3-7-0`";
+    TARGET_FLOATING_TAG "target-floating-tag" [Blocker Note] "0.1":
+        "the image's name may stand for another image tomorrow, so that a plan would not say what becomes of the server"
+        => "name a full version or a digest; or say `--allow-floating-tag`, and the plan takes the image of today, by its id";
 }

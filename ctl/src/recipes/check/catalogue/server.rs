@@ -49,6 +49,12 @@ super::codes! { "The running server"
     FILES_UNREADABLE "files-unreadable" [Warning] "6":
         "other files could not be read by PMM 3's user"
         => "give their owner the right to read (`chmod u+r`)";
+    API_KEY_ACCEPTED "api-key-accepted" [Note] "4.4":
+        "the key in the file that you named opens the server; it must open the new one too before the crossing counts as done"
+        => "nothing";
+    API_KEY_REFUSED "api-key-refused" [Blocker] "4.4":
+        "the key in the file that you named does not open the server now, so it could prove nothing afterwards"
+        => "name a file with a key of this server that has not expired, or leave `--api-key-file` out";
     UNOBSERVED_ESSENTIAL "unobserved-essential" [Blocker] "9":
         "something could not be observed without which a loss could not be told from success, or a failing start not be foreseen"
         => "remove the cause that the sentence names";

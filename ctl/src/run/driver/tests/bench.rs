@@ -7,7 +7,8 @@ use std::{
 };
 
 use ferry_proto::v1::{
-    Action, LaunchAgents, Place, Plan, RetireAgents, StartServer, Step, StopServer, action::Kind,
+    Action, CaptureBaseline, CompareBaseline, LaunchAgents, Place, Plan, RetireAgents, StartServer,
+    Step, StopServer, action::Kind,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,7 @@ use crate::{
 };
 
 pub(super) struct Bench {
-    _folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
     pub(super) journal: Journal,
     pub(super) double: Double,
     pub(super) run: String,
@@ -88,6 +89,24 @@ pub(super) fn undone(ids: &[String]) -> Vec<String> {
 
 impl Bench {
     pub(super) fn new() -> Self {
+        Self::of(&plan())
+    }
+
+    /// The same plan, in which the steps that try a key are what they are called.
+    pub(super) fn with_baselines() -> Self {
+        let mut plan = plan();
+        for step in &mut plan.steps {
+            let kind = match step.id.as_str() {
+                "capture-baseline" => Kind::CaptureBaseline(CaptureBaseline {}),
+                "compare-baseline" => Kind::CompareBaseline(CompareBaseline::default()),
+                _ => continue,
+            };
+            step.action = Some(Action { kind: Some(kind) });
+        }
+        Self::of(&ferry_proto::seal(plan).unwrap())
+    }
+
+    fn of(plan: &Plan) -> Self {
         // In memory: thousands of syncs to a disk would be most of the time of these tests.
         let memory = std::path::Path::new("/dev/shm");
         let folder = if memory.is_dir() {
@@ -96,9 +115,9 @@ impl Bench {
             tempfile::tempdir().unwrap()
         };
         let journal = Journal::open(folder.path()).unwrap();
-        let run = journal.create_run(&plan(), "docker:engine/pmm").unwrap();
+        let run = journal.create_run(plan, "docker:engine/pmm").unwrap();
         Self {
-            _folder: folder,
+            folder,
             journal,
             double: Double::new(),
             run,
