@@ -403,7 +403,7 @@ fn each_kind_of_bad_input_gets_its_finding() {
 }
 
 /// The codes that wishes bring about, whose cases are in `backup` and below.
-const BY_WISHES: [(&str, Severity); 8] = [
+const BY_WISHES: [(&str, Severity); 11] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -411,7 +411,10 @@ const BY_WISHES: [(&str, Severity); 8] = [
     ("backup-in-memory", Severity::Blocker),
     ("backup-loses-attributes", Severity::Warning),
     ("backup-same-disk", Severity::Note),
+    ("target-floating-tag", Severity::Blocker),
     ("target-floating-tag", Severity::Note),
+    ("target-3-7-0", Severity::Warning),
+    ("target-postgres-upgrade", Severity::Warning),
 ];
 
 #[test]
@@ -581,6 +584,8 @@ fn a_refused_target_is_a_warning_when_its_rule_is_overruled() {
     let said = |code: &str, severity| Some((code.to_owned(), severity));
     let (warning, blocker) = (Severity::Warning, Severity::Blocker);
     assert_eq!(of("3.7.0", "target-3-7-0"), said("target-3-7-0", warning));
+    let upgrade = "target-postgres-upgrade";
+    assert_eq!(of("3.10.0", upgrade), said(upgrade, warning));
     assert_eq!(of("3.7.0", "target-too-new"), said("target-3-7-0", blocker));
     assert_eq!(
         of("3.13.0", "target-too-new"),
