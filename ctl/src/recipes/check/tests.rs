@@ -403,7 +403,7 @@ fn each_kind_of_bad_input_gets_its_finding() {
 }
 
 /// The codes that wishes bring about, whose cases are in `backup` and below.
-const BY_WISHES: [(&str, Severity); 8] = [
+const BY_WISHES: [(&str, Severity); 11] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -411,7 +411,10 @@ const BY_WISHES: [(&str, Severity); 8] = [
     ("backup-in-memory", Severity::Blocker),
     ("backup-loses-attributes", Severity::Warning),
     ("backup-same-disk", Severity::Note),
+    ("target-floating-tag", Severity::Blocker),
     ("target-floating-tag", Severity::Note),
+    ("target-3-7-0", Severity::Warning),
+    ("target-postgres-upgrade", Severity::Warning),
 ];
 
 #[test]
