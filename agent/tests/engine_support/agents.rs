@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     NOW,
-    engine_support::{Names, engine, program},
+    engine_support::{Names, engine},
 };
 
 fn spec(server: &str, run: &str, image: &str, kind: AgentKind, args: &[&str]) -> AgentSpec {
@@ -67,9 +67,10 @@ async fn an_agent_beside_a_server() {
         return;
     };
     let names = Names::new("agents");
-    let image = engine.load_agent_image(&program()).await.unwrap();
+    let program = names.program();
+    let image = engine.load_agent_image(&program).await.unwrap();
     names.also("image", &image);
-    assert_eq!(engine.load_agent_image(&program()).await.unwrap(), image);
+    assert_eq!(engine.load_agent_image(&program).await.unwrap(), image);
     let server = names.container("server");
     let volume = names.volume("data");
     engine
@@ -205,7 +206,8 @@ async fn an_agent_on_volumes_alone() {
         return;
     };
     let names = Names::new("volumes");
-    let image = engine.load_agent_image(&program()).await.unwrap();
+    let image = engine.load_agent_image(&names.program()).await.unwrap();
+    names.also("image", &image);
     let (server, volume) = (names.container("server"), names.volume("data"));
     let body = json!({"Image": image, "Cmd": ["hold"], "HostConfig": {"NetworkMode": "none", "Binds": [format!("{volume}:/srv")]}});
     engine.create(&server, &body).await.unwrap();

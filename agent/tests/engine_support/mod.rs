@@ -94,6 +94,16 @@ impl Names {
         self.made(kind, name.to_owned());
     }
 
+    /// The program with other bytes than anybody else's, so that the image that is loaded from it is this test's alone: an engine
+    /// has one image for the same bytes, and who is ready first removes it.
+    pub(crate) fn program(&self) -> PathBuf {
+        let path = program().with_file_name(&self.prefix);
+        let mut bytes = std::fs::read(program()).unwrap();
+        bytes.extend_from_slice(self.prefix.as_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
     /// An image of the program with more files and settings (`--change`).
     pub(crate) fn image(&self, name: &str, files: &[(&str, &str)], changes: &[&str]) -> String {
         let tag = self.made("image", format!("{}-{name}:1", self.prefix));
