@@ -43,6 +43,12 @@ fn status_of(server: &TestServer, key: &str) -> Result<String> {
     server.exec(&[&words[..], &["-H", &header, url]].concat())
 }
 
+/// What was said, wherever its lines were broken.
+fn words(finished: &Finished) -> String {
+    let words: Vec<&str> = finished.stdout.split_whitespace().collect();
+    words.join(" ")
+}
+
 #[test]
 fn the_operators_key_opens_both_servers_and_is_told_nowhere() -> Result<()> {
     let server = TestServer::used(Options::default())?;
@@ -54,9 +60,9 @@ fn the_operators_key_opens_both_servers_and_is_told_nowhere() -> Result<()> {
     let done = tool.run(&[&migrate[..], &["--api-key-file", &file]].concat())?;
     assert_eq!(done.code, 0, "{}", done.shown());
     assert!(
-        done.stdout.contains("your API key opens it"),
+        words(&done).contains("your API key opens it"),
         "{}",
-        done.shown()
+        done.stdout
     );
     assert!(
         done.stderr.lines().count() > 50,
@@ -102,11 +108,7 @@ fn a_key_that_opens_nothing_stops_the_crossing_before_it_begins() -> Result<()> 
     };
     let refused = migrate(&seeded_key(1, "expired"))?;
     assert_eq!(refused.code, 3, "{}", refused.shown());
-    let said = refused
-        .stdout
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let said = words(&refused);
     assert!(
         said.contains("blocker api-key-refused "),
         "{}",
