@@ -241,6 +241,8 @@ fn no_volume_at_all() -> Result<()> {
     server.stop(60)?;
     let source = server.data_mount()?["Source"].clone();
     let copied = snapshot::take(source.as_str().unwrap_or_default().as_ref())?;
+    // What comes out of a container comes as an archive, whose times are whole seconds.
+    let [tree, copied] = [tree, copied].map(in_whole_seconds);
     assert_eq!(witness::not_as_before(&tree, &copied, 2), [""; 0]);
     server.restart_after_stop()?;
     server.wait_ready()?;
@@ -248,6 +250,13 @@ fn no_volume_at_all() -> Result<()> {
     assert_eq!(done.code, 0, "{}", done.shown());
     assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
     Ok(())
+}
+
+fn in_whole_seconds(mut tree: Vec<Entry>) -> Vec<Entry> {
+    for entry in &mut tree {
+        entry.mtime.1 = 0;
+    }
+    tree
 }
 
 /// The hint of the finding, as a program reads it.
