@@ -4,8 +4,9 @@
 //! holds the very inodes that the manifest names (a name that is made, removed or exchanged gives its
 //! directory new times), so one look at the directory stands for a look at each of its plain files. What
 //! may lose more than its owner, or lie outside the tree under another name, is looked at itself all the
-//! same. Another process that changes the owner or mode of a single file in between would not be seen: there
-//! is none, the container has stopped; and the step's verification looks at every entry.
+//! same. What somebody does in between to a single file, its owner, its mode or a second name elsewhere, does
+//! not show in its directory and would not be seen: there is nobody, the container has stopped. The step's
+//! verification looks at every entry's owner.
 
 use std::{
     ffi::CStr,
