@@ -5,7 +5,8 @@
 //! (facts/practice.md 1.1). Which of the two it is shows while it runs: the process reads from a disk and
 //! does not use all cores, or it uses few although work is queued. So the pool starts with one worker a core
 //! and adds some then. Cores alone do not tell: workers on one large directory wait for its lock, and more of
-//! them would wait longer; slow cores are half busy when the disk is all that is waited for.
+//! them would wait longer; and who reads inodes from a disk has much to do for each, so that slow cores are more
+//! than half busy beside the waiting.
 
 use std::{
     collections::VecDeque,
@@ -253,7 +254,8 @@ pub(super) fn run<J: Job>(
     }
 }
 
-/// True once the cores had time to spare although work was queued; false at the end of the work.
+/// True once the cores had time to spare although work was queued, a little of it being enough while a disk is read;
+/// false at the end of the work.
 fn wait_for_idle_cores<T>(queue: &Queue<T>, cores: usize) -> bool {
     const SAMPLE: Duration = Duration::from_millis(20);
     loop {
