@@ -141,12 +141,8 @@ async fn databases(baseline: &mut Baseline, postgres: &Postgres) {
 async fn dashboards(postgres: &Postgres) -> Result<Dashboards> {
     // Newer versions of Grafana keep what they provision elsewhere.
     let provisioned = postgres
-        .query_one(
-            "grafana",
-            "SELECT to_regclass('public.dashboard_provisioning')",
-        )
-        .await?
-        .is_some();
+        .has_table("grafana", "dashboard_provisioning")
+        .await?;
     let own = if provisioned {
         "count(*) FILTER (WHERE NOT EXISTS (SELECT 1 FROM dashboard_provisioning p \
          WHERE p.dashboard_id = d.id))"

@@ -112,12 +112,8 @@ async fn managed(postgres: &Postgres, sql: &str) -> Result<u64> {
 async fn dashboards(postgres: &Postgres) -> Result<OldDashboards> {
     // Percona's own come anew with PMM 3. Newer versions of Grafana keep what they provision elsewhere.
     let provisioned = postgres
-        .query_one(
-            "grafana",
-            "SELECT to_regclass('public.dashboard_provisioning')",
-        )
-        .await?
-        .is_some();
+        .has_table("grafana", "dashboard_provisioning")
+        .await?;
     let own = if provisioned {
         "AND NOT EXISTS (SELECT FROM dashboard_provisioning p WHERE p.dashboard_id = d.id)"
     } else {

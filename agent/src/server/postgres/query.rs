@@ -122,6 +122,15 @@ impl Postgres {
             .and_then(|row| row.into_iter().next()?))
     }
 
+    /// Whether a database has this table in its public schema.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn has_table(&self, database: &str, table: &'static str) -> Result<bool> {
+        let sql = format!("SELECT to_regclass('public.{table}')");
+        Ok(self.query_one(database, &sql).await?.is_some())
+    }
+
     /// The databases that can be connected to and are no templates, sorted.
     ///
     /// # Errors
