@@ -182,32 +182,32 @@ impl Way {
     }
 }
 
-#[test]
-fn a_named_volume() -> Result<()> {
-    let mut way = Way::of(Data::Volume)?;
-    way.fails()?;
-    way.and_back()
-}
-
+/// What each way is asked in every run of the tests. All that can be asked of a named volume is asked in other files.
 #[test]
 fn an_anonymous_volume() -> Result<()> {
-    let mut way = Way::of(Data::Anonymous)?;
-    way.and_back()?;
-    way.and_is_finished()
+    Way::of(Data::Anonymous)?.and_is_finished()
 }
 
 #[test]
 fn a_data_container() -> Result<()> {
-    let mut way = Way::of(Data::Container)?;
-    way.and_back()?;
-    way.and_is_finished()
+    Way::of(Data::Container)?.and_is_finished()
 }
 
 #[test]
 fn a_folder_of_the_host() -> Result<()> {
-    let mut way = Way::of(Data::Folder)?;
-    way.fails()?;
-    way.and_back()
+    Way::of(Data::Folder)?.and_back()
+}
+
+#[test]
+#[ignore = "each way fails, crosses, comes back, crosses again and is finished: twelve crossings"]
+fn each_way_there_back_and_failed() -> Result<()> {
+    for data in [Data::Volume, Data::Anonymous, Data::Container, Data::Folder] {
+        let mut way = Way::of(data)?;
+        way.fails()?;
+        way.and_back()?;
+        way.and_is_finished()?;
+    }
+    Ok(())
 }
 
 /// Refused, and the hint's commands do what they say: the server that is made with them crosses.

@@ -28,6 +28,8 @@ const SHORT: Duration = Duration::from_secs(5 * 60);
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u64 = 60;
 const LONG: Duration = Duration::from_secs(30 * 60);
+/// The longest stage: most of it is servers that start and stop, on a slow machine three times as long as on a quick one.
+const END_TO_END: Duration = Duration::from_secs(45 * 60);
 /// With everything that is ignored by default: the whole crash matrix is hundreds of crossings.
 const ALL: Duration = Duration::from_secs(8 * 60 * 60);
 
@@ -93,14 +95,20 @@ fn tests(stages: &mut Stages, args: &Args) -> Result<()> {
     stages.run("static programs", LONG, &build::tool(Profile::Fast)?)?;
     let binaries = build::binaries(Profile::Fast)?;
     stages.run("images of the doubles", LONG, &doubles::ensure_tool())?;
-    let end_to_end = runner(&["--test", "*"], args)
+    let end_to_end = side_by_side(runner(&["--test", "*"], args))
         .env("FERRYCTL", &binaries.ferryctl)
         .env("FERRYD", &binaries.ferryd);
     stages.run(
         "end-to-end tests",
-        if args.all { ALL } else { LONG },
+        if args.all { ALL } else { END_TO_END },
         &end_to_end,
     )
+}
+
+/// One test more than there are cores: a good part of each is spent waiting for a server to start or to stop.
+fn side_by_side(tool: Tool) -> Tool {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tool.env("NEXTEST_TEST_THREADS", (cores + 1).to_string())
 }
 
 /// Nextest where it is installed, as it runs the tests of different programs side by side; else cargo's own.

@@ -49,6 +49,7 @@ faults! {
         fault: "`pg_dump` fails half way", place: "its session is terminated",
         happens: "rolled back while the server goes on serving", operator: "see who ends sessions, migrate again",
     }
+    #[ignore = "waits out the patience for a lock, twice"]
     the_dump_waits_for_a_lock: programs {
         fault: "`pg_dump` cannot go on", place: "somebody has locked a table",
         happens: "rolled back after a minute; the table is named", operator: "see who holds the lock in `pg_locks`, migrate again",

@@ -2,7 +2,7 @@
 
 use ferry_proto::{
     proof_bytes,
-    v1::{DataFacts, Facts},
+    v1::{DataFacts, Facts, ImageFacts},
 };
 
 use super::{Notebook, Subject, backup, catalogue::data, data_mount, names};
@@ -69,7 +69,7 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
                 "`{}` is on no volume: it lies in {} itself and would be lost with it",
                 data.destination, subject.name
             ),
-            &out_of_the_container(&subject.name),
+            &out_of_the_container(&subject.name, facts.image.as_ref()),
         ),
     }
     if data.read_only || mount.is_some_and(|mount| mount.read_only) {
@@ -94,10 +94,14 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
 }
 
 /// The commands that bring data out of a container's own layer, owners and modes as they are. The old container keeps its own.
-fn out_of_the_container(name: &str) -> String {
+///
+/// The image is named by its id: while `docker cp` reads from a container the engine keeps everyone waiting who asks about it, so a
+/// second half of the pipe that asked for the image would wait for ever.
+fn out_of_the_container(name: &str, image: Option<&ImageFacts>) -> String {
+    let image = image.map_or("IMAGE", |image| &image.id);
     format!(
         "`docker stop --time 330 {name}`, then `docker cp {name}:/srv - | docker run --rm -i -v {name}-data:/srv --entrypoint tar \
-         $(docker inspect -f '{{{{.Image}}}}' {name}) --numeric-owner -xpC /`, then `docker rename {name} {name}-layer` and \
+         {image} --numeric-owner -xpC /`, then `docker rename {name} {name}-layer` and \
          `docker update --restart no {name}-layer`, run the same image as {name} with the same settings and `-v {name}-data:/srv`, \
          then check again"
     )
