@@ -255,8 +255,10 @@ fn put_back(srv: &Path, ours: &Path, trust: Trust) -> Result<()> {
         Root::open(&ours.join("data"), None)?,
         Root::open(srv, None)?,
     );
+    let manifest = ManifestFolder::open(ours)?.recall();
     let options = RestoreOptions {
         trust,
+        manifest: manifest.as_ref(),
         ..RestoreOptions::new(&aside)
     };
     restore(&copy, &dst, &options, &Watch::default())?;

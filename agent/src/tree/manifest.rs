@@ -24,6 +24,7 @@ mod file;
 mod folder;
 mod keep;
 mod prove;
+mod proven;
 
 pub use file::Manifest;
 #[doc(hidden)]
@@ -33,6 +34,7 @@ pub use prove::{ProveOptions, ProveReport, prove};
 
 pub(super) use codec::{Entry, Part, Seen, What, digest_of_attributes};
 pub(super) use keep::{Keeper, Page, Tally};
+pub(super) use proven::Proven;
 
 /// Newest format that this version reads, and the one it writes.
 pub const MANIFEST_FORMAT: u32 = 1;

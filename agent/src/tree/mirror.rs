@@ -35,7 +35,7 @@ use std::sync::{
 use rustix::io::Errno;
 
 use super::{
-    ManifestFolder, Problems, Root, Threads, TreeError, Watch,
+    Manifest, ManifestFolder, Problems, Root, Threads, TreeError, Watch,
     manifest::Keeper,
     pool,
     pool::Queue,
@@ -103,6 +103,9 @@ pub struct RestoreOptions<'a> {
     /// Takes what the backup does not have, and what it has otherwise (another kind of entry); an
     /// empty folder on the same mount, best below the state folder.
     pub aside: &'a Root,
+    /// The backup's manifest: with [`Trust::Bytes`] a file is held against its hash there, and the backup's own is read only where
+    /// the manifest does not know it.
+    pub manifest: Option<&'a Manifest>,
 }
 
 impl<'a> RestoreOptions<'a> {
@@ -112,6 +115,7 @@ impl<'a> RestoreOptions<'a> {
             threads: Threads { min: 2, max: 2 },
             trust: Trust::default(),
             aside,
+            manifest: None,
         }
     }
 }
@@ -167,6 +171,8 @@ struct Mirror<'a> {
     live: bool,
     limiter: Option<Limiter>,
     keeper: Option<Keeper<'a>>,
+    /// What the source's files hash to, for a restore.
+    proven: Option<&'a Manifest>,
     /// Looked at before something is written; a restore takes what there is.
     room: Option<Room>,
     /// Cleared once the file systems have refused.
@@ -256,6 +262,7 @@ pub fn copy(
             Some(folder) => Some(Keeper::begin(folder, options.pass)?),
             None => None,
         },
+        proven: None,
         room: Some(Room::of(dst)?),
         can_clone: AtomicBool::new(true),
         can_copy_range: AtomicBool::new(true),
@@ -288,6 +295,7 @@ pub fn restore(
         live: false,
         limiter: None,
         keeper: None,
+        proven: options.manifest,
         room: None,
         can_clone: AtomicBool::new(true),
         can_copy_range: AtomicBool::new(true),

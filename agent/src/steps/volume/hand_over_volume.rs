@@ -9,7 +9,7 @@ use crate::{
     error::StepError,
     state_dir::StateDir,
     steps::{Work, count, done},
-    tree::{self, CompareOptions, RestoreOptions, Root, Trust},
+    tree::{self, CompareOptions, ManifestFolder, RestoreOptions, Root, Trust},
 };
 
 pub(in crate::steps) struct HandOverVolume(pub(in crate::steps) v1::HandOverVolume);
@@ -26,9 +26,12 @@ impl Work for HandOverVolume {
         Ok(done("from here the target may write"))
     }
 
-    /// The root is changed last by the transfer: its owner is the mark that all of it is done.
+    /// The root is changed last by the transfer, where there is one: its owner is the mark that all of it is done.
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
-        let owner = super::owner(self.0.owner.as_ref())?;
+        let Some(owner) = &self.0.owner else {
+            return Ok(());
+        };
+        let owner = super::owner(Some(owner))?;
         let stat = rustix::fs::lstat(&cx.surroundings.volume()?.data)
             .map_err(|error| StepError::new("tree-io", format!("the data's root: {error}")))?;
         if (stat.st_uid, stat.st_gid) == (owner.uid, owner.gid) {
@@ -53,11 +56,14 @@ impl Work for HandOverVolume {
         // What the target made is kept, out of the way: nothing is deleted.
         let aside: StateDir = cx.run_dir.sub(&free_name(cx)?)?;
         let aside_path = aside.path().to_owned();
+        let backup = volume.backup.clone();
         let restored = super::on_tree(cx, 0, move |watch| {
+            let manifest = ManifestFolder::open(&backup)?.recall();
             let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
             let aside = Root::open(aside.path(), None)?;
             let options = RestoreOptions {
                 trust: Trust::Bytes,
+                manifest: manifest.as_ref(),
                 ..RestoreOptions::new(&aside)
             };
             tree::restore(&copy, &data, &options, watch)

@@ -16,7 +16,7 @@ use super::{
         TreeError, attrs,
         error::{join, show_in},
         list::{Lister, Names},
-        manifest::{Entry, Page, Seen as Source, Tally, What, digest_of_attributes},
+        manifest::{Entry, Page, Proven, Seen as Source, Tally, What, digest_of_attributes},
         meta::{Kind, Meta},
         pool::{Job, Queue},
         root::{DIR, RelPath},
@@ -73,6 +73,8 @@ pub(super) struct Pair<'a> {
     pub(super) path: &'a RelPath,
     pub(super) src: BorrowedFd<'a>,
     pub(super) dst: BorrowedFd<'a>,
+    /// What the source's files hash to, where that is known.
+    pub(super) proven: Option<&'a Proven>,
 }
 
 impl Job for Mirror<'_> {
@@ -103,6 +105,7 @@ impl Job for Mirror<'_> {
         let stat = |fd: BorrowedFd<'_>| Meta::of(fd).map_err(|e| TreeError::io("stat", &path, e));
         let (want, have) = (stat(src.as_fd())?, stat(dst.as_fd())?);
         let mut page = self.keeper.as_ref().map(|keeper| keeper.page(&path));
+        let proven = self.proven.and_then(|manifest| Proven::of(manifest, &path));
         let mut names = Names::default();
         found
             .lister
@@ -130,6 +133,7 @@ impl Job for Mirror<'_> {
                             path: &path,
                             src,
                             dst: dst.as_fd(),
+                            proven: proven.as_ref(),
                         };
                         self.entry(&pair, name, (meta, fresh), &mut page, found, &mut below)?
                     }

@@ -79,7 +79,7 @@ impl Mirror<'_> {
             if untouched && known.is_some() && want.size == have.size && want.nlink == have.nlink {
                 return Ok(known);
             }
-            if self.is_same(pair, name, want, have)? {
+            if self.is_same(pair, name, (want, have), &mut found.buffer)? {
                 if untouched && self.keeper.is_none() {
                     return Ok(None);
                 }
@@ -140,8 +140,8 @@ impl Mirror<'_> {
         &self,
         pair: &Pair<'_>,
         name: &CStr,
-        want: &Meta,
-        have: &Meta,
+        (want, have): (&Meta, &Meta),
+        buffer: &mut Vec<u8>,
     ) -> Result<bool, Stop> {
         // What shares its inode where the source's does not must get its own.
         if have.nlink > 1 && want.nlink == 1 {
@@ -159,11 +159,18 @@ impl Mirror<'_> {
                 Ok(match self.same {
                     Same::SinceCopied => times && older(want, have),
                     Same::Times => times,
+                    Same::Bytes if want.size != have.size => false,
                     Same::Bytes => {
-                        want.size == have.size && {
-                            let a = open_source(pair.src, name)?;
-                            let b = open_source(pair.dst, name)?;
-                            same_bytes(a.as_fd(), b.as_fd(), &self.meter)?
+                        let there = open_source(pair.dst, name)?;
+                        match pair.proven.and_then(|it| it.digest(name, want)) {
+                            Some(digest) => {
+                                let mut due = |_| Ok(self.meter.cancel().check()?);
+                                hash_of(there.as_fd(), have.size, buffer, &mut due)? == digest
+                            }
+                            None => {
+                                let from = open_source(pair.src, name)?;
+                                same_bytes(from.as_fd(), there.as_fd(), &self.meter)?
+                            }
                         }
                     }
                 })

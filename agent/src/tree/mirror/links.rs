@@ -113,6 +113,8 @@ impl Mirror<'_> {
             path: &first.dir,
             src: src.as_fd(),
             dst: dst.as_fd(),
+            // Few files have several names, and a whole directory would be read from the manifest for each.
+            proven: None,
         };
         let meta = Meta::at(&src, &first.name)?;
         let known = known.filter(|known| known.describes(&meta));

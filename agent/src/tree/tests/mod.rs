@@ -15,6 +15,7 @@ mod owning;
 mod proving;
 mod recording;
 mod remembered;
+mod restoring;
 
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,95 @@
+//! Restores that hold the data against the hashes of the backup's manifest.
+
+use super::{field::Field, *};
+
+/// Data of three files, its copy, and the manifest of that.
+struct Backed {
+    field: Field,
+    folder: PathBuf,
+}
+
+const FILES: [&str; 3] = ["one", "folder/two", "folder/three"];
+
+impl Backed {
+    fn new() -> Self {
+        let field = Field::new();
+        for name in FILES {
+            write(&field.srv.join(name), "as it was");
+        }
+        let folder = field.dir.path().join("manifests");
+        fs::create_dir(&folder).unwrap();
+        let manifests = ManifestFolder::open(&folder).unwrap();
+        let options = CopyOptions {
+            manifest: Some(&manifests),
+            ..CopyOptions::new(Pass::Final)
+        };
+        let to = Root::open(&field.copy, None).unwrap();
+        copy(&field.root(), &to, &options, &Watch::default()).unwrap();
+        Self { field, folder }
+    }
+
+    fn restore(&self) -> CopyReport {
+        let manifest = ManifestFolder::open(&self.folder).unwrap().recall();
+        assert!(manifest.is_some());
+        let aside = self.field.srv.join(".ferry/aside");
+        fs::create_dir_all(&aside).unwrap();
+        let aside = Root::open(&aside, None).unwrap();
+        let options = RestoreOptions {
+            trust: Trust::Bytes,
+            manifest: manifest.as_ref(),
+            ..RestoreOptions::new(&aside)
+        };
+        let from = Root::open(&self.field.copy, None).unwrap();
+        restore(&from, &self.field.root(), &options, &Watch::default()).unwrap()
+    }
+}
+
+/// Other bytes of the same number, and the time is put back.
+fn forge(path: &Path) {
+    let mtime = fs::metadata(path).unwrap().modified().unwrap();
+    fs::write(path, "as it is.").unwrap();
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(mtime).unwrap();
+}
+
+#[test]
+fn what_only_its_hash_tells_is_brought_back() {
+    if !is_root() {
+        return;
+    }
+    let backed = Backed::new();
+    for name in FILES {
+        forge(&backed.field.srv.join(name));
+        assert_eq!(backed.restore().files_copied, 1, "{name}");
+        let text = fs::read_to_string(backed.field.srv.join(name)).unwrap();
+        assert_eq!(text, "as it was", "{name}");
+    }
+    assert_eq!(backed.restore().files_copied, 0);
+}
+
+/// A copy that has gone bad does not spoil data that is still what the manifest says.
+#[test]
+fn data_that_has_the_right_hash_is_left_alone_whatever_the_copy_holds() {
+    if !is_root() {
+        return;
+    }
+    let backed = Backed::new();
+    forge(&backed.field.copy.join("folder/two"));
+    assert_eq!(backed.restore().files_copied, 0);
+    let text = fs::read_to_string(backed.field.srv.join("folder/two")).unwrap();
+    assert_eq!(text, "as it was");
+}
+
+/// A copy that is of another time than the manifest is compared itself.
+#[test]
+fn a_manifest_of_another_copy_is_not_believed() {
+    if !is_root() {
+        return;
+    }
+    let backed = Backed::new();
+    let copy = backed.field.copy.join("one");
+    fs::write(&copy, "a later!!").unwrap();
+    assert_eq!(backed.restore().files_copied, 1);
+    let text = fs::read_to_string(backed.field.srv.join("one")).unwrap();
+    assert_eq!(text, "a later!!");
+}
