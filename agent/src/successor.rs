@@ -21,21 +21,32 @@ pub(crate) struct Settings {
     pub(crate) variables: usize,
 }
 
-/// Translates the settings of `old` for the image `image_id`.
+/// What the image is that the new container is created from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Successor<'a> {
+    /// The image, by id.
+    pub(crate) image_id: &'a str,
+    /// Its version of PMM.
+    pub(crate) version: &'a str,
+    /// It is of the old image's major version, so that nothing has to be translated.
+    pub(crate) same_major: bool,
+}
+
+/// Translates the settings of `old` for `new`.
 ///
 /// # Errors
 /// When an image is gone, or a setting cannot be carried over.
 pub(crate) async fn settings(
     engine: &Engine,
     old: &ContainerInspect,
-    image_id: &str,
-    version: &str,
+    new: Successor<'_>,
 ) -> Result<Settings, StepError> {
     let old_image = engine.inspect_image(old.image_id()).await?;
-    let new_image = engine.inspect_image(image_id).await?;
-    let translation = translate(old, &old_image, version);
+    let new_image = engine.inspect_image(new.image_id).await?;
+    let translation = translate(old, &old_image, new.version, new.same_major);
     let options = CarryOverOptions {
         mac_from_networks: engine.hides_configured_mac(),
+        same_major: new.same_major,
         ..CarryOverOptions::default()
     };
     let over = carry_over(
@@ -56,7 +67,12 @@ pub(crate) fn translate(
     old: &ContainerInspect,
     old_image: &ImageInspect,
     version: &str,
+    same_major: bool,
 ) -> EnvTranslation {
+    let own = user_env(&old.env(), &old_image.env());
+    if same_major {
+        return EnvTranslation::unchanged(own);
+    }
     let mut numbers = version.split(['.', '-']).map(|part| part.parse().ok());
     let mut next = |otherwise| numbers.next().flatten().unwrap_or(otherwise);
     // A version that is not told is taken for the newest of PMM 3: it has the most names.
@@ -64,7 +80,7 @@ pub(crate) fn translate(
         major: next(3),
         minor: next(u32::MAX),
     };
-    translate_env(&user_env(&old.env(), &old_image.env()), target)
+    translate_env(&own, target)
 }
 
 /// BLAKE3 over what a person sets of a container; what the engine counts and measures is left out.

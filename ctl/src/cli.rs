@@ -128,6 +128,8 @@ pub enum Command {
     },
     /// Declare a completed crossing finished: removes what it kept for the way back
     Finish(Finish),
+    /// List a server's clients: which version each runs, and what is to be done with it; changes nothing
+    Clients(Clients),
 }
 
 impl Command {
@@ -268,7 +270,10 @@ pub struct Migrate {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
-    /// Rehearse it first, and go on only if that succeeded
+    /// Go to this image first, such as the last PMM 2 from an older one; can be given more than once, in the order to go
+    #[arg(long, value_name = "IMAGE")]
+    pub via: Vec<String>,
+    /// Rehearse the crossing first, and go on only if that succeeded
     #[arg(long)]
     pub rehearse: bool,
     /// Where the backup goes.
@@ -400,6 +405,13 @@ pub struct Finish {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// `ferryctl clients`.
+#[derive(Debug, Args)]
+pub struct Clients {
+    /// The server's address, for example `docker:pmm-server`; either version of PMM
+    pub server: String,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod apply;
 mod backup;
 mod check;
+mod clients;
 mod failed;
 mod finish;
 mod key_file;
@@ -76,5 +77,6 @@ async fn dispatch(command: Command, session: &Session) -> End {
         Command::Runs => runs::run(session),
         Command::Backup { command } => backup::run(&command, session).await,
         Command::Finish(arguments) => finish::run(&arguments, session).await,
+        Command::Clients(arguments) => clients::run(&arguments, session).await,
     }
 }

@@ -37,6 +37,8 @@ pub struct Wanted {
     pub backup_folder: String,
     /// A key of the operator's, to be tried.
     pub api_key: Option<Secret>,
+    /// The server's clients, and nothing of its data.
+    pub clients: bool,
 }
 
 /// Why a server could not be looked at.
@@ -168,7 +170,8 @@ pub async fn gather(
         let agents = host.beside(&run, &container.name);
         let mut inside = agents.at(Place::Container).await?;
         let request = GetFactsRequest {
-            walk: true,
+            walk: !wanted.clients,
+            clients: wanted.clients,
             api_key: wanted.api_key.clone(),
             ..GetFactsRequest::default()
         };

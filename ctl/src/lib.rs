@@ -2,6 +2,7 @@
 
 pub mod backups;
 pub mod cli;
+pub mod clients;
 pub mod commands;
 pub mod connect;
 #[cfg(test)]

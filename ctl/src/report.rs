@@ -6,6 +6,7 @@
 
 mod backups;
 mod check;
+mod clients;
 pub mod json;
 pub mod live;
 mod plan;
@@ -22,6 +23,7 @@ mod upkeep;
 
 pub use backups::{Judged, backups, judged, when};
 pub use check::{CheckOptions, check};
+pub use clients::clients;
 pub use plan::plan;
 pub use printer::Printer;
 pub use problem::{Problem, error, failure};

@@ -60,6 +60,7 @@ pub(crate) fn facts() -> Facts {
         }),
         server: Some(server()),
         backups: Vec::new(),
+        clients: None,
         data: Some(DataFacts {
             destination: "/srv".into(),
             entries: 612_408,

@@ -184,11 +184,24 @@ fn a_used_server_crosses_whole_and_comes_back_whole() -> Result<()> {
     Ok(())
 }
 
+/// What `ferryctl clients` tells programs.
+fn clients(tool: &Ferryctl, server: &TestServer) -> Result<Vec<Value>> {
+    let told = tool.run(&["clients", &server.address(), "--output", "json"])?;
+    assert_eq!(told.code, 0, "{}", told.shown());
+    let lines = told.json()?;
+    assert!(lines.iter().all(|line| line["kind"] == "client"));
+    Ok(lines)
+}
+
 #[test]
 fn the_first_pmm3_gets_its_own_owner_and_its_keys_stay_good() -> Result<()> {
     let server = TestServer::used(Options::default())?;
     let before = Seen::of(&server)?;
     let tool = Ferryctl::new()?;
+    let listed = clients(&tool, &server)?;
+    assert!(listed.len() > 3, "{listed:?}");
+    let all = |word: &str| listed.iter().all(|it| it["severity"] == word);
+    assert!(all("up-to-date"), "{listed:?}");
     let done = tool.run(&[
         "migrate",
         &server.address(),
@@ -203,6 +216,15 @@ fn the_first_pmm3_gets_its_own_owner_and_its_keys_stay_good() -> Result<()> {
         [""; 0]
     );
     assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    // Its clients stayed behind, the same ones.
+    let left_behind = clients(&tool, &server)?;
+    let names = |list: &[Value]| Vec::from_iter(list.iter().map(|it| it["node"].clone()));
+    assert_eq!(names(&left_behind), names(&listed));
+    for client in &left_behind {
+        assert_eq!(client["severity"], "critical", "{client}");
+        assert_eq!(client["version"], "2.44.1", "{client}");
+    }
+    assert!(left_behind.iter().any(|it| it["services"] != 0));
     // This version turns keys into service accounts only for a Grafana administrator, whose password the tool does not ask for.
     // The keys are good all the same, as was just seen, and the operator is told.
     let left = "SELECT count(*) FROM api_key WHERE service_account_id IS NULL";

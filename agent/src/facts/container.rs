@@ -1,12 +1,15 @@
 //! What the server's own doors say: supervisor, database, interfaces, files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ferry_proto::{
     Secret,
     v1::{
-        ApiKeyFact, DatabaseFact, Facts, GetFactsRequest, KeyTrial, LoginFacts, ProgramFact,
-        RoleFact, ServerFacts, Unobserved, UsedFacts,
+        ApiKeyFact, ClientFacts, ClientsFacts, DatabaseFact, Facts, GetFactsRequest, KeyTrial,
+        LoginFacts, ProgramFact, RoleFact, ServerFacts, Unobserved, UsedFacts,
     },
 };
 
@@ -18,7 +21,7 @@ use crate::{
         Result,
         baseline::{Access, Baseline, capture},
         facts::{PostgresFacts, ServerObservation, Uses, observe as look},
-        pmm::{KeyAnswer, Pmm, Ready},
+        pmm::{Client, KeyAnswer, Pmm, Ready},
         postgres::{PasswordKind, Postgres},
         victoria::Victoria,
     },
@@ -41,6 +44,10 @@ pub(super) async fn observe(
         Ok(pmm) => matches!(pmm.ready().await, Ok(Ready::Yes)),
         Err(_) => false,
     };
+    let clients = match &pmm {
+        Ok(pmm) if request.clients => Some(clients(pmm, &access, &mut server).await),
+        _ => None,
+    };
     if let Some(key) = &request.api_key {
         server.key_trial = Some(trial(pmm, key).await);
     }
@@ -58,8 +65,45 @@ pub(super) async fn observe(
     Ok(Facts {
         server: Some(server),
         data,
+        clients: clients.flatten(),
         ..Facts::default()
     })
+}
+
+/// The clients; `None` when the server does not tell, which is noted.
+async fn clients(pmm: &Pmm, access: &Access, server: &mut ServerFacts) -> Option<ClientsFacts> {
+    let versions = pmm
+        .client_versions(&Victoria::on(access.ports.victoria))
+        .await;
+    let (versions, versions_unobserved) = match versions {
+        Ok(versions) => (versions, String::new()),
+        Err(error) => (BTreeMap::new(), error.to_string()),
+    };
+    match pmm.clients(&versions).await {
+        Ok(clients) => Some(ClientsFacts {
+            clients: clients.into_iter().map(client).collect(),
+            versions_unobserved,
+        }),
+        Err(error) => {
+            server.unobserved.push(Unobserved {
+                what: "the clients".to_owned(),
+                why: error.to_string(),
+            });
+            None
+        }
+    }
+}
+
+fn client(client: Client) -> ClientFacts {
+    ClientFacts {
+        agent_id: client.agent_id,
+        node: client.node_name,
+        node_kind: client.node_kind,
+        address: client.address,
+        version: client.version.unwrap_or_default(),
+        connected: client.connected,
+        services: u32::try_from(client.services).unwrap_or(u32::MAX),
+    }
 }
 
 /// Seconds since the newest sample of any node; negative when none is known.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ferry_proto::v1::{DataFacts, MountFact, OwnerCount};
+use ferry_proto::v1::{DataFacts, LedgerEntry, MountFact, OwnerCount, StepStatus};
 
 use crate::{
     error::StepError,
@@ -15,7 +15,7 @@ pub(super) async fn observe(
     data: PathBuf,
     engine_disk: Option<PathBuf>,
 ) -> Result<DataFacts, StepError> {
-    let open_run = open_run(&data)?;
+    let runs = Runs::of(&Ledger::at(&data, STATE_DIR_NAME).entries("")?);
     let work = move || -> Result<DataFacts, TreeError> {
         let root = Root::open(&data, None)?;
         let stats = count(&root, &Watch::default())?;
@@ -50,7 +50,8 @@ pub(super) async fn observe(
             backup_free_bytes: backup.free_bytes,
             backup_free_inodes: backup.free_inodes,
             backup_same_disk: same_disk,
-            open_run,
+            open_run: runs.open,
+            crossed_by: runs.crossed,
             owners: owners.collect(),
             hard_links_outside: stats.hard_links_outside.first.clone(),
             hard_links_outside_count: stats.hard_links_outside.count,
@@ -65,13 +66,103 @@ pub(super) async fn observe(
 
 /// The steps that change the data for the target.
 const CHANGING: [&str; 3] = ["set-aside-files", "transfer-ownership", "hand-over-volume"];
+/// The one of them that only a crossing to the next major version has.
+const CROSSING: &str = "transfer-ownership";
+/// The step that proves the target.
+const PROVING: &str = "compare-baseline";
 
-/// A run that has changed the data for a target and was not taken back. Seen on a PMM 2 it means
-/// that the data is half changed, or that somebody started the old server on the new one's data.
-fn open_run(data: &std::path::Path) -> Result<String, StepError> {
-    let entries = Ledger::at(data, STATE_DIR_NAME).entries("")?;
-    let open = entries
-        .into_iter()
-        .find(|entry| CHANGING.contains(&entry.step.as_str()) && entry.status().needs_undo());
-    Ok(open.map(|entry| entry.run).unwrap_or_default())
+/// The runs that have changed the data for a target and were not taken back.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Runs {
+    /// Did not come to its proof: the data may be half changed.
+    open: String,
+    /// Has carried the data to the next major version, and proven that. Seen on a PMM 2 it means that somebody started the old
+    /// server on the new one's data.
+    crossed: String,
+}
+
+impl Runs {
+    fn of(entries: &[LedgerEntry]) -> Self {
+        let stands = |entry: &&LedgerEntry| entry.status().needs_undo();
+        let proven = |run: &str| {
+            let good = |it: &LedgerEntry| {
+                matches!(it.status(), StepStatus::Succeeded | StepStatus::Warned)
+            };
+            let of_run = entries.iter().filter(|it| it.run == run);
+            of_run.into_iter().any(|it| it.step == PROVING && good(it))
+        };
+        let changing = entries
+            .iter()
+            .filter(|it| CHANGING.contains(&it.step.as_str()));
+        let (proven, open): (Vec<_>, Vec<_>) =
+            changing.filter(stands).partition(|it| proven(&it.run));
+        let crossed = proven.into_iter().find(|it| it.step == CROSSING);
+        let name = |entry: Option<&LedgerEntry>| entry.map(|it| it.run.clone()).unwrap_or_default();
+        Self {
+            open: name(open.first().copied()),
+            crossed: name(crossed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(run: &str, step: &str, status: StepStatus) -> LedgerEntry {
+        LedgerEntry {
+            run: run.into(),
+            step: step.into(),
+            status: status.into(),
+            ..LedgerEntry::default()
+        }
+    }
+
+    fn runs(entries: &[(&str, &str, StepStatus)]) -> (String, String) {
+        let entries = entries
+            .iter()
+            .map(|(run, step, status)| entry(run, step, *status));
+        let Runs { open, crossed } = Runs::of(&Vec::from_iter(entries));
+        (open, crossed)
+    }
+
+    #[test]
+    fn a_run_is_open_until_its_target_was_proven() {
+        use StepStatus::{Failed, Running, Succeeded, Undone, Warned};
+        let of = |open: &str, crossed: &str| (open.to_owned(), crossed.to_owned());
+        let transferred = ("a", "transfer-ownership", Succeeded);
+        let handed_over = ("a", "hand-over-volume", Succeeded);
+        assert_eq!(runs(&[("a", "copy-volume", Succeeded)]), of("", ""));
+        assert_eq!(runs(&[("a", "transfer-ownership", Running)]), of("a", ""));
+        assert_eq!(runs(&[transferred, handed_over]), of("a", ""));
+        for (proof, expected) in [
+            (Running, of("a", "")),
+            (Failed, of("a", "")),
+            (Warned, of("", "a")),
+            (Succeeded, of("", "a")),
+        ] {
+            let proof = ("a", "compare-baseline", proof);
+            assert_eq!(runs(&[transferred, handed_over, proof]), expected);
+        }
+        let back = [
+            ("a", "transfer-ownership", Undone),
+            ("a", "hand-over-volume", Undone),
+            ("a", "compare-baseline", Undone),
+        ];
+        assert_eq!(runs(&back), of("", ""));
+    }
+
+    /// An update within PMM 2, proven, and another run on its data that was cut off.
+    #[test]
+    fn a_proven_update_is_over_and_speaks_for_no_other_run() {
+        use StepStatus::{Running, Succeeded};
+        let update = [
+            ("a", "hand-over-volume", Succeeded),
+            ("a", "compare-baseline", Succeeded),
+        ];
+        assert_eq!(runs(&update), (String::new(), String::new()));
+        let mut both = update.to_vec();
+        both.push(("b", "hand-over-volume", Running));
+        assert_eq!(runs(&both), ("b".to_owned(), String::new()));
+    }
 }

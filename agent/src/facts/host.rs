@@ -17,7 +17,7 @@ use crate::{
     },
     error::StepError,
     places::{CHECK_PREFIX, RUN_LABEL},
-    successor,
+    successor::{self, Successor},
     surroundings::Host,
 };
 
@@ -46,9 +46,18 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         "" => None,
         reference => Some(image_facts(engine, reference, request.pull).await),
     };
-    let mut container = container_facts(&inspect, &image, target.as_ref());
+    let old_image = image_facts(engine, inspect.image_id(), false).await;
+    let same_major = target
+        .as_ref()
+        .is_some_and(|target| target.pmm_major != 0 && target.pmm_major == old_image.pmm_major);
+    let mut container = container_facts(&inspect, &image, target.as_ref(), same_major);
     if let Some(target) = target.as_ref().filter(|target| target.present) {
-        carry_over(engine, &inspect, target, &mut container).await;
+        let new = Successor {
+            image_id: &target.id,
+            version: &target.version,
+            same_major,
+        };
+        carry_over(engine, &inspect, new, &mut container).await;
     }
     let others = others(engine, &inspect).await?;
     neighbours(engine, &mut container).await?;
@@ -59,10 +68,11 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
     Ok(Facts {
         engine: Some(engine_facts),
         container: Some(container),
-        image: Some(image_facts(engine, inspect.image_id(), false).await),
+        image: Some(old_image),
         target,
         server: None,
         backups: Vec::new(),
+        clients: None,
         data: Some(ferry_proto::v1::DataFacts {
             destination: DATA.to_owned(),
             other_containers: others,
@@ -78,11 +88,12 @@ fn container_facts(
     inspect: &ContainerInspect,
     image: &ImageInspect,
     target: Option<&ImageFacts>,
+    same_major: bool,
 ) -> ContainerFacts {
     let version = target
         .map(|target| target.version.as_str())
         .unwrap_or_default();
-    let translation = successor::translate(inspect, image, version);
+    let translation = successor::translate(inspect, image, version, same_major);
     ContainerFacts {
         id: inspect.id().to_owned(),
         name: inspect.name().to_owned(),
@@ -188,10 +199,10 @@ async fn image_facts(engine: &Engine, reference: &str, pull: bool) -> ImageFacts
 async fn carry_over(
     engine: &Engine,
     inspect: &ContainerInspect,
-    target: &ImageFacts,
+    new: Successor<'_>,
     facts: &mut ContainerFacts,
 ) {
-    match successor::settings(engine, inspect, &target.id, &target.version).await {
+    match successor::settings(engine, inspect, new).await {
         Ok(settings) => {
             let notes = settings.over.notes.into_iter();
             facts.carry_over_notes = notes

@@ -86,6 +86,7 @@ impl Session {
             pull: pull && !policy::refuses_name(wishes),
             backup_folder: wishes.backup.folder().to_owned(),
             api_key: self.api_key.clone(),
+            clients: false,
         };
         let identity = facts::identify(host.agent(), address.container()).await?;
         super::apply::refuse_locked(self, &identity)?;

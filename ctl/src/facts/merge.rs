@@ -18,6 +18,7 @@ pub fn merge(outside: Facts, inside: Facts) -> Facts {
         image: outside.image,
         target: outside.target,
         backups: outside.backups,
+        clients: inside.clients,
     }
 }
 
@@ -54,6 +55,7 @@ fn merge_data(outside: DataFacts, inside: DataFacts) -> DataFacts {
         backup_free_inodes: free_inodes,
         backup_same_disk: same_disk,
         open_run: either(inside.open_run, outside.open_run),
+        crossed_by: inside.crossed_by,
         ..inside
     }
 }

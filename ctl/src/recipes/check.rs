@@ -24,10 +24,16 @@ pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
     let subject = Subject::new(facts);
     let mut notebook = Notebook::default();
     container::check(facts, &subject, &mut notebook);
-    environment::check(facts, &subject, &mut notebook);
+    // Within a major version names, features and rights stay what they are.
+    let update = subject.is_update();
+    if !update {
+        environment::check(facts, &subject, &mut notebook);
+    }
     image::check(facts, wishes, &subject, &mut notebook);
     server::check(facts, &subject, &mut notebook);
-    uses::check(facts, &subject, &mut notebook);
+    if !update {
+        uses::check(facts, &subject, &mut notebook);
+    }
     data::check(facts, wishes, &subject, &mut notebook);
     let mut findings = notebook.findings;
     // What PMM lacks in something that is no PMM says nothing; the one sentence that counts must not drown in it.
@@ -53,7 +59,7 @@ pub fn data_mount(facts: &Facts) -> Option<&MountFact> {
 }
 
 /// What every check needs to know.
-struct Subject {
+pub(super) struct Subject {
     /// The container's name, for sentences.
     name: String,
     /// What the server is; its own word counts more than its image's, because PMM 2 can be updated
@@ -64,7 +70,12 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(facts: &Facts) -> Self {
+    /// Whether it shall become another one of the same major version.
+    pub(super) fn is_update(&self) -> bool {
+        super::policy::is_update(self.from, self.to)
+    }
+
+    pub(super) fn new(facts: &Facts) -> Self {
         let said = facts
             .server
             .as_ref()

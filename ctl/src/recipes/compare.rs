@@ -245,6 +245,7 @@ fn data(changes: &mut Changes, volume: &str, planned: &DataFacts, now: &DataFact
     }
     changes.flag("read-only data", planned.read_only, now.read_only);
     changes.differ("open run", &planned.open_run, &now.open_run);
+    changes.differ("run of a crossing", &planned.crossed_by, &now.crossed_by);
     let below = |data: &DataFacts| {
         let places: BTreeSet<&str> = data
             .mounts_below

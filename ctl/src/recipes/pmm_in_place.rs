@@ -17,10 +17,14 @@ use ferry_proto::{
 use pbjson_types::Timestamp;
 
 use self::steps::Ground;
-use super::{PlanRefused, Version, Wishes, count_of, findings, policy};
+use super::{
+    PlanRefused, Version, Wishes, catalogue::image, check::Subject, count_of, findings, policy,
+};
 
 /// The name of this recipe in a plan.
 pub const NAME: &str = "pmm-in-place";
+/// Its name where the image is of the server's own major version: the same steps, without those that make a PMM 2 a PMM 3.
+pub const UPDATE: &str = "pmm-update";
 
 /// Makes the plan for one server.
 ///
@@ -32,7 +36,12 @@ pub fn plan(
     wishes: &Wishes,
     created: Timestamp,
 ) -> Result<Plan, PlanRefused> {
-    made(NAME, server, facts, wishes, created, |ground| {
+    let recipe = if Subject::new(&facts).is_update() {
+        UPDATE
+    } else {
+        NAME
+    };
+    made(recipe, server, facts, wishes, created, |ground| {
         ground.steps(wishes)
     })
 }
@@ -48,6 +57,9 @@ pub fn rehearsal(
     keep: bool,
     created: Timestamp,
 ) -> Result<Plan, PlanRefused> {
+    if Subject::new(&facts).is_update() {
+        return Err(not_rehearsed(&facts, wishes));
+    }
     made(REHEARSAL, server, facts, wishes, created, |ground| {
         ground.rehearsal_steps(wishes, keep)
     })
@@ -72,7 +84,7 @@ fn made(
         server: server.to_owned(),
         from_version: ground.version_now().to_owned(),
         to_version: ground.version_then().to_owned(),
-        owner: Some(ground.owner()),
+        owner: ground.owner(),
         steps: steps(&ground),
         findings: findings.clone(),
         policy: policy::applied(
@@ -85,6 +97,23 @@ fn made(
         ..Plan::default()
     };
     ferry_proto::seal(plan).map_err(|error| refused(findings, &error.to_string()))
+}
+
+fn not_rehearsed(facts: &Facts, wishes: &Wishes) -> PlanRefused {
+    let code = image::UPDATE_NOT_REHEARSED;
+    let mut findings = findings(facts, wishes);
+    findings.insert(
+        0,
+        v1::Finding {
+            severity: Severity::Blocker.into(),
+            code: code.name().to_owned(),
+            text: "an update within a major version is not rehearsed".to_owned(),
+            hint:
+                "`ferryctl migrate` without a rehearsal: it has a backup, and goes back by itself"
+                    .to_owned(),
+        },
+    );
+    PlanRefused { findings }
 }
 
 /// A refusal always names a blocker, so that nobody is told "no" without a reason.
@@ -192,6 +221,55 @@ mod tests {
         let has = |id: &str| plan.steps.iter().any(|step| step.id == id);
         assert!(!has("heal-roles") && !has("set-aside-files"));
         assert!(has("migrate-api-keys"));
+    }
+
+    /// What makes a PMM 2 a PMM 3 is left out of an update; all that keeps and proves the data is in it.
+    #[test]
+    fn an_update_has_the_steps_of_a_crossing_but_those_across_majors() {
+        let ids = |from: &str, to: &str| {
+            let mut facts = samples::facts();
+            let server = facts.server.as_mut().unwrap();
+            server.version = from.into();
+            server
+                .custom_rule_files
+                .push("prometheus/rules/a.yml".into());
+            let target = facts.target.as_mut().unwrap();
+            target.version = to.into();
+            target.pmm_major = if to.starts_with('2') { 2 } else { 3 };
+            let made = super::plan("docker:p", facts, &samples::wishes(), Default::default());
+            let plan = made.unwrap();
+            let ids = plan.steps.iter().map(|step| step.id.clone());
+            (
+                plan.recipe.clone(),
+                plan.owner.is_some(),
+                Vec::from_iter(ids),
+            )
+        };
+        let (_, _, crossing) = ids("2.44.1", "3.8.1");
+        let without = |left_out: &[&str]| {
+            let kept = crossing
+                .iter()
+                .filter(|id| !left_out.contains(&id.as_str()));
+            Vec::from_iter(kept.cloned())
+        };
+        let across = ["heal-roles", "set-aside-files", "migrate-api-keys"];
+        let within_3 = without(&across);
+        assert_eq!(ids("3.4.0", "3.8.1"), ("pmm-update".into(), true, within_3));
+        let within_2 = without(&[&across[..], &["transfer-ownership"]].concat());
+        assert_eq!(
+            ids("2.41.2", "2.44.1"),
+            ("pmm-update".into(), false, within_2)
+        );
+    }
+
+    #[test]
+    fn an_update_is_not_rehearsed() {
+        let mut facts = samples::facts();
+        facts.server.as_mut().unwrap().version = "3.4.0".into();
+        let wishes = samples::wishes();
+        let made = super::rehearsal("docker:p", facts, &wishes, false, Default::default());
+        let refused = made.unwrap_err();
+        assert_eq!(refused.findings[0].code, "update-not-rehearsed");
     }
 
     #[test]

@@ -216,6 +216,57 @@ pub const TARGETS: &[(Version, Rule)] = {
     ]
 };
 
+/// To which version, within a major one.
+pub const UPDATES: &[(Version, Rule)] = {
+    use Verdict::{Allowed, Doubted, Meant};
+    &[
+        (
+            Version::new(0, 0, 0),
+            finding(
+                image::UPDATE_SHORT,
+                Doubted,
+                "is not the last PMM 2, 2.44.1, from which the way to PMM 3 starts",
+                MIGRATION_PAGE,
+            ),
+        ),
+        (
+            Version::new(2, 44, 1),
+            rule(
+                "update-last",
+                Meant,
+                "is the last PMM 2, from which the way to PMM 3 starts",
+                MIGRATION_PAGE,
+            ),
+        ),
+        (
+            Version::new(3, 0, 0),
+            rule(
+                "update-within-3",
+                Allowed,
+                "is a later PMM 3, which takes the data of an earlier one",
+                MIGRATION_PAGE,
+            ),
+        ),
+        (
+            Version::new(3, 10, 0),
+            finding(
+                image::UPDATE_POSTGRES_UPGRADE,
+                Doubted,
+                "also upgrades PostgreSQL 14 to 18 at its first start, if that was not done before",
+                "percona/pmm#5295, PMM-15404",
+            ),
+        ),
+    ]
+};
+
+/// An update that is none.
+pub const NOT_NEWER: Rule = finding(
+    image::UPDATE_NOT_NEWER,
+    Verdict::Closed,
+    "is not newer than what the server is",
+    "Ferry",
+);
+
 /// An image that stands still.
 pub const PINNED: Rule = rule(
     "target-pinned",
@@ -271,6 +322,22 @@ pub fn source(version: Version) -> &'static Rule {
 #[must_use]
 pub fn target(version: Version) -> &'static Rule {
     answer(TARGETS, version)
+}
+
+/// The rule on an update within a major version.
+#[must_use]
+pub fn update(from: Version, to: Version) -> &'static Rule {
+    if to <= from {
+        return &NOT_NEWER;
+    }
+    answer(UPDATES, to)
+}
+
+/// Whether both are of one major version, so that the one becomes the other by an update and not by a crossing.
+#[must_use]
+pub fn is_update(from: Option<Version>, to: Option<Version>) -> bool {
+    // What a later major version needs nobody knows.
+    matches!((from, to), (Some(from), Some(to)) if from.major == to.major && matches!(from.major, 2 | 3))
 }
 
 fn answer(table: &'static [(Version, Rule)], version: Version) -> &'static Rule {
@@ -384,9 +451,16 @@ pub fn applied(
     };
     let asked = &wishes.target_image;
     let name = facts.target.as_ref().map(|found| reference(asked, found));
+    let (start, end) = match (from, to) {
+        (Some(from), Some(to)) if is_update(Some(from), Some(to)) => (None, Some(update(from, to))),
+        _ => (from.map(source), to.map(target)),
+    };
+    let about = |version: Option<Version>, rule: Option<&Rule>| {
+        Some(of(format!("PMM {}", version?), rule?))
+    };
     [
-        from.map(|from| of(format!("PMM {from}"), source(from))),
-        to.map(|to| of(format!("PMM {to}"), target(to))),
+        about(from, start),
+        about(to, end),
         name.map(|rule| of(format!("`{asked}`"), rule)),
     ]
     .into_iter()

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Problem, RunRow, RunStatus, RunSummary, Upkeep, rehearsal::RehearsalReport};
 use crate::backups::Backup;
+use crate::clients::Client;
 use crate::run::events::RunEvent;
 
 /// A check.
@@ -49,6 +50,12 @@ pub fn rehearsal(report: &RehearsalReport) -> String {
 #[must_use]
 pub fn backups(backups: &[Backup]) -> String {
     backups.iter().map(|it| object("backup", it)).collect()
+}
+
+/// Clients, a line each.
+#[must_use]
+pub fn clients(clients: &[Client]) -> String {
+    clients.iter().map(|it| object("client", it)).collect()
 }
 
 /// The end of a run about a backup or a crossing.

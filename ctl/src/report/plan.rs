@@ -69,16 +69,17 @@ fn heading(plan: &Plan) -> String {
     let bare = digest.rsplit('@').next().unwrap_or(digest);
     let bare = bare.strip_prefix("sha256:").unwrap_or(bare);
     let bare: String = bare.chars().take(4).collect();
-    let owner = plan.owner.unwrap_or_default();
+    let owner = match &plan.owner {
+        Some(owner) => format!("owner {}:{}", owner.uid, owner.gid),
+        None => "owners as they are".to_owned(),
+    };
     format!(
-        "Plan {} for {}: PMM {} → {} (sha256:{bare}…), recipe {}, owner {}:{}",
+        "Plan {} for {}: PMM {} → {} (sha256:{bare}…), recipe {}, {owner}",
         plan.id,
         name(plan),
         plan.from_version,
         plan.to_version,
         plan.recipe,
-        owner.uid,
-        owner.gid
     )
 }
 

@@ -1,6 +1,7 @@
 //! Whole screens as snapshots, wide and narrow: what a person sees is part of what is promised.
 
 mod backups;
+mod clients;
 mod live;
 mod screen;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{CarryOverError, Scene, health, is_empty, translate_port};
+use super::{CarryOverError, Scene, health, is_empty};
 
 /// PMM's databases have 300 s of their own to stop (facts/pmm.md 1.2); a shorter grace cuts them off.
 const SHORTEST_STOP: i64 = 300;
@@ -90,7 +90,11 @@ pub(super) fn config(
     }
     let check = &old["Healthcheck"];
     if !is_empty(check) && *check != image["Healthcheck"] {
-        let (check, changed) = health::rewrite(check);
+        let (check, changed) = if scene.options.same_major {
+            (check.clone(), false)
+        } else {
+            health::rewrite(check)
+        };
         let how = if changed {
             "kept, with PMM 3's ports and path"
         } else {
@@ -100,7 +104,7 @@ pub(super) fn config(
             "custom-healthcheck",
             format!("its own health check is {how}"),
         );
-        if health::names_old_port(&check) {
+        if !scene.options.same_major && health::names_old_port(&check) {
             scene.note(
                 "healthcheck-old-port",
                 "its own health check still names port 80 or 443, where PMM 3 does not listen",
@@ -108,7 +112,7 @@ pub(super) fn config(
         }
         body.insert("Healthcheck".into(), check);
     }
-    if let Some(ports) = exposed_ports(&old["ExposedPorts"], &image["ExposedPorts"]) {
+    if let Some(ports) = exposed_ports(scene, &old["ExposedPorts"], &image["ExposedPorts"]) {
         body.insert("ExposedPorts".into(), ports);
     }
     names(scene, &mut body);
@@ -156,13 +160,13 @@ fn labels(scene: &mut Scene<'_>, mine: &Value, images: &Value) -> Value {
 }
 
 /// The ports that the user exposed beyond the image's, where PMM 3 has them.
-fn exposed_ports(mine: &Value, images: &Value) -> Option<Value> {
+fn exposed_ports(scene: &Scene<'_>, mine: &Value, images: &Value) -> Option<Value> {
     let own = mine
         .as_object()?
         .keys()
         .filter(|port| images.get(port.as_str()).is_none());
     let ports: Map<String, Value> = own
-        .map(|port| (translate_port(port).to_owned(), json!({})))
+        .map(|port| (scene.port(port).to_owned(), json!({})))
         .collect();
     (!ports.is_empty()).then_some(Value::Object(ports))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Scene, is_empty, translate_port};
+use super::{Scene, is_empty};
 
 pub(super) fn host(scene: &mut Scene<'_>) -> Map<String, Value> {
     let mut host = scene.old["HostConfig"]
@@ -44,7 +44,7 @@ fn ports(scene: &mut Scene<'_>, host: &mut Map<String, Value>) {
     };
     let mut new: Map<String, Value> = Map::new();
     for (port, bindings) in old {
-        let translated = translate_port(&port);
+        let translated = scene.port(&port);
         if translated != port {
             scene.note(
                 "port-translated",
@@ -63,7 +63,8 @@ fn ports(scene: &mut Scene<'_>, host: &mut Map<String, Value>) {
         }
     }
     host.insert("PortBindings".into(), Value::Object(new));
-    if host.get("NetworkMode").and_then(Value::as_str) == Some("host") {
+    let of_host = host.get("NetworkMode").and_then(Value::as_str) == Some("host");
+    if of_host && !scene.options.same_major {
         scene.note(
             "host-network-ports",
             "it uses the host's network: PMM 3 listens on 8080 and 8443 there instead of 80 and 443, and clients must be told",

@@ -28,6 +28,8 @@ pub struct CarryOverOptions {
     pub labels: Vec<(String, String)>,
     /// The engine only tells the MAC address in use, not the configured one (API 1.44 and later): carry that one over.
     pub mac_from_networks: bool,
+    /// Both images are of one major version: ports and paths mean the same to both, and nothing is translated.
+    pub same_major: bool,
 }
 
 /// The new container, as the engine wants it.
@@ -131,6 +133,15 @@ impl Scene<'_> {
             code,
             text: text.into(),
         });
+    }
+
+    /// Where a port of the old image is found in the new one.
+    fn port<'p>(&self, port: &'p str) -> &'p str {
+        if self.options.same_major {
+            port
+        } else {
+            translate_port(port)
+        }
     }
 
     fn name(&self) -> String {

@@ -119,7 +119,12 @@ pub(super) fn mounts(
 
 /// Where it goes, with a note when that differs or is doubtful; `None` for nowhere.
 fn new_target(scene: &mut Scene<'_>, old: &str) -> Option<String> {
-    match translate_target(old) {
+    let target = if scene.options.same_major {
+        Target::Same
+    } else {
+        translate_target(old)
+    };
+    match target {
         Target::Same => Some(old.to_owned()),
         Target::Moved(new) => {
             scene.note(

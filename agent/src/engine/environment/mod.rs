@@ -70,6 +70,21 @@ impl std::fmt::Debug for EnvTranslation {
 }
 
 impl EnvTranslation {
+    /// For a target that has the same words: everything as it is.
+    #[must_use]
+    pub fn unchanged(env: Vec<(String, String)>) -> Self {
+        let kept = |(name, _): &(String, String)| EnvChange {
+            name: name.clone(),
+            new_name: None,
+            kind: ChangeKind::Kept,
+            note: String::new(),
+        };
+        Self {
+            changes: env.iter().map(kept).collect(),
+            env,
+        }
+    }
+
     /// The variables whose values cannot be understood.
     pub fn invalid(&self) -> impl Iterator<Item = &EnvChange> {
         self.changes

@@ -86,7 +86,7 @@ pub struct Agents {
 }
 
 impl Pmm {
-    async fn list(&self, what: &str) -> Result<Value> {
+    pub(super) async fn list(&self, what: &str) -> Result<Value> {
         match self.major() {
             Major::V2 => {
                 let name = match what {
@@ -128,7 +128,7 @@ impl Pmm {
 }
 
 /// The entries of an answer, which is an object of lists by kind.
-fn entries(answer: &Value) -> impl Iterator<Item = (&String, &Value)> {
+pub(super) fn entries(answer: &Value) -> impl Iterator<Item = (&String, &Value)> {
     answer
         .as_object()
         .into_iter()
@@ -145,7 +145,7 @@ fn text(entry: &Value, key: &str) -> String {
         .to_owned()
 }
 
-fn id(entry: &Value, key: &str) -> String {
+pub(super) fn id(entry: &Value, key: &str) -> String {
     normal_id(&text(entry, key)).to_owned()
 }
 

@@ -6,9 +6,11 @@
 //! What is read is brought into one shape, without the id prefixes and enum names that differ between the majors
 //! (`facts/pmm.md` 3.1–3.3), so that whoever compares need not know the version.
 
+mod clients;
 mod inventory;
 mod normal;
 
+pub use clients::Client;
 pub use inventory::{AgentCount, Agents, Node, PMM_SERVER, Service};
 pub use normal::{normal_enum, normal_id, normal_job};
 

@@ -126,7 +126,12 @@ impl Work for CompareBaseline {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let before = stored(cx)?;
         let patience = Duration::from_secs(u64::from(self.0.timeout_seconds));
-        let (mode, isolated) = (CompareMode::AcrossMajors, self.0.isolated);
+        let mode = if self.0.same_major {
+            CompareMode::SameMajor
+        } else {
+            CompareMode::AcrossMajors
+        };
+        let isolated = self.0.isolated;
         let mut warnings = find_again(cx, &before, patience, mode, isolated).await?;
         let own_key = own_key::after(cx).await?;
         warnings.extend(own_key.warnings);

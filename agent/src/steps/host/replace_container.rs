@@ -11,7 +11,7 @@ use crate::{
     error::StepError,
     places::{self, RUN_LABEL},
     steps::{Work, count, done_with},
-    successor,
+    successor::{self, Successor},
 };
 
 pub(in crate::steps) struct ReplaceContainer(pub(in crate::steps) v1::ReplaceContainer);
@@ -26,8 +26,12 @@ impl Work for ReplaceContainer {
             engine.remove_container(there.id()).await?;
         }
         let old = engine.inspect_container(&self.0.old_container_id).await?;
-        let mut carried =
-            successor::settings(engine, &old, &self.0.image_id, &self.0.target_version).await?;
+        let new = Successor {
+            image_id: &self.0.image_id,
+            version: &self.0.target_version,
+            same_major: self.0.same_major,
+        };
+        let mut carried = successor::settings(engine, &old, new).await?;
         // By now the old one has the fence's limit.
         let limit = Some(self.0.pids_limit).filter(|&limit| limit > 0);
         carried.over.body["HostConfig"]["PidsLimit"] = json!(limit);

@@ -15,7 +15,7 @@ use crate::{
     error::StepError,
     places::{self, RUN_LABEL, rehearsal_name},
     steps::{Work, count, done_with},
-    successor,
+    successor::{self, Successor},
 };
 
 use super::end_rehearsal::complaints;
@@ -66,8 +66,12 @@ impl Work for StartRehearsal {
         if engine.find_container(&name).await?.is_none() {
             let network = places::make_network(host, &self.0.container, &cx.run).await?;
             let server = engine.inspect_container(&self.0.container).await?;
-            let (image, version) = (&self.0.image_id, &self.0.target_version);
-            let carried = successor::settings(engine, &server, image, version).await?;
+            let new = Successor {
+                image_id: &self.0.image_id,
+                version: &self.0.target_version,
+                same_major: false,
+            };
+            let carried = successor::settings(engine, &server, new).await?;
             warnings.extend(carried.over.notes.iter().map(|note| note.text.clone()));
             let limits = limits(&server, &engine.info().await?);
             let mounts = mounts(&server, &self.0.data_destination, &name);

@@ -161,7 +161,8 @@ fn check_carry_over(container: &ContainerFacts, subject: &Subject, notebook: &mu
         }
     }
     // facts/pmm.md 7.4: the image's `listen 8080; listen 8443 ssl` is fixed.
-    if container.networks.iter().any(|network| network == "host") {
+    let of_host = container.networks.iter().any(|network| network == "host");
+    if of_host && !subject.is_update() {
         notebook.warning(
             container::HOST_NETWORK_PORTS,
             format!(

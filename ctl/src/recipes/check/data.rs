@@ -29,6 +29,12 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
     backup::check(facts, data, wishes, notebook);
     check_sharing(data, notebook);
     check_tree(data, subject, notebook);
+    check_runs(data, subject, notebook);
+}
+
+/// What a run has left on the data. A crossing that was proven is over where PMM 3 runs on what it made; a PMM 2 does so only because
+/// somebody started it by hand.
+fn check_runs(data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
     if !data.open_run.is_empty() {
         notebook.blocker(
             data::OPEN_RUN,
@@ -40,6 +46,15 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
                 "`ferryctl resume {0}` or `ferryctl rollback {0}` first",
                 data.open_run
             ),
+        );
+    }
+    let is_pmm_2 = subject.from.is_none_or(|from| from.major < 3);
+    if is_pmm_2 && !data.crossed_by.is_empty() {
+        let run = &data.crossed_by;
+        notebook.blocker(
+            data::OPEN_RUN,
+            format!("run {run} has carried this data to PMM 3, and here a PMM 2 is running on it"),
+            &format!("stop it, and start PMM 3 again; or `ferryctl rollback {run}` first"),
         );
     }
 }

@@ -38,7 +38,11 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         }
         return;
     };
-    check_source(from, facts, name, notebook);
+    if subject.is_update() {
+        check_update(subject, notebook);
+    } else {
+        check_source(from, facts, name, notebook);
+    }
     let baked = facts
         .image
         .as_ref()
@@ -64,16 +68,13 @@ fn check_source(from: Version, facts: &Facts, name: &str, notebook: &mut Noteboo
     match rule.verdict {
         Verdict::Meant | Verdict::Allowed => {}
         Verdict::Doubted => {
-            let hint = format!("hop to `{hop}` on the same volume first, if you can");
+            let hint = format!("go there first, if you can: `--via {hop}` beside your `--to`");
             notebook.warning(code, text, &hint);
         }
         // Nothing allows a start that is too old, so that a flag is none of the ways.
         Verdict::Refused | Verdict::Closed => {
-            let old = format!("{name}-{from}");
             let hint = format!(
-                "hop to {} first, by the same volume under another image: `docker stop -t 330 {name}`, \
-                 `docker rename {name} {old}`, `docker update --restart no {old}`, `docker run --detach --name {name} \
-                 --volumes-from {old} … {hop}` with the ports and settings of {old}; when it is ready, check again",
+                "update to {} first: `ferryctl migrate docker:{name} --to {hop}`; or both in one go, by `--via {hop}` beside your `--to`",
                 policy::start()
             );
             notebook.blocker(code, text, &hint);
@@ -81,11 +82,33 @@ fn check_source(from: Version, facts: &Facts, name: &str, notebook: &mut Noteboo
     }
 }
 
+/// Within a major version: what the rule on it says.
+fn check_update(subject: &Subject, notebook: &mut Notebook) {
+    let (Some(from), Some(to)) = (subject.from, subject.to) else {
+        return;
+    };
+    let rule = policy::update(from, to);
+    let text = format!("PMM {to} {}", rule.reason);
+    match (rule.code, rule.verdict) {
+        (Some(code), Verdict::Closed | Verdict::Refused) => {
+            let hint = format!("name an image that is newer than {from}");
+            return notebook.blocker(code, text, &hint);
+        }
+        (Some(code), _) => notebook.warning(code, text, ""),
+        (None, _) => {}
+    }
+    let text = format!(
+        "{} is updated from {from} to {to}: ports, paths and variables stay what they are",
+        subject.name
+    );
+    notebook.note(image::UPDATE, text, "");
+}
+
 fn already(notebook: &mut Notebook, name: &str, what: &str) {
     notebook.blocker(
         image::ALREADY_PMM_3,
         format!("{name} is {what} already"),
-        "update PMM 3 to a later PMM 3 by upstream's ordinary steps",
+        "name a later PMM 3 by `--to` to update it",
     );
 }
 
@@ -133,7 +156,8 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
         );
         return;
     }
-    if target.pmm_major != 3 {
+    let update = subject.is_update();
+    if target.pmm_major != 3 && !update {
         notebook.blocker(
             image::TARGET_NOT_PMM_3,
             format!("the target image `{asked}` is no PMM 3 server"),
@@ -145,7 +169,9 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
         return;
     }
     check_owner(target, asked, notebook);
-    check_version(subject.to, wishes, notebook);
+    if !update {
+        check_version(subject.to, wishes, notebook);
+    }
     if name_rule.verdict == Verdict::Refused {
         floating(asked, target, wishes, notebook);
     }
@@ -183,7 +209,7 @@ fn check_owner(target: &ImageFacts, asked: &str, notebook: &mut Notebook) {
         );
     }
     // PostgreSQL does not run as root, and no PMM 3 image of upstream's is built so.
-    if target.uid == 0 {
+    if target.uid == 0 && target.pmm_major != 2 {
         notebook.blocker(
             image::TARGET_OWNER_ROOT,
             format!("the target image `{asked}` runs as root, which PMM 3's PostgreSQL refuses"),

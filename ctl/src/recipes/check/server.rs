@@ -41,9 +41,12 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         return;
     };
     check_health(server, subject, notebook);
-    check_roles(server, subject, notebook);
-    check_files(server, notebook);
-    check_clickhouse(server, notebook);
+    check_external(server, notebook);
+    // What PMM 3 needs of a PMM 2.
+    if !subject.is_update() {
+        check_roles(server, subject, notebook);
+        check_files(server, notebook);
+    }
     check_own_key(server, notebook);
     check_unobserved(server, notebook);
 }
@@ -122,12 +125,8 @@ fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook
 
 /// facts/pmm.md 1.6 and 1.4: what PMM 3.7 and later need of PostgreSQL.
 fn check_roles(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook) {
+    // A finding of its own says so.
     if server.external_postgres {
-        notebook.blocker(
-            server::EXTERNAL_POSTGRES,
-            "PostgreSQL is outside the server: its databases are in no backup of ours, and PMM 3 changes them one way",
-            "servers with a PostgreSQL of their own are supported so far; migrate this one by upstream's manual steps",
-        );
         return;
     }
     for role in &server.roles {
@@ -247,7 +246,15 @@ fn check_files(server: &ServerFacts, notebook: &mut Notebook) {
     }
 }
 
-fn check_clickhouse(server: &ServerFacts, notebook: &mut Notebook) {
+/// What the copy of the volume would not hold.
+fn check_external(server: &ServerFacts, notebook: &mut Notebook) {
+    if server.external_postgres {
+        notebook.blocker(
+            server::EXTERNAL_POSTGRES,
+            "PostgreSQL is outside the server: its databases are in no backup of ours, and PMM 3 changes them one way",
+            "servers with a PostgreSQL of their own are supported so far; migrate this one by upstream's manual steps",
+        );
+    }
     if server.external_clickhouse {
         notebook.blocker(
             server::EXTERNAL_CLICKHOUSE,

@@ -85,7 +85,22 @@ const CASES: &[Case] = {
             f.server.as_mut().unwrap().version.clear();
         }),
         ("already-pmm-3", Blocker, |f| {
+            f.server.as_mut().unwrap().version = "3.4.0".into();
+            to(f, "2.44.1");
+        }),
+        ("update", Note, |f| {
             f.server.as_mut().unwrap().version = "3.4.0".into()
+        }),
+        ("update-not-newer", Blocker, |f| {
+            f.server.as_mut().unwrap().version = "3.8.1".into()
+        }),
+        ("update-short", Warning, |f| {
+            f.server.as_mut().unwrap().version = "2.41.2".into();
+            to(f, "2.43.2");
+        }),
+        ("update-postgres-upgrade", Warning, |f| {
+            f.server.as_mut().unwrap().version = "3.8.1".into();
+            to(f, "3.10.0");
         }),
         ("version-too-old", Blocker, |f| {
             f.server.as_mut().unwrap().version = "2.41.2".into()
@@ -119,7 +134,8 @@ const CASES: &[Case] = {
             f.target.as_mut().unwrap().version.clear()
         }),
         ("target-too-new", Blocker, |f| to(f, "3.13.0")),
-        ("target-not-pmm-3", Blocker, |f| to(f, "2.44.1")),
+        ("target-not-pmm-3", Blocker, |f| to(f, "1.17.4")),
+        ("update-not-newer", Blocker, |f| to(f, "2.44.1")),
         ("target-postgres-upgrade", Blocker, |f| to(f, "3.10.0")),
         ("target-beyond-tested", Warning, |f| to(f, "3.9.1")),
         ("target-3-7-0", Blocker, |f| to(f, "3.7.0")),
@@ -293,6 +309,9 @@ const CASES: &[Case] = {
         ("open-run", Blocker, |f| {
             f.data.as_mut().unwrap().open_run = "7f3a9c21".into()
         }),
+        ("open-run", Blocker, |f| {
+            f.data.as_mut().unwrap().crossed_by = "7f3a9c21".into()
+        }),
     ]
 };
 
@@ -403,7 +422,7 @@ fn each_kind_of_bad_input_gets_its_finding() {
 }
 
 /// The codes that wishes bring about, whose cases are in `backup` and below.
-const BY_WISHES: [(&str, Severity); 11] = [
+const BY_WISHES: [(&str, Severity); 12] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -415,6 +434,8 @@ const BY_WISHES: [(&str, Severity); 11] = [
     ("target-floating-tag", Severity::Note),
     ("target-3-7-0", Severity::Warning),
     ("target-postgres-upgrade", Severity::Warning),
+    // Beside the recipe that makes it.
+    ("update-not-rehearsed", Severity::Blocker),
 ];
 
 #[test]

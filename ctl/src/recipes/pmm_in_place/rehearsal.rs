@@ -62,7 +62,7 @@ impl Ground<'_> {
             ),
         ];
         steps.extend(self.set_aside());
-        steps.push(self.transfer());
+        steps.extend(self.transfer());
         steps.extend(self.target_on_the_copy(wishes, keep));
         steps
     }
@@ -99,6 +99,7 @@ impl Ground<'_> {
         let compare = Kind::CompareBaseline(v1::CompareBaseline {
             timeout_seconds: wishes.compare_seconds,
             isolated: true,
+            same_major: false,
         });
         let end = Kind::EndRehearsal(v1::EndRehearsal {
             container,

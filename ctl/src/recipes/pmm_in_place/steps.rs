@@ -7,7 +7,7 @@ use ferry_proto::{
 
 use super::roles_to_heal;
 use crate::{
-    recipes::{Backup, Wishes, estimate, policy, space::Space},
+    recipes::{Backup, Version, Wishes, estimate, policy, space::Space},
     units::{bytes, count, counted, estimate as duration},
 };
 
@@ -57,11 +57,21 @@ impl<'a> Ground<'a> {
         &self.target.version
     }
 
-    pub(super) fn owner(&self) -> Owner {
-        Owner {
-            uid: self.target.uid,
-            gid: self.target.gid,
-        }
+    /// Whether it becomes another one of its own major version.
+    pub(super) fn is_update(&self) -> bool {
+        policy::is_update(
+            Version::parse(self.version_now()),
+            Version::parse(self.version_then()),
+        )
+    }
+
+    /// Whom the data shall belong to; absent where each program keeps what is its own, as in PMM 2.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        let target = self.target;
+        (target.pmm_major != 2).then_some(Owner {
+            uid: target.uid,
+            gid: target.gid,
+        })
     }
 
     /// Entries that do not have the target's owner yet.
@@ -159,7 +169,7 @@ impl<'a> Ground<'a> {
         ));
         // After the proof and the copy: it is the first step that changes anything of the server.
         let roles = roles_to_heal(self.server);
-        if !roles.is_empty() {
+        if !roles.is_empty() && !self.is_update() {
             let title = format!("heal database roles: {}", roles.join(", "));
             let heal = Kind::HealRoles(v1::HealRoles { roles });
             steps.push(step(Place::Container, &title, estimate::HEAL, heal));
@@ -204,10 +214,12 @@ impl<'a> Ground<'a> {
             )
             .id("copy-changes"),
         ];
-        steps.extend(self.set_aside());
-        let owner = self.owner();
+        let update = self.is_update();
+        if !update {
+            steps.extend(self.set_aside());
+        }
+        steps.extend(self.transfer());
         steps.extend([
-            self.transfer(),
             step(
                 Place::Host,
                 "set aside the old container",
@@ -230,13 +242,16 @@ impl<'a> Ground<'a> {
                     target_version: target.version.clone(),
                     data_destination: data.destination.clone(),
                     pids_limit: container.pids_limit,
+                    same_major: update,
                 }),
             ),
             step(
                 Place::Volume,
                 "hand over the volume",
                 estimate::walk(data.entries),
-                Kind::HandOverVolume(v1::HandOverVolume { owner: Some(owner) }),
+                Kind::HandOverVolume(v1::HandOverVolume {
+                    owner: self.owner(),
+                }),
             ),
             Step {
                 point_of_no_return: true,
@@ -276,15 +291,17 @@ impl<'a> Ground<'a> {
     }
 
     fn afterwards(&self, wishes: &Wishes) -> Vec<Step> {
-        vec![
-            step(
-                Place::Container,
-                "migrate API keys",
-                estimate::API_KEYS,
-                Kind::MigrateApiKeys(v1::MigrateApiKeys {
-                    version: self.target.version.clone(),
-                }),
-            ),
+        let keys = step(
+            Place::Container,
+            "migrate API keys",
+            estimate::API_KEYS,
+            Kind::MigrateApiKeys(v1::MigrateApiKeys {
+                version: self.target.version.clone(),
+            }),
+        );
+        let update = self.is_update();
+        let mut steps = Vec::from_iter((!update).then_some(keys));
+        steps.extend([
             step(
                 Place::Container,
                 "compare with the baseline",
@@ -292,6 +309,7 @@ impl<'a> Ground<'a> {
                 Kind::CompareBaseline(v1::CompareBaseline {
                     timeout_seconds: wishes.compare_seconds,
                     isolated: false,
+                    same_major: update,
                 }),
             ),
             step(
@@ -306,7 +324,8 @@ impl<'a> Ground<'a> {
                     backup_folder: wishes.backup.folder().to_owned(),
                 }),
             ),
-        ]
+        ]);
+        steps
     }
 
     pub(super) fn pull(&self) -> Step {
@@ -361,8 +380,8 @@ impl<'a> Ground<'a> {
         Some(step(Place::Volume, &title, estimate, aside))
     }
 
-    pub(super) fn transfer(&self) -> Step {
-        let (entries, owner) = (self.entries_to_transfer(), self.owner());
+    pub(super) fn transfer(&self) -> Option<Step> {
+        let (entries, owner) = (self.entries_to_transfer(), self.owner()?);
         let title = format!(
             "transfer ownership to {}:{}, {} of {} entries",
             owner.uid,
@@ -374,7 +393,8 @@ impl<'a> Ground<'a> {
             owner: Some(owner),
             expected_entries: self.data.entries,
         });
-        step(Place::Volume, &title, estimate::transfer(entries), transfer)
+        let estimate = estimate::transfer(entries);
+        Some(step(Place::Volume, &title, estimate, transfer))
     }
 
     fn launch(&self, volume_agent: bool, wishes: &Wishes) -> Kind {

@@ -46,9 +46,29 @@ fn the_tables_say_what_the_facts_say() {
 }
 
 #[test]
+fn an_update_stays_within_its_major_and_goes_onward() {
+    for (from, to, name) in [
+        ("2.41.2", "2.44.1", "update-last"),
+        ("2.44.0", "2.44.1", "update-last"),
+        ("2.30.0", "2.41.2", "update-short"),
+        ("2.44.1", "2.44.1", "update-not-newer"),
+        ("2.44.1", "2.41.2", "update-not-newer"),
+        ("3.8.1", "3.9.1", "update-within-3"),
+        ("3.8.1", "3.10.0", "update-postgres-upgrade"),
+        ("3.9.1", "3.8.1", "update-not-newer"),
+    ] {
+        let (from, to) = (version(from), version(to));
+        assert!(is_update(Some(from), Some(to)));
+        assert_eq!(update(from, to).name, name, "{from} to {to}");
+    }
+    assert!(!is_update(Some(version("2.44.1")), Some(version("3.8.1"))));
+    assert!(!is_update(None, Some(version("3.8.1"))) && !is_update(None, None));
+}
+
+#[test]
 fn each_table_begins_at_nothing_rises_and_means_one() {
     let mut names = BTreeSet::new();
-    for table in [SOURCES, TARGETS] {
+    for table in [SOURCES, TARGETS, UPDATES] {
         assert_eq!(table[0].0, Version::new(0, 0, 0));
         assert!(table.windows(2).all(|pair| pair[0].0 < pair[1].0));
         let meant = table.iter().filter(|(_, it)| it.verdict == Verdict::Meant);
@@ -88,6 +108,7 @@ proptest! {
     fn there_is_one_answer_to_every_version(version in any_version()) {
         prop_assert_eq!(holders(SOURCES, version), 1);
         prop_assert_eq!(holders(TARGETS, version), 1);
+        prop_assert_eq!(holders(UPDATES, version), 1);
     }
 
     #[test]
@@ -100,12 +121,14 @@ proptest! {
         facts.server.as_mut().unwrap().version = version.to_string();
         let wishes = Wishes { allowed: everything(), ..samples::wishes() };
         let planned = pmm_in_place::plan("docker:p", facts, &wishes, Default::default());
-        prop_assert_eq!(planned.is_ok(), starts);
+        let updated = version.major == 3 && version < hop();
+        prop_assert_eq!(planned.is_ok(), starts || updated);
     }
 
     #[test]
     fn a_target_is_planned_only_as_its_rule_says(version in any_version(), allow in any::<bool>()) {
-        let rule = target(version);
+        let from = Version::new(2, 44, 1);
+        let rule = if version.major == 2 { update(from, version) } else { target(version) };
         let mut facts = samples::facts();
         facts.target.as_mut().unwrap().version = version.to_string();
         let allowed = if allow { everything() } else { Allowed::default() };

@@ -8,14 +8,14 @@ super::codes! { "Versions and images"
         "it is a PMM server, and its version could not be read"
         => "wait until PMM answers";
     ALREADY_PMM_3 "already-pmm-3" [Blocker] "0.1":
-        "the server is a PMM 3 already"
-        => "update it by upstream's ordinary steps";
+        "the server is a PMM 3 already, and what it shall become is none"
+        => "name a later PMM 3 to update it";
     VERSION_TOO_OLD "version-too-old" [Blocker] "0.1":
         "upstream's way to PMM 3 starts at 2.44; an older schema was never tried"
-        => "run `percona/pmm-server:2.44.1` on the same volume first; the finding's hint has the commands";
+        => "update to `percona/pmm-server:2.44.1` first, by `ferryctl migrate` or by its `--via`";
     VERSION_NOT_LAST "version-not-last" [Warning] "0.1":
         "it is a 2.44, and upstream tests the migration from 2.44.1"
-        => "update to 2.44.1 first, if you can";
+        => "update to 2.44.1 first, if you can, by `--via`";
     UPDATED_INSIDE "updated-inside" [Note] "1.10":
         "the server was updated inside its container, so its image's version says less than the server's own"
         => "nothing";
@@ -52,6 +52,21 @@ super::codes! { "Versions and images"
     TARGET_3_7_0 "target-3-7-0" [Blocker Warning] "1.6":
         "3.7.0 does not set the password of role `pmm-managed` anew, and may stay in \"PMM is being upgraded\""
         => "choose 3.8.1, where that is repaired; or allow it with `--allow-target target-3-7-0`";
+    UPDATE "update" [Note] "0.1":
+        "the image to become is of the server's own major version: an update, in which ports, paths and variables stay what they are"
+        => "nothing";
+    UPDATE_NOT_NEWER "update-not-newer" [Blocker] "":
+        "the image to become is of the server's own version, or of an older one, whose schema the data has left behind"
+        => "name a newer image";
+    UPDATE_SHORT "update-short" [Warning] "0.1":
+        "the image to become is a PMM 2, and not the last one, from which the way to PMM 3 starts"
+        => "update to 2.44.1";
+    UPDATE_POSTGRES_UPGRADE "update-postgres-upgrade" [Warning] "1.7":
+        "the image to become also upgrades PostgreSQL 14 to 18 at its first start"
+        => "nothing, if it takes longer; the way back is the copy of the data";
+    UPDATE_NOT_REHEARSED "update-not-rehearsed" [Blocker] "":
+        "a rehearsal is one of the crossing from PMM 2 to PMM 3, and this is an update within a major version"
+        => "update without a rehearsal: the run has a backup and goes back by itself";
     TARGET_FLOATING_TAG "target-floating-tag" [Blocker Note] "0.1":
         "the image's name may stand for another image tomorrow, so that a plan would not say what becomes of the server"
         => "name a full version or a digest; or say `--allow-floating-tag`, and the plan takes the image of today, by its id";
