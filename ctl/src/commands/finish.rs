@@ -54,7 +54,8 @@ pub(super) async fn run(arguments: &Finish, session: &Session) -> End {
     };
     let others = open_others(&journal, &row)?;
     let backup = arguments.remove_backup && !source.is_empty();
-    let plan = recipes::upkeep::finish(&about, &container.id, !others, backup);
+    let made_by = journal.newest_after(&row)?;
+    let plan = recipes::upkeep::finish(&about, &container.id, made_by, !others, backup);
     let plan = plan.map_err(|error| unplanned(&error))?;
     let host = session.host().await?;
     // The server's own key: while this goes on, nobody can take the crossing back.

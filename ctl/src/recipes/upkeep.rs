@@ -121,13 +121,14 @@ pub fn prune(about: &About) -> Result<Plan, ferry_proto::PlanError> {
 }
 
 /// Removes the container that `run` has set aside, the agents' image when nobody needs it, and the
-/// backup when that is wanted too.
+/// backup when that is wanted too. `made_by` is a later run, where the server's container is that one's by now.
 ///
 /// # Errors
 /// When the plan cannot be written as JSON.
 pub fn finish(
     about: &About,
     old_container_id: &str,
+    made_by: Option<String>,
     agent_image: bool,
     backup: bool,
 ) -> Result<Plan, ferry_proto::PlanError> {
@@ -136,6 +137,7 @@ pub fn finish(
         container: about.server.clone(),
         old_container_id: old_container_id.to_owned(),
         remove_agent_image: agent_image,
+        made_by: made_by.unwrap_or_default(),
     });
     let mut steps = vec![step(Place::Host, "remove the old container", finish)];
     if backup {
@@ -217,11 +219,11 @@ mod tests {
             ),
             (prune(&about).unwrap(), vec!["remove-backup"]),
             (
-                finish(&about, "old", true, true).unwrap(),
+                finish(&about, "old", None, true, true).unwrap(),
                 vec!["finish-run", "remove-backup"],
             ),
             (
-                finish(&about, "old", true, false).unwrap(),
+                finish(&about, "old", None, true, false).unwrap(),
                 vec!["finish-run"],
             ),
         ];

@@ -345,6 +345,14 @@ impl Journal {
         Ok(open.into_iter().rfind(|row| row.plan.recipe == recipe))
     }
 
+    /// The last run that was done on the server of `run` after it: the container that is there now is that one's.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub fn newest_after(&self, run: &RunRow) -> Result<Option<String>, JournalError> {
+        rows::newest_after(&self.lock(), &run.server_key, &run.run)
+    }
+
     /// The run that locks a server, when there is one.
     ///
     /// # Errors

@@ -76,7 +76,11 @@ impl Work for FinishRun {
 
 impl FinishRun {
     async fn check_successor(&self, host: &Host) -> Result<(), StepError> {
-        let v1::FinishRun { run, container, .. } = &self.0;
+        let v1::FinishRun { container, .. } = &self.0;
+        let run = match &self.0.made_by {
+            later if later.is_empty() => &self.0.run,
+            later => later,
+        };
         let refuse = |code, why: String, hint: String| Err(StepError::new(code, why).hint(hint));
         let Some(new) = host.engine.find_container(container).await? else {
             return refuse(
@@ -91,7 +95,8 @@ impl FinishRun {
                 format!("container `{container}` is not the one that run {run} made"),
                 format!(
                     "see what became of it with `docker inspect {container}`; \
-                     the old container and the backup of run {run} are left as they are"
+                     the old container and the backup of run {} are left as they are",
+                    self.0.run
                 ),
             );
         }

@@ -164,7 +164,7 @@ impl Mirror<'_> {
                         let there = open_source(pair.dst, name)?;
                         match pair.proven.and_then(|it| it.digest(name, want)) {
                             Some(digest) => {
-                                let mut due = |_| Ok(self.meter.cancel().check()?);
+                                let mut due = |_| self.meter.cancel().check();
                                 hash_of(there.as_fd(), have.size, buffer, &mut due)? == digest
                             }
                             None => {

@@ -1,8 +1,8 @@
 //! Rows of the tables as values, how an event becomes one, and the two questions that a server's
 //! lock turns on.
 
-use ferry_proto::v1::Plan;
-use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use ferry_proto::{REHEARSAL, v1::Plan};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
     JournalError, RunRow,
@@ -161,16 +161,26 @@ pub(super) fn refuse_superseded(
     server_key: &str,
     run: &str,
 ) -> Result<(), JournalError> {
-    let query = "SELECT id FROM runs WHERE server_key = ?1 AND state IN ('done', 'finished')
-                 AND subject IS NULL AND number > (SELECT number FROM runs WHERE id = ?2) ORDER BY number DESC LIMIT 1";
-    let newer: Option<String> = tx
-        .query_row(query, [server_key, run], |row| row.get(0))
-        .optional()?;
-    match newer {
+    match newest_after(tx, server_key, run)? {
         Some(newer) => Err(JournalError::Superseded {
             run: run.to_owned(),
             newer,
         }),
         None => Ok(()),
     }
+}
+
+/// The last run that was done on a server after `run`. A rehearsal has changed nothing of it.
+pub(super) fn newest_after(
+    database: &Connection,
+    server_key: &str,
+    run: &str,
+) -> Result<Option<String>, JournalError> {
+    let query = "SELECT id FROM runs WHERE server_key = ?1 AND state IN ('done', 'finished')
+                 AND subject IS NULL AND json_extract(plan, '$.recipe') IS NOT ?3
+                 AND number > (SELECT number FROM runs WHERE id = ?2) ORDER BY number DESC LIMIT 1";
+    let newest = database
+        .query_row(query, [server_key, run, REHEARSAL], |row| row.get(0))
+        .optional()?;
+    Ok(newest)
 }

@@ -384,6 +384,35 @@ fn what_is_finished_stays_so_and_frees_its_server() {
 }
 
 #[test]
+fn a_rehearsal_supersedes_nothing_and_an_update_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let done = |recipe: &str| {
+        let plan = Plan {
+            recipe: recipe.to_owned(),
+            ..plan("docker:pmm")
+        };
+        let run = journal
+            .create_run(&ferry_proto::seal(plan).unwrap(), SERVER)
+            .unwrap();
+        finish(&journal, &run);
+        journal.run(&run).unwrap()
+    };
+    let first = done("pmm-update");
+    done(ferry_proto::REHEARSAL);
+    assert_eq!(journal.newest_after(&first).unwrap(), None);
+    let second = done("pmm-in-place");
+    assert_eq!(
+        journal.newest_after(&first).unwrap(),
+        Some(second.run.clone())
+    );
+    assert_eq!(journal.newest_after(&second).unwrap(), None);
+    let back = RunEvent::RollingBack { why: None };
+    let refused = journal.append(&first.run, &back).unwrap_err();
+    assert_eq!(refused.code(), "run-superseded");
+}
+
+#[test]
 fn runs_about_a_run_lock_what_they_are_about_and_supersede_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path()).unwrap();
