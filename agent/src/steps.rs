@@ -61,6 +61,7 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
         Some(Kind::RestoreBackup(_)) => Box::new(volume::RestoreBackup),
         Some(Kind::RemoveBackup(it)) => Box::new(host::RemoveBackup(it)),
         Some(Kind::FinishRun(it)) => Box::new(host::FinishRun(it)),
+        Some(Kind::KeepEncryptionKey(_)) => Box::new(volume::KeepEncryptionKey),
         None => {
             return Err(StepError::new(
                 "unknown-step",

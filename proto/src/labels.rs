@@ -86,6 +86,7 @@ impl Action {
             Some(Kind::RestoreBackup(_)) => "restore-backup",
             Some(Kind::RemoveBackup(_)) => "remove-backup",
             Some(Kind::FinishRun(_)) => "finish-run",
+            Some(Kind::KeepEncryptionKey(_)) => "keep-encryption-key",
         }
     }
 }
@@ -114,6 +115,7 @@ impl Action {
                     | Kind::MigrateApiKeys(_)
                     | Kind::CompareBaseline(_)
                     | Kind::RestoreBackup(_)
+                    | Kind::KeepEncryptionKey(_)
             )
         )
     }

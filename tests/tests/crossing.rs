@@ -1,9 +1,9 @@
 //! The crossing, on a server that has everything people have, and proven by other means than the tool's own.
 
-use ferry_tests::Result;
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::server::{Container, Options, Seed, TestServer};
 use ferry_tests::witness::{self, Seen};
+use ferry_tests::{Result, docker};
 use serde_json::Value;
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
@@ -156,6 +156,14 @@ fn a_used_server_crosses_whole_and_comes_back_whole() -> Result<()> {
             format!("volume {}-data-ferry-{run}", server.name)
         ]
     );
+
+    // PMM 3's own key is with the backup, which was made before there was one.
+    let backup = format!("{}-data-ferry-{run}", server.name);
+    let backup = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &backup])?;
+    let kept_key = std::path::Path::new(&backup).join("keys/pmm-encryption.key");
+    let key = fs_err::read(server.mountpoint()?.join("pmm-encryption.key"))?;
+    assert_eq!(fs_err::read(&kept_key)?, key);
+    assert_eq!(witness::strangers(&kept_key, (0, 0))?, [""; 0]);
 
     // Not even somebody's hand brings it up beside the new one.
     assert_eq!(kept["HostConfig"]["PidsLimit"], 1);

@@ -3,6 +3,7 @@
 
 mod copy_volume;
 mod hand_over_volume;
+mod keep_encryption_key;
 mod place_databases;
 mod prove_copy;
 mod restore_backup;
@@ -13,6 +14,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub(super) use copy_volume::CopyVolume;
 pub(super) use hand_over_volume::HandOverVolume;
+pub(super) use keep_encryption_key::KeepEncryptionKey;
 pub(super) use place_databases::PlaceDatabases;
 pub(super) use prove_copy::ProveCopy;
 pub(super) use restore_backup::RestoreBackup;

@@ -203,6 +203,7 @@ mod tests {
                 "wait-until-ready",
                 "migrate-api-keys",
                 "compare-baseline",
+                "keep-encryption-key",
                 "retire-agents",
             ]
         );
@@ -255,7 +256,8 @@ mod tests {
         let across = ["heal-roles", "set-aside-files", "migrate-api-keys"];
         let within_3 = without(&across);
         assert_eq!(ids("3.4.0", "3.8.1"), ("pmm-update".into(), true, within_3));
-        let within_2 = without(&[&across[..], &["transfer-ownership"]].concat());
+        let of_3 = ["transfer-ownership", "keep-encryption-key"];
+        let within_2 = without(&[&across[..], &of_3].concat());
         assert_eq!(
             ids("2.41.2", "2.44.1"),
             ("pmm-update".into(), false, within_2)

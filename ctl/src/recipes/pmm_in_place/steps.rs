@@ -301,30 +301,37 @@ impl<'a> Ground<'a> {
         );
         let update = self.is_update();
         let mut steps = Vec::from_iter((!update).then_some(keys));
-        steps.extend([
-            step(
-                Place::Container,
-                "compare with the baseline",
-                estimate::COMPARE,
-                Kind::CompareBaseline(v1::CompareBaseline {
-                    timeout_seconds: wishes.compare_seconds,
-                    isolated: false,
-                    same_major: update,
-                }),
-            ),
-            step(
-                Place::Host,
-                "retire the agents",
-                estimate::LAUNCH,
-                Kind::RetireAgents(v1::RetireAgents {
-                    container: self.container.name.clone(),
-                    data_destination: self.data.destination.clone(),
-                    old_container_id: self.container.id.clone(),
-                    restart_policy: self.container.restart_policy.clone(),
-                    backup_folder: wishes.backup.folder().to_owned(),
-                }),
-            ),
-        ]);
+        steps.push(step(
+            Place::Container,
+            "compare with the baseline",
+            estimate::COMPARE,
+            Kind::CompareBaseline(v1::CompareBaseline {
+                timeout_seconds: wishes.compare_seconds,
+                isolated: false,
+                same_major: update,
+            }),
+        ));
+        // Of PMM 2 there is none.
+        if self.target.pmm_major != 2 {
+            steps.push(step(
+                Place::Volume,
+                "keep PMM 3's encryption key",
+                estimate::ENGINE_CALL,
+                Kind::KeepEncryptionKey(v1::KeepEncryptionKey {}),
+            ));
+        }
+        steps.push(step(
+            Place::Host,
+            "retire the agents",
+            estimate::LAUNCH,
+            Kind::RetireAgents(v1::RetireAgents {
+                container: self.container.name.clone(),
+                data_destination: self.data.destination.clone(),
+                old_container_id: self.container.id.clone(),
+                restart_policy: self.container.restart_policy.clone(),
+                backup_folder: wishes.backup.folder().to_owned(),
+            }),
+        ));
         steps
     }
 

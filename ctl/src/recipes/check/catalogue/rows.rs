@@ -63,8 +63,7 @@ pub const ROWS: &[Row] = &[
         [Finding(data::DATA_BIND_MOUNT), Step("replace-container"), Otherwise("mounts are made again with their label, mode and propagation")]
         [("agent/src/engine/carry_over/tests/mounts.rs", "binds_keep_mode_label_and_propagation")]),
     row!(7 "PMM 3's encryption key is lost, or does not fit its database"
-        [Otherwise("going back restores databases and files of one moment, never one without the other"),
-         NotYet("the key that PMM 3 makes is in no backup: the crossing's was made before it")]
+        [Step("keep-encryption-key"), Otherwise("going back restores databases and files of one moment, never one without the other")]
         [CROSSING]),
     row!(8 "Helm: the service account is missing"
         [Finding(container::CONTAINER_MANAGED), NotYet("Kubernetes is recognised and refused")] []),
