@@ -402,8 +402,8 @@ fn each_kind_of_bad_input_gets_its_finding() {
     }
 }
 
-/// The codes that wishes bring about, whose cases are in `backup` and below.
-const BY_WISHES: [(&str, Severity); 11] = [
+/// The codes that wishes bring about, whose cases are in `backup`, `compose` and below.
+const BY_WISHES: [(&str, Severity); 13] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -415,6 +415,8 @@ const BY_WISHES: [(&str, Severity); 11] = [
     ("target-floating-tag", Severity::Note),
     ("target-3-7-0", Severity::Warning),
     ("target-postgres-upgrade", Severity::Warning),
+    ("compose-container-only", Severity::Warning),
+    ("compose-removes-old", Severity::Warning),
 ];
 
 #[test]
