@@ -162,6 +162,16 @@ pub struct Subject {
     /// Let `--to` name an image that moves, such as `:3`; the run uses the one of the plan, by its id
     #[arg(long)]
     pub allow_floating_tag: bool,
+    /// What to do about Compose, where it made the container; without it such a container is left alone
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub compose: Option<Compose>,
+}
+
+/// How a container of Compose's is carried over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Compose {
+    /// Make the container anew without Compose; the findings say what to change in its file
+    ContainerOnly,
 }
 
 /// Where the copy of the server's data goes.

@@ -18,7 +18,7 @@ pub use check::{catalogue, data_mount, findings};
 pub use compare::{FactChange, compare_facts};
 pub use version::Version;
 
-use ferry_proto::v1::{Facts, Finding, Severity};
+use ferry_proto::v1::{Facts, Finding, Plan, Severity};
 
 use crate::units::counted;
 
@@ -31,6 +31,8 @@ pub struct Wishes {
     pub allowed: policy::Allowed,
     /// Where the copy of the data goes.
     pub backup: Backup,
+    /// What is done about Compose, where it has made the container.
+    pub compose: Compose,
     /// How many bytes a second the live copy may take; `None`: as many as it can.
     pub bytes_per_second: Option<u64>,
     /// Parallel jobs of one database dump. More than the server has cores gains nothing
@@ -53,6 +55,7 @@ impl Wishes {
             target_image: target_image.into(),
             allowed: policy::Allowed::default(),
             backup: Backup::default(),
+            compose: Compose::default(),
             bytes_per_second: None,
             jobs: 2,
             ready_seconds: None,
@@ -88,6 +91,29 @@ impl Backup {
         match self {
             Self::NewVolume => "",
             Self::Folder(path) => path,
+        }
+    }
+}
+
+/// What is done about a container that Compose has made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compose {
+    /// Nothing: such a container is left alone.
+    #[default]
+    Refuse,
+    /// The container is made again without Compose; its file is the operator's to change.
+    ContainerOnly,
+}
+
+impl Compose {
+    /// What a plan was made with.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let code = catalogue::container::COMPOSE_CONTAINER_ONLY.name();
+        if plan.findings.iter().any(|finding| finding.code == code) {
+            Self::ContainerOnly
+        } else {
+            Self::Refuse
         }
     }
 }

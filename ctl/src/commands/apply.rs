@@ -29,6 +29,7 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
     let wishes = Wishes {
         backup: Backup::of(&planned),
         allowed: policy::Allowed::of(&plan),
+        compose: recipes::Compose::of(&plan),
         ..Wishes::new(&image)
     };
     let now = facts_for(session, &host, &address, &wishes, &plan).await?;

@@ -8,11 +8,11 @@ use pbjson_types::Timestamp;
 
 use super::{End, Failed, Session, check};
 use crate::{
-    cli::{MakePlan, Subject, Target},
+    cli::{self, MakePlan, Subject, Target},
     connect::{EmbeddedHost, address::Address},
     exit::Exit,
     recipes::{
-        Backup, Wishes, pmm_in_place,
+        Backup, Compose, Wishes, pmm_in_place,
         policy::{self, Allowed},
     },
     report,
@@ -68,8 +68,13 @@ pub(super) fn wishes(subject: &Subject) -> Wishes {
     if subject.allow_floating_tag {
         allowed = allowed.and(policy::FLOATING.name);
     }
+    let compose = match subject.compose {
+        Some(cli::Compose::ContainerOnly) => Compose::ContainerOnly,
+        None => Compose::Refuse,
+    };
     Wishes {
         allowed,
+        compose,
         ..Wishes::new(&subject.to)
     }
 }

@@ -3,7 +3,7 @@
 use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
-    recipes::{Wishes, downtime, pmm_in_place, policy},
+    recipes::{Compose, Wishes, downtime, pmm_in_place, policy},
     report::{RehearsalReport, RunSummary},
     run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
 };
@@ -98,6 +98,7 @@ fn expected_downtime(record: &RunRecord) -> Option<downtime::Downtime> {
     let facts = plan.facts.clone()?;
     let wishes = Wishes {
         allowed: policy::Allowed::of(plan),
+        compose: Compose::of(plan),
         ..Wishes::new(target(record))
     };
     let crossing = pmm_in_place::plan(&plan.server, facts, &wishes, plan.created?).ok()?;

@@ -5,6 +5,7 @@
 
 mod backup;
 pub mod catalogue;
+mod compose;
 mod container;
 mod data;
 mod environment;
@@ -23,7 +24,7 @@ use catalogue::Code;
 pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
     let subject = Subject::new(facts);
     let mut notebook = Notebook::default();
-    container::check(facts, &subject, &mut notebook);
+    container::check(facts, wishes, &subject, &mut notebook);
     // Within a major version names, features and rights stay what they are.
     let update = subject.is_update();
     if !update {

@@ -23,10 +23,11 @@ enum Sign {
     PostgresServer,
 }
 
-const NEEDS: [(Sign, &str); 10] = [
+const NEEDS: [(Sign, &str); 11] = [
     (Sign::Program("dockerd"), "docker.io"),
     // Split off from docker.io after Debian 12, and only recommended by it.
     (Sign::Program("docker"), "docker-cli"),
+    (Sign::Program("docker-compose"), "docker-compose"),
     (Sign::Program("iptables"), "iptables"),
     (Sign::Program("debootstrap"), "debootstrap"),
     (Sign::Program("supervisord"), "supervisor"),

@@ -7,12 +7,20 @@ use super::{CarryOverError, Scene, health, is_empty};
 /// PMM's databases have 300 s of their own to stop (facts/pmm.md 1.2); a shorter grace cuts them off.
 const SHORTEST_STOP: i64 = 300;
 
+/// By what Compose tells the containers of one service apart.
+const COMPOSE_NUMBER: &str = "com.docker.compose.container-number";
+/// The new container's. An engine cannot take the labels off the old one, so Compose finds two containers where it wants
+/// one. Of two with one number, Compose 1.29 removes the newer, which would be the new server; of two numbers, it and
+/// Compose 2 keep the lower, and neither ever gives a container this one.
+const NEW_NUMBER: &str = "0";
+
 /// Marks of those who would make the container again in their own way.
 const ORCHESTRATORS: &[(&str, &str, &str)] = &[
     (
         "com.docker.compose.project",
         "orchestrator-compose",
-        "Compose manages this container: its file must name the new image too",
+        "Compose manages this container, and its file still describes PMM 2: change it before Compose makes the container \
+         again; the next `docker compose up` removes the old container, and with it the quick way back",
     ),
     (
         "com.docker.swarm.service.name",
@@ -147,6 +155,9 @@ fn labels(scene: &mut Scene<'_>, mine: &Value, images: &Value) -> Value {
         if images.get(key) != Some(value) {
             kept.insert(key.clone(), value.clone());
         }
+    }
+    if let Some(number) = kept.get_mut(COMPOSE_NUMBER) {
+        *number = json!(NEW_NUMBER);
     }
     for (label, code, text) in ORCHESTRATORS {
         if kept.contains_key(*label) && !scene.notes.iter().any(|note| note.code == *code) {

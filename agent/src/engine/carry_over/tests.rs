@@ -353,6 +353,26 @@ fn whoever_manages_the_container_is_named() {
     }
 }
 
+/// Compose 1.29 removes the newer of two containers with one number: that would be the new server.
+#[test]
+fn compose_keeps_the_new_container_of_the_two() {
+    let labels = json!({
+        "com.docker.compose.project": "monitoring",
+        "com.docker.compose.service": "pmm",
+        "com.docker.compose.config-hash": "da78",
+        "com.docker.compose.container-number": "1",
+    });
+    let done = with("/Config/Labels", labels.clone());
+    let mut wanted = labels;
+    wanted["com.docker.compose.container-number"] = json!("0");
+    for (label, value) in wanted.as_object().unwrap() {
+        assert_eq!(&done.body["Labels"][label], value, "{label}");
+    }
+    let plain = with("/Config/Labels", json!({"house": "x"}));
+    let number = plain.body["Labels"].get("com.docker.compose.container-number");
+    assert_eq!(number, None);
+}
+
 #[test]
 fn an_incomplete_answer_is_refused() {
     let mut old = old();

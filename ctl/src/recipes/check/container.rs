@@ -5,9 +5,11 @@ use ferry_proto::v1::{ContainerFacts, EngineFacts, Facts};
 use super::{
     Notebook, Subject,
     catalogue::{carry_over, container},
+    compose,
 };
+use crate::recipes::{Compose, Wishes};
 
-pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
+pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
     match &facts.engine {
         Some(engine) => check_engine(engine, notebook),
         None => notebook.blocker(
@@ -32,7 +34,11 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         );
     }
     check_state(container, subject, notebook);
-    check_owner(container, subject, notebook);
+    if container.managed_by == "compose" && wishes.compose == Compose::ContainerOnly {
+        compose::check(container, wishes, subject, notebook);
+    } else {
+        check_owner(container, subject, notebook);
+    }
     check_neighbours(container, notebook);
     check_carry_over(container, subject, notebook);
 }
@@ -91,8 +97,8 @@ fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
     let hint = match container.managed_by.as_str() {
         "" => return,
         "compose" => {
-            "take the service out of compose: run the same image with the same volume, ports and \
-             variables by `docker run`, then check again"
+            "say `--compose container-only` to have the container alone made anew; the findings then say \
+             what to change in Compose's file (docs/compose.md)"
         }
         "swarm" => {
             "take the service out of the swarm: run it as a plain container on the same volume, \
@@ -153,6 +159,10 @@ fn check_carry_over(container: &ContainerFacts, subject: &Subject, notebook: &mu
     }
     for carried in &container.carry_over_notes {
         let code = carry_over::of(&carried.code);
+        // Where it is Compose's, a finding of its own says so, with what to do.
+        if code == carry_over::ORCHESTRATOR_COMPOSE && container.managed_by == "compose" {
+            continue;
+        }
         // What every crossing does to every server is worth knowing and no more.
         if code == carry_over::PORT_TRANSLATED {
             notebook.note(code, carried.text.clone(), "");

@@ -421,8 +421,8 @@ fn each_kind_of_bad_input_gets_its_finding() {
     }
 }
 
-/// The codes that wishes bring about, whose cases are in `backup` and below.
-const BY_WISHES: [(&str, Severity); 12] = [
+/// The codes that wishes bring about, whose cases are in `backup`, `compose` and below.
+const BY_WISHES: [(&str, Severity); 14] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -436,6 +436,8 @@ const BY_WISHES: [(&str, Severity); 12] = [
     ("target-postgres-upgrade", Severity::Warning),
     // Beside the recipe that makes it.
     ("update-not-rehearsed", Severity::Blocker),
+    ("compose-container-only", Severity::Warning),
+    ("compose-removes-old", Severity::Warning),
 ];
 
 #[test]

@@ -27,7 +27,13 @@ super::codes! { "Engine and container"
         => "make the container again without `--rm`, on the same volume";
     CONTAINER_MANAGED "container-managed" [Blocker] "7.5":
         "Compose, Swarm, systemd or Kubernetes manages the container, and would make it anew or restart it in the middle of the run"
-        => "take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
+        => "for Compose, `--compose container-only` ([docs/compose.md](compose.md)); otherwise take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
+    COMPOSE_CONTAINER_ONLY "compose-container-only" [Warning] "7.4":
+        "Compose made the container, and by choice the container alone is made again: Compose's file still describes PMM 2, and would bring it up on PMM 3's data"
+        => "change the file as the finding says, before Compose makes the container again ([docs/compose.md](compose.md))";
+    COMPOSE_REMOVES_OLD "compose-removes-old" [Warning] "7.5":
+        "an engine cannot take Compose's labels off the old container: the next `docker compose up` finds one container too many and removes that one"
+        => "decide before it whether to keep PMM 3; the backup stays in any case";
     UPDATER_BESIDE "updater-beside" [Warning] "2.2":
         "a Watchtower runs at the same engine: it may replace containers by itself, also the server in the middle of a run, or the new one by a later version"
         => "stop it for the crossing; PMM 3 from 3.9 on has no use for it";
