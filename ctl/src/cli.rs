@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
-use crate::recipes::policy;
+use crate::recipes::{Recipe, policy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -162,6 +162,14 @@ pub struct Subject {
     pub allow_floating_tag: bool,
 }
 
+/// By which recipe.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Way {
+    /// How the server becomes the other version
+    #[arg(long, value_enum, default_value_t, value_name = "RECIPE")]
+    pub recipe: Recipe,
+}
+
 /// Where the copy of the server's data goes.
 #[derive(Debug, Clone, Args)]
 pub struct Target {
@@ -192,6 +200,9 @@ pub struct Check {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// By which recipe.
+    #[command(flatten)]
+    pub way: Way,
     /// Where the backup would go.
     #[command(flatten)]
     pub target: Target,
@@ -209,6 +220,9 @@ pub struct MakePlan {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// By which recipe.
+    #[command(flatten)]
+    pub way: Way,
     /// Where the backup goes.
     #[command(flatten)]
     pub target: Target,
@@ -268,6 +282,9 @@ pub struct Migrate {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// By which recipe.
+    #[command(flatten)]
+    pub way: Way,
     /// Rehearse it first, and go on only if that succeeded
     #[arg(long)]
     pub rehearse: bool,

@@ -86,6 +86,7 @@ impl Action {
             Some(Kind::RestoreBackup(_)) => "restore-backup",
             Some(Kind::RemoveBackup(_)) => "remove-backup",
             Some(Kind::FinishRun(_)) => "finish-run",
+            Some(Kind::RenewCluster(_)) => "renew-cluster",
         }
     }
 }

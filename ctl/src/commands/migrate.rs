@@ -7,6 +7,7 @@ pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
     let host = session.host().await?;
     let wishes = Wishes {
+        recipe: arguments.way.recipe,
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,
         compare_seconds: arguments.patience.compare_timeout,
