@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
-use crate::recipes::policy;
+use crate::recipes::{Recipe, policy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -174,6 +174,14 @@ pub enum Compose {
     ContainerOnly,
 }
 
+/// By which recipe.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Way {
+    /// How the server becomes the other version
+    #[arg(long, value_enum, default_value_t, value_name = "RECIPE")]
+    pub recipe: Recipe,
+}
+
 /// Where the copy of the server's data goes.
 #[derive(Debug, Clone, Args)]
 pub struct Target {
@@ -204,6 +212,9 @@ pub struct Check {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// By which recipe.
+    #[command(flatten)]
+    pub way: Way,
     /// Where the backup would go.
     #[command(flatten)]
     pub target: Target,
@@ -221,6 +232,9 @@ pub struct MakePlan {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// By which recipe.
+    #[command(flatten)]
+    pub way: Way,
     /// Where the backup goes.
     #[command(flatten)]
     pub target: Target,
@@ -280,6 +294,9 @@ pub struct Migrate {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// By which recipe.
+    #[command(flatten)]
+    pub way: Way,
     /// Go to this image first, such as the last PMM 2 from an older one; can be given more than once, in the order to go
     #[arg(long, value_name = "IMAGE")]
     pub via: Vec<String>,

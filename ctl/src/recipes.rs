@@ -6,6 +6,7 @@ mod check;
 mod compare;
 pub mod downtime;
 mod estimate;
+pub mod pmm_dump_restore;
 pub mod pmm_in_place;
 pub mod policy;
 #[cfg(test)]
@@ -29,6 +30,8 @@ pub struct Wishes {
     pub target_image: String,
     /// Which refusals of the target policy are overruled.
     pub allowed: policy::Allowed,
+    /// By which recipe.
+    pub recipe: Recipe,
     /// Where the copy of the data goes.
     pub backup: Backup,
     /// What is done about Compose, where it has made the container.
@@ -54,6 +57,7 @@ impl Wishes {
         Self {
             target_image: target_image.into(),
             allowed: policy::Allowed::default(),
+            recipe: Recipe::default(),
             backup: Backup::default(),
             compose: Compose::default(),
             bytes_per_second: None,
@@ -61,6 +65,46 @@ impl Wishes {
             ready_seconds: None,
             compare_seconds: COMPARE_SECONDS,
         }
+    }
+}
+
+/// The ways from PMM 2 to PMM 3. Both stop the server, keep a proven copy, and go back by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Recipe {
+    /// The volume stays as it is, its owners change
+    #[default]
+    PmmInPlace,
+    /// As that, and PostgreSQL is dumped at rest and restored into a new cluster: for one that is damaged or was moved
+    PmmDumpRestore,
+}
+
+impl Recipe {
+    /// Its name in a plan.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PmmInPlace => pmm_in_place::NAME,
+            Self::PmmDumpRestore => pmm_dump_restore::NAME,
+        }
+    }
+}
+
+/// Makes the plan of the wished recipe.
+///
+/// # Errors
+/// [`PlanRefused`] when a finding is a blocker: a plan is never made with one.
+pub fn plan(
+    server: &str,
+    facts: Facts,
+    wishes: &Wishes,
+    created: pbjson_types::Timestamp,
+) -> Result<Plan, PlanRefused> {
+    // Within a major version there is one way only.
+    let update = check::Subject::new(&facts).is_update();
+    match wishes.recipe {
+        _ if update => pmm_in_place::plan(server, facts, wishes, created),
+        Recipe::PmmInPlace => pmm_in_place::plan(server, facts, wishes, created),
+        Recipe::PmmDumpRestore => pmm_dump_restore::plan(server, facts, wishes, created),
     }
 }
 

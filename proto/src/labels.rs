@@ -87,6 +87,7 @@ impl Action {
             Some(Kind::RemoveBackup(_)) => "remove-backup",
             Some(Kind::FinishRun(_)) => "finish-run",
             Some(Kind::KeepEncryptionKey(_)) => "keep-encryption-key",
+            Some(Kind::RenewCluster(_)) => "renew-cluster",
         }
     }
 }

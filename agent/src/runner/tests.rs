@@ -240,7 +240,7 @@ async fn an_emptied_ledger_is_no_undo() {
 #[tokio::test]
 async fn a_step_for_another_place_is_refused_and_can_be_undone() {
     let Some(bench) = Bench::new() else { return };
-    let stop = step(ActionKind::StopServices(v1::StopServices {}));
+    let stop = step(ActionKind::StopServices(v1::StopServices::default()));
     let failed = bench.ask(&stop, None).await.unwrap();
     assert!(matches!(failed, Kind::Failed(failure) if failure.code == "wrong-place"));
     assert_eq!(

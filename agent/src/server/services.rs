@@ -68,6 +68,9 @@ pub struct StopPlan {
     pub unknown: Vec<String>,
 }
 
+/// The supervisor's name for PostgreSQL (facts/pmm.md 1.2).
+pub const DATABASE: &str = "postgresql";
+
 /// What happened to one program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceEvent {

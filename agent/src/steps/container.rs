@@ -13,7 +13,7 @@ pub(super) use baseline::{CaptureBaseline, CompareBaseline};
 pub(super) use dump_databases::DumpDatabases;
 pub(super) use heal_roles::HealRoles;
 pub(super) use migrate_api_keys::MigrateApiKeys;
-pub(super) use prove_dumps::{ProveDumps, SCRATCH};
+pub(super) use prove_dumps::{CLUSTER_NAME, ProveDumps, SCRATCH, cluster_name};
 pub(super) use stop_services::StopServices;
 pub(super) use wait_until_ready::WaitUntilReady;
 

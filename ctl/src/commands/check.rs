@@ -15,6 +15,7 @@ pub(super) async fn run(arguments: &Check, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
     let host = session.host().await?;
     let wishes = Wishes {
+        recipe: arguments.way.recipe,
         backup: plan::backup(&arguments.target),
         ..plan::wishes(&arguments.subject)
     };

@@ -35,6 +35,7 @@ async fn one(
 ) -> End {
     let wishes = Wishes {
         target_image: image.to_owned(),
+        recipe: arguments.way.recipe,
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,
         compare_seconds: arguments.patience.compare_timeout,

@@ -12,7 +12,7 @@ use crate::{
     connect::{EmbeddedHost, address::Address},
     exit::Exit,
     recipes::{
-        Backup, Compose, Wishes, pmm_in_place,
+        self, Backup, Compose, Wishes,
         policy::{self, Allowed},
     },
     report,
@@ -23,6 +23,7 @@ pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
     let host = session.host().await?;
     let wishes = Wishes {
+        recipe: arguments.way.recipe,
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,
         compare_seconds: arguments.patience.compare_timeout,
@@ -51,7 +52,7 @@ pub(super) async fn make(
     wishes: &Wishes,
 ) -> Result<(Facts, Result<Plan, Exit>), Failed> {
     let facts = session.facts(host, address, wishes, true).await?;
-    let planned = pmm_in_place::plan(&address.to_string(), facts.clone(), wishes, now());
+    let planned = recipes::plan(&address.to_string(), facts.clone(), wishes, now());
     Ok(match planned {
         Ok(plan) => (facts, Ok(plan)),
         Err(refused) => {

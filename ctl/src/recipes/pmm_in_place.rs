@@ -8,7 +8,7 @@
 //! of another owner (facts/pmm.md 1.8).
 
 mod rehearsal;
-mod steps;
+pub(super) mod steps;
 
 use ferry_proto::{
     REHEARSAL,
@@ -65,7 +65,7 @@ pub fn rehearsal(
     })
 }
 
-fn made(
+pub(super) fn made(
     recipe: &str,
     server: &str,
     facts: Facts,

@@ -5,7 +5,12 @@
 //! The cluster lies in the run's folder, runs as the database's user behind the server's own programs, and is gone when
 //! the step ends. One that a killed agent left behind is ended by its own pid file, by the next attempt or the undo.
 
-use std::{collections::BTreeMap, num::NonZeroU8, os::fd::AsFd as _, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU8,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
 
 use async_trait::async_trait;
 use ferry_proto::{
@@ -27,6 +32,8 @@ pub(in crate::steps) struct ProveDumps(pub(in crate::steps) v1::ProveDumps);
 
 /// The scratch cluster's folder in the run's folder.
 pub(in crate::steps) const SCRATCH: &str = "proof";
+/// The name of the folder whose place the cluster takes, in the run's folder: who puts it there sees no PostgreSQL.
+pub(in crate::steps) const CLUSTER_NAME: &str = "cluster-name";
 /// How many differences an error shows.
 const SHOWN: usize = 10;
 
@@ -57,6 +64,10 @@ impl Work for ProveDumps {
             });
             expected.insert(database.clone(), dump.rows);
         }
+        if self.stays(cx)? {
+            let name = cluster_name(&postgres.data_dir, &cx.surroundings.container()?.data)?;
+            cx.run_dir.replace(CLUSTER_NAME, name.as_bytes())?;
+        }
         clear(cx, &postgres).await?;
         check_space(cx, proof_bytes(bytes))?;
         let jobs = u8::try_from(self.0.jobs).ok().and_then(NonZeroU8::new);
@@ -64,7 +75,7 @@ impl Work for ProveDumps {
             dumps,
             scratch: scratch(cx),
             jobs: jobs.unwrap_or(NonZeroU8::MIN),
-            cluster_sql: cluster_sql(cx)?,
+            cluster_sql: self.cluster_sql(cx, &postgres).await?,
             heal_roles: self.0.heal_roles.clone(),
         };
         let mut steps_done = 0;
@@ -122,6 +133,42 @@ impl Work for ProveDumps {
         clear(cx, &postgres).await?;
         Ok(done("the scratch cluster is removed"))
     }
+}
+
+impl ProveDumps {
+    /// The cluster is to become the running server's own, rather than that of a copy.
+    fn stays(&self, cx: &Context) -> Result<bool, StepError> {
+        Ok(self.0.keep && !cx.surroundings.container()?.at_rest)
+    }
+
+    /// A cluster that stays needs the roles' passwords too. They are asked for now, while PostgreSQL runs, and go from one
+    /// cluster to the other without being written down.
+    async fn cluster_sql(&self, cx: &Context, postgres: &Postgres) -> Result<String, StepError> {
+        if !self.stays(cx)? {
+            return cluster_sql(cx);
+        }
+        let sql = postgres.cluster_sql(&self.0.databases, true).await?;
+        let extensions = postgres.extension_sql().await?;
+        Ok(format!("{sql};\n{extensions}"))
+    }
+}
+
+/// The cluster's folder directly below the data.
+pub(in crate::steps) fn cluster_name(cluster: &Path, data: &Path) -> Result<String, StepError> {
+    let name = cluster.strip_prefix(data).ok().and_then(Path::to_str);
+    name.filter(|name| !name.is_empty() && !name.contains('/'))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            StepError::new(
+                "cluster-elsewhere",
+                format!(
+                    "PostgreSQL's data is in `{}`, not directly in `{}`: no other cluster can be put in its place",
+                    cluster.display(),
+                    data.display()
+                ),
+            )
+            .hint("use the recipe `pmm-in-place`")
+        })
 }
 
 fn cluster_sql(cx: &Context) -> Result<String, StepError> {

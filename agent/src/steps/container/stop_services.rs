@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ferry_proto::v1::Outcome;
+use ferry_proto::v1::{self, Outcome, ServicesPart};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
@@ -14,13 +14,13 @@ use crate::{
     server::{
         ServerError, ServerRoot,
         postgres::Postgres,
-        services::{ServiceEvent, plan_stop, start_all, stop_all},
-        supervisor::Supervisor,
+        services::{DATABASE, ServiceEvent, StopPlan, plan_stop, start_all, stop_all},
+        supervisor::{Process, Supervisor},
     },
     steps::{Work, count, done, done_with},
 };
 
-pub(in crate::steps) struct StopServices;
+pub(in crate::steps) struct StopServices(pub(in crate::steps) v1::StopServices);
 
 #[derive(Serialize, Deserialize)]
 struct Before {
@@ -76,18 +76,51 @@ fn keep_awake(supervisor: Supervisor) {
     });
 }
 
+impl StopServices {
+    /// Whether this step is to stop the program of that full name.
+    fn means(&self, full_name: &str) -> bool {
+        let database = full_name.rsplit(':').next() == Some(DATABASE);
+        match self.0.part() {
+            ServicesPart::Unspecified => true,
+            ServicesPart::Clients => !database,
+            ServicesPart::Database => database,
+        }
+    }
+
+    fn plan(&self, processes: &[Process], own: Option<&str>) -> StopPlan {
+        let mut plan = plan_stop(processes, own);
+        for names in [
+            &mut plan.order,
+            &mut plan.ran,
+            &mut plan.struggling,
+            &mut plan.unknown,
+        ] {
+            names.retain(|name| self.means(name));
+        }
+        plan
+    }
+
+    /// After this step nothing of the server runs any more.
+    fn is_last(&self) -> bool {
+        self.0.part() != ServicesPart::Clients
+    }
+}
+
 #[async_trait]
 impl Work for StopServices {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let container = cx.surroundings.container()?;
         let supervisor = Supervisor::at(&container.root)?;
         let processes = supervisor.processes().await?;
-        let plan = plan_stop(&processes, container.own_program.as_deref());
+        let plan = self.plan(&processes, container.own_program.as_deref());
         if cx.first_kept::<Before>()?.is_none() {
-            super::baseline::refresh(cx).await?;
+            // Whoever could answer has been stopped before PostgreSQL is.
+            if self.0.part() != ServicesPart::Database {
+                super::baseline::refresh(cx).await?;
+            }
             let postgres = Postgres::find(&container.root, &processes).ok();
             let postgres_data = postgres
-                .filter(|found| found.running)
+                .filter(|found| found.running && self.is_last())
                 .map(|found| found.data_dir);
             cx.keep(&Before {
                 ran: plan.ran.clone(),
@@ -101,7 +134,9 @@ impl Work for StopServices {
             ServiceEvent::Starting(_) | ServiceEvent::Running(_) => {}
         };
         stop_all(&supervisor, &plan, &mut report, &cx.cancel.token).await?;
-        keep_awake(supervisor);
+        if self.is_last() {
+            keep_awake(supervisor);
+        }
         let warnings = plan
             .unknown
             .iter()
@@ -123,7 +158,7 @@ impl Work for StopServices {
                     .as_deref()
                     .is_some_and(|own| process.is_named(own))
             })
-            .filter(|process| !process.state.is_down())
+            .filter(|process| self.means(&process.full_name()) && !process.state.is_down())
             .map(|process| format!("{} is {}", process.full_name(), process.state.as_str()))
             .collect();
         if !left.is_empty() {

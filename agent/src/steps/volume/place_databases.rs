@@ -23,7 +23,7 @@ use crate::{
     error::StepError,
     steps::{
         Work,
-        container::{SCRATCH, postgres},
+        container::{SCRATCH, cluster_name, postgres},
         done,
     },
 };
@@ -33,7 +33,7 @@ pub(in crate::steps) struct PlaceDatabases;
 /// Where the torn cluster of the copy goes, in the run's folder.
 const TORN: &str = "copied-cluster";
 /// The settings of a cluster.
-const SETTINGS: [&str; 4] = [
+pub(super) const SETTINGS: [&str; 4] = [
     "postgresql.conf",
     "postgresql.auto.conf",
     "pg_hba.conf",
@@ -54,7 +54,7 @@ impl Work for PlaceDatabases {
             Some(name) => name,
             None => {
                 let found = postgres(cx.surroundings.container()?).await?.data_dir;
-                let name = below(&found, &volume.data)?;
+                let name = cluster_name(&found, &volume.data)?;
                 cx.keep(&name)?;
                 name
             }
@@ -100,24 +100,7 @@ impl Work for PlaceDatabases {
     }
 }
 
-/// The cluster's folder directly below the data.
-fn below(cluster: &Path, data: &Path) -> Result<String, StepError> {
-    let name = cluster.strip_prefix(data).ok().and_then(Path::to_str);
-    name.filter(|name| !name.is_empty() && !name.contains('/'))
-        .map(str::to_owned)
-        .ok_or_else(|| {
-            StepError::new(
-                "cluster-elsewhere",
-                format!(
-                    "PostgreSQL's data is in `{}`, not directly in `{}`: it cannot be put in place in a copy",
-                    cluster.display(),
-                    data.display()
-                ),
-            )
-        })
-}
-
-fn open(at: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, StepError> {
+pub(super) fn open(at: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, StepError> {
     openat(at, path, DIR, Mode::empty()).map_err(|error| failed("open", path, error))
 }
 
@@ -139,7 +122,11 @@ fn moved(
 }
 
 /// Copies one file with owner and mode; one that the server does not have is not made.
-fn copy_settings(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &str) -> Result<(), StepError> {
+pub(super) fn copy_settings(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &str,
+) -> Result<(), StepError> {
     let fail = |error: Errno| failed("copy", Path::new(name), error);
     let c_name = CString::new(name).map_err(|_| fail(Errno::INVAL))?;
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;

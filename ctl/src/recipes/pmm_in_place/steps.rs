@@ -27,7 +27,7 @@ const READY_MOST_SECONDS: u64 = 3600;
 pub(super) const DATABASES: [&str; 2] = ["pmm-managed", "grafana"];
 
 /// The facts that a plan cannot do without.
-pub(super) struct Ground<'a> {
+pub(in crate::recipes) struct Ground<'a> {
     pub(super) container: &'a v1::ContainerFacts,
     pub(super) target: &'a v1::ImageFacts,
     image: Option<&'a v1::ImageFacts>,
@@ -66,7 +66,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Whom the data shall belong to; absent where each program keeps what is its own, as in PMM 2.
-    pub(super) fn owner(&self) -> Option<Owner> {
+    pub(in crate::recipes) fn owner(&self) -> Option<Owner> {
         let target = self.target;
         (target.pmm_major != 2).then_some(Owner {
             uid: target.uid,
@@ -99,7 +99,7 @@ impl<'a> Ground<'a> {
         u32::try_from(seconds.min(READY_MOST_SECONDS)).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn steps(&self, wishes: &Wishes) -> Vec<Step> {
+    pub(in crate::recipes) fn steps(&self, wishes: &Wishes) -> Vec<Step> {
         let mut steps = self.before_the_stop(wishes);
         let mut down = self.while_it_is_down(wishes);
         for step in &mut down {
@@ -184,7 +184,7 @@ impl<'a> Ground<'a> {
                 Place::Container,
                 "stop services, nginx first",
                 estimate::STOP_SERVICES,
-                Kind::StopServices(v1::StopServices {}),
+                Kind::StopServices(v1::StopServices::default()),
             ),
             step(
                 Place::Host,
@@ -346,7 +346,7 @@ impl<'a> Ground<'a> {
         step(Place::Host, "pull image", 0, pull).remark(remark)
     }
 
-    pub(super) fn dump(&self, wishes: &Wishes) -> Step {
+    pub(in crate::recipes) fn dump(&self, wishes: &Wishes) -> Step {
         let databases: Vec<String> = DATABASES.map(str::to_owned).to_vec();
         let title = format!("dump databases: {}", databases.join(", "));
         let jobs = wishes.jobs.max(1);
@@ -356,7 +356,7 @@ impl<'a> Ground<'a> {
     }
 
     /// Restoring the dumps where nobody sees it.
-    pub(super) fn proof(&self, wishes: &Wishes) -> Step {
+    pub(in crate::recipes) fn proof(&self, wishes: &Wishes) -> Step {
         let database_bytes = self.database_bytes();
         let prove = Kind::ProveDumps(v1::ProveDumps {
             databases: DATABASES.map(str::to_owned).to_vec(),
@@ -439,7 +439,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-pub(super) fn step(place: Place, title: &str, estimate_ms: u64, kind: Kind) -> Step {
+pub(in crate::recipes) fn step(place: Place, title: &str, estimate_ms: u64, kind: Kind) -> Step {
     let action = Action { kind: Some(kind) };
     Step {
         id: action.kind_name().to_owned(),
@@ -452,7 +452,7 @@ pub(super) fn step(place: Place, title: &str, estimate_ms: u64, kind: Kind) -> S
 }
 
 /// Small refinements that read in the order of the plan.
-pub(super) trait Refine {
+pub(in crate::recipes) trait Refine {
     fn id(self, id: &str) -> Self;
     fn remark(self, remark: impl Into<String>) -> Self;
 }

@@ -23,6 +23,10 @@ const DATABASES: &str = "SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE tem
     LC_CTYPE %L', datname, pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype) \
     FROM pg_database WHERE datname IN (";
 
+/// Those of one database, in the schemas that every database has.
+const EXTENSIONS: &str = "SELECT format('CREATE EXTENSION IF NOT EXISTS %I', extname) FROM pg_extension \
+    WHERE extnamespace IN ('pg_catalog'::regnamespace, 'public'::regnamespace) ORDER BY 1";
+
 impl Postgres {
     /// SQL that gives a new cluster this one's roles, and these databases with their owners and locales, but without
     /// anything in them.
@@ -46,6 +50,14 @@ impl Postgres {
         }
         statements.extend(self.query("postgres", &databases).await?);
         Ok(joined(statements))
+    }
+
+    /// SQL that makes the extensions of the database `postgres`, which is not dumped: PMM has `pg_stat_statements` there.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn extension_sql(&self) -> Result<String> {
+        Ok(joined(self.query("postgres", EXTENSIONS).await?))
     }
 }
 
