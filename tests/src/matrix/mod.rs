@@ -16,7 +16,7 @@ mod stage;
 pub use cases::{Case, Event, Moment, Victim, Way, cases, slice};
 pub use observed::Observed;
 pub use play::play;
-pub use stage::{Stage, Undisturbed};
+pub use stage::{IN_PLACE, Stage, Undisturbed};
 
 use crate::Result;
 use crate::engine::PrivateEngine;
@@ -25,7 +25,7 @@ use crate::random::Random;
 /// Cases by name, or by a part of it, instead of those that a test would choose.
 const CHOSEN: &str = "FERRY_MATRIX_CASE";
 
-/// Plays every `workers`-th of the cases that `choose` leaves, from the `worker`-th on, and tells of each: on a private engine those
+/// Plays, of a crossing by `recipe`, every `workers`-th of the cases that `choose` leaves, from the `worker`-th on, and tells of each: on a private engine those
 /// whose victim is its daemon, on the machine's own all others. A case that fails does not keep the others from
 /// being played, on a server of their own.
 ///
@@ -35,6 +35,7 @@ const CHOSEN: &str = "FERRY_MATRIX_CASE";
 /// # Panics
 /// When cases failed, with the names that repeat them.
 pub fn work(
+    recipe: &'static str,
     worker: usize,
     workers: usize,
     engine: Option<&PrivateEngine>,
@@ -42,7 +43,10 @@ pub fn work(
 ) -> Result<()> {
     let _there = engine.map(PrivateEngine::enter);
     let mut random = Random::new();
-    let mut stage = Stage::new()?;
+    let mut stage = Stage {
+        recipe,
+        ..Stage::new()?
+    };
     let mut undisturbed = stage.undisturbed()?;
     for moment in undisturbed
         .moments

@@ -14,6 +14,9 @@ const RULES: (&str, &str) = (
     "groups:\n- name: own\n  rules:\n  - alert: Down\n    expr: up == 0\n",
 );
 
+/// The recipe that most servers are carried over by.
+pub const IN_PLACE: &str = "pmm-in-place";
+
 /// A server, the tool, and how it was before anything.
 #[derive(Debug)]
 pub struct Stage {
@@ -25,6 +28,8 @@ pub struct Stage {
     pub before: Observed,
     /// The image to become.
     pub target: String,
+    /// By which recipe.
+    pub recipe: &'static str,
 }
 
 /// What a run does when nobody dies.
@@ -66,6 +71,7 @@ impl Stage {
             before: Observed::of(&server, None)?,
             tool: Tool::new()?,
             target: images::ensure()?.pmm3,
+            recipe: IN_PLACE,
             server,
         })
     }
@@ -75,8 +81,17 @@ impl Stage {
     /// # Errors
     /// As [`Stage::new`].
     pub fn again(stage: Self) -> Result<Self> {
+        let recipe = stage.recipe;
         drop(stage);
-        Self::new()
+        Ok(Self {
+            recipe,
+            ..Self::new()?
+        })
+    }
+
+    /// The words of `verb` that say what shall become of the server.
+    fn words<'a>(&'a self, verb: &'a str, address: &'a str) -> [&'a str; 6] {
+        [verb, address, "--to", &self.target, "--recipe", self.recipe]
     }
 
     /// Starts a crossing.
@@ -85,8 +100,8 @@ impl Stage {
     /// When the tool cannot be started.
     pub fn migrate(&self) -> Result<Call> {
         let address = self.server.address();
-        self.tool
-            .start(&["migrate", &address, "--to", &self.target, "--yes"])
+        let words = self.words("migrate", &address);
+        self.tool.start(&[&words[..], &["--yes"]].concat())
     }
 
     /// The container of an agent.
@@ -112,9 +127,8 @@ impl Stage {
         let file = folder.path().join("plan.json");
         let address = self.server.address();
         let out = file.to_string_lossy();
-        let planned = self
-            .tool
-            .run(&["plan", &address, "--to", &self.target, "--out", &out])?;
+        let words = self.words("plan", &address);
+        let planned = self.tool.run(&[&words[..], &["--out", &out]].concat())?;
         if planned.code != 0 {
             return Err(Error::of(format!("no plan: {planned:?}")));
         }
