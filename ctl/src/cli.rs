@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
-use crate::recipes::policy;
+use crate::{connect::address::EngineChoice, recipes::policy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -122,6 +122,15 @@ pub enum Command {
     Runs,
     /// Backups that runs have made: list, verify, restore, remove
     Backup {
+        /// The engine that has them; a server's is in its address, but no server is named here
+        #[arg(
+            long,
+            global = true,
+            value_enum,
+            default_value_t,
+            value_name = "ENGINE"
+        )]
+        engine: EngineChoice,
         /// What to do with them.
         #[command(subcommand)]
         command: BackupCommand,
@@ -149,7 +158,7 @@ impl Command {
 /// A server, and what it shall become.
 #[derive(Debug, Clone, Args)]
 pub struct Subject {
-    /// The server's address, for example `docker:pmm-server`
+    /// The server's address: `docker:NAME` or `podman:NAME`, for example `docker:pmm-server`
     pub server: String,
     /// The image to become, for example `percona/pmm-server:3.8.1`
     #[arg(long, value_name = "IMAGE")]

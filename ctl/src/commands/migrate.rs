@@ -5,7 +5,7 @@ use crate::{cli::Migrate, connect::address::Address, exit::Exit, recipes::Wishes
 
 pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
-    let host = session.host().await?;
+    let host = session.host(address.engine()).await?;
     let wishes = Wishes {
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,
