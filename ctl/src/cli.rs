@@ -158,7 +158,7 @@ impl Command {
 /// A server, and what it shall become.
 #[derive(Debug, Clone, Args)]
 pub struct Subject {
-    /// The server's address: `docker:NAME` or `podman:NAME`, for example `docker:pmm-server`
+    /// The server's address, for example `docker:pmm-server`
     pub server: String,
     /// The image to become, for example `percona/pmm-server:3.8.1`
     #[arg(long, value_name = "IMAGE")]
