@@ -7,13 +7,16 @@
 //! limit is the one setting of a container which an engine changes while it is stopped, which keeps its programs
 //! from running, and which can be taken back whole.
 //!
+//! An engine that has no call for that (Podman 4.3), or does not keep the limit, gets a closed gate in front of the container instead: the
+//! engine itself then refuses to start it (`engine::gate`).
+//!
 //! Rejected: a lower limit of memory (an engine does not take it back to "none"); changing the
 //! entry point in the container's own files; renaming the data (the old server makes itself an empty one).
 
 use std::time::Duration;
 
 use crate::{
-    engine::{ContainerInspect, Engine},
+    engine::{ContainerInspect, Engine, EngineError, RestartPolicy},
     error::StepError,
     places,
 };
@@ -23,33 +26,76 @@ const LIMIT: i64 = 1;
 /// What a fenced container's only process gets to end: it has nothing to finish.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Fences a container. `Some` is the sentence for an engine that cannot.
+/// Fences a container that has stopped. `Some` is the sentence for an engine that cannot.
 ///
 /// # Errors
 /// When the engine does not answer.
 pub(crate) async fn close(engine: &Engine, id: &str) -> Result<Option<String>, StepError> {
     let refused = engine.update_pids_limit(id, LIMIT).await.err();
-    if is_closed(&engine.inspect_container(id).await?) {
+    let container = engine.inspect_container(id).await?;
+    if is_closed(&container) {
         return Ok(None);
     }
     let why = refused.map_or_else(
         || "it keeps no limit of processes".to_owned(),
         |e| e.to_string(),
     );
-    Ok(Some(format!(
-        "the engine cannot fence the old container ({why}): nobody must start it"
-    )))
+    match engine.close_gate(&container).await {
+        Ok(()) => Ok(None),
+        Err(EngineError::Gate { reason, .. }) => Ok(Some(format!(
+            "the engine cannot fence the old container ({why}; {reason}): nobody must start it"
+        ))),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Gives a container its own limit back; 0: none.
+/// Gives a container its own limit back (0: none) and opens its gate.
 ///
 /// # Errors
 /// When the engine refuses.
 pub(crate) async fn open(engine: &Engine, id: &str, limit: i64) -> Result<(), StepError> {
-    if engine.inspect_container(id).await?.pids_limit() == limit {
-        return Ok(());
+    let container = engine.inspect_container(id).await?;
+    if container.pids_limit() != limit && engine.can_update().await? {
+        engine.update_pids_limit(id, limit).await?;
     }
-    Ok(engine.update_pids_limit(id, limit).await?)
+    Ok(engine.open_gate(&container).await?)
+}
+
+/// Takes the restart policy off. `false`: the engine cannot, and keeps it.
+///
+/// # Errors
+/// When the engine refuses.
+pub(crate) async fn policy_off(engine: &Engine, id: &str) -> Result<bool, StepError> {
+    let policy = engine.inspect_container(id).await?.restart_policy();
+    if policy.is_off() {
+        return Ok(true);
+    }
+    match engine
+        .update_restart_policy(id, &RestartPolicy::off())
+        .await
+    {
+        Ok(()) => Ok(true),
+        Err(EngineError::Unsupported { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Why the engine could not fence this container once it has stopped; empty when it can.
+///
+/// # Errors
+/// When the engine does not answer.
+pub(crate) async fn obstacle(
+    engine: &Engine,
+    container: &ContainerInspect,
+) -> Result<String, StepError> {
+    if engine.can_update().await? {
+        return Ok(String::new());
+    }
+    match engine.check_gate(container).await {
+        Ok(()) => Ok(String::new()),
+        Err(EngineError::Gate { reason, .. }) => Ok(reason),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether the container is fenced.

@@ -46,7 +46,7 @@ async fn an_engine_says_what_it_is() {
     assert_eq!(info.id, docker(&["info", "-f", "{{.ID}}"]));
     assert_eq!(info.root_dir, docker(&["info", "-f", "{{.DockerRootDir}}"]));
     assert!(info.api.starts_with("1."));
-    assert!(!info.podman);
+    assert_eq!(info.kind, ferry_agent::engine::EngineKind::Docker);
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
-use crate::recipes::{Recipe, policy};
+use crate::{
+    connect::address::EngineChoice,
+    recipes::{Recipe, policy},
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -122,6 +125,15 @@ pub enum Command {
     Runs,
     /// Backups that runs have made: list, verify, restore, remove
     Backup {
+        /// The engine that has them; a server's is in its address, but no server is named here
+        #[arg(
+            long,
+            global = true,
+            value_enum,
+            default_value_t,
+            value_name = "ENGINE"
+        )]
+        engine: EngineChoice,
         /// What to do with them.
         #[command(subcommand)]
         command: BackupCommand,

@@ -37,6 +37,7 @@ pub(crate) fn facts() -> Facts {
             version: "24.0.7".into(),
             id: "6ZQ3:ENGINE".into(),
             endpoint: "unix:///var/run/docker.sock".into(),
+            rootless: false,
         }),
         container: Some(container()),
         image: Some(ImageFacts {

@@ -17,6 +17,7 @@ pub mod ferryctl;
 pub mod images;
 pub mod kill;
 pub mod matrix;
+pub mod podman;
 pub mod proxy;
 pub mod random;
 pub mod server;

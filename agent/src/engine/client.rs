@@ -24,6 +24,7 @@ use super::{
     connector::{CONNECT_TIMEOUT, Connector},
     endpoint::{Endpoint, EndpointConfig},
     error::EngineError,
+    kind::EngineKind,
 };
 
 /// The newest API that is asked for. From 1.44 on, inspect no longer tells a configured MAC address from a made-up one, so an
@@ -54,6 +55,9 @@ pub(crate) struct Inner {
     pub(crate) docker: Docker,
     pub(crate) endpoint: String,
     pub(crate) api: (usize, usize),
+    pub(crate) kind: EngineKind,
+    /// Whether the engine changes containers that exist, once asked.
+    pub(crate) updates: tokio::sync::OnceCell<bool>,
     /// Whether the engine's host enforces SELinux, once asked.
     pub(crate) selinux: tokio::sync::OnceCell<bool>,
 }
@@ -106,7 +110,11 @@ impl Engine {
     /// # Errors
     /// A configuration of no use, or an engine that does not answer within 10 s; the error names the endpoint.
     pub async fn connect(config: &EndpointConfig) -> Result<Self, EngineError> {
-        Self::connect_to(config.resolve()?).await
+        let engine = Self::connect_to(config.resolve()?).await;
+        match &config.podman {
+            None => engine,
+            Some(podman) => podman.accept(engine),
+        }
     }
 
     /// Connects to one given endpoint; see [`Engine::connect`].
@@ -158,6 +166,8 @@ impl Engine {
                 docker,
                 endpoint: name,
                 api,
+                kind: EngineKind::of(&version),
+                updates: tokio::sync::OnceCell::new(),
                 selinux: tokio::sync::OnceCell::new(),
             }),
         })

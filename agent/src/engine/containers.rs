@@ -3,7 +3,10 @@
 //! Why nothing here can kill or force: the server's databases need their own full grace, and a run never removes the old container
 //! (the engine's own `stop` kills when its patience ends, so it is not used).
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http_body_util::BodyExt as _;
 use hyper::Method;
@@ -14,6 +17,7 @@ use super::{
     client::{Ask, Engine, encode},
     error::{EngineError, close_names},
     inspect::{ContainerInspect, RestartPolicy},
+    kind::EngineKind,
 };
 
 /// How long a server gets to stop: PMM's databases have 300 s of their own (facts/pmm.md 1.2).
@@ -21,6 +25,24 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(330);
 /// After how long a container is asked to stop once more. A first process that has no handler for the signal does not get it
 /// at all, and the shell that starts a server's supervisor is one: who stops a server in its first second is not heard.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// As good as never, and a number that every engine takes.
+const TEN_YEARS: &str = "315360000";
+
+/// A request to stop that the engine answers when the container has ended.
+#[derive(Debug, Clone, Default)]
+struct Asking(Arc<Mutex<Option<EngineError>>>);
+
+impl Asking {
+    fn refuse(&self, error: EngineError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// The engine's refusal, once.
+    fn refusal(&self) -> Option<EngineError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// What a request to stop came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +158,7 @@ impl Engine {
             format!("inspect container {name}"),
         );
         match self.ask_json(ask).await {
-            Ok(raw) => Ok(ContainerInspect::new(raw)),
+            Ok(raw) => Ok(ContainerInspect::new(self.kind().container(raw))),
             Err(EngineError::Refused { status: 404, .. }) => Err(self.no_container(name).await),
             Err(error) => Err(error),
         }
@@ -156,7 +178,7 @@ impl Engine {
             format!("inspect container {name}"),
         );
         match self.ask_json(ask).await {
-            Ok(raw) => Ok(Some(ContainerInspect::new(raw))),
+            Ok(raw) => Ok(Some(ContainerInspect::new(self.kind().container(raw)))),
             Err(EngineError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -248,20 +270,15 @@ impl Engine {
     /// Sets the restart policy, which takes effect at once and without a restart.
     ///
     /// # Errors
-    /// No such container; podman 4 has no such call and answers 404 (facts/building-blocks.md 1).
+    /// No such container, or [`EngineError::Unsupported`]: see [`Engine::can_update`].
     pub async fn update_restart_policy(
         &self,
         name: &str,
         policy: &RestartPolicy,
     ) -> Result<(), EngineError> {
+        let action = format!("set the restart policy of {name}");
         let body = json!({ "RestartPolicy": policy });
-        let ask = Ask::new(
-            Method::POST,
-            path(name, "/update")?,
-            format!("set the restart policy of {name}"),
-        )
-        .body(&body);
-        self.of_container(name, ask).await.map(drop)
+        self.update(name, action, &body).await
     }
 
     /// Sets how many processes the container may have; 0: as many as it likes. Takes effect at once, also on one that does not run.
@@ -269,22 +286,27 @@ impl Engine {
     /// Whether the engine kept it says [`ContainerInspect::pids_limit`]: without the kernel's `pids` controller it is only warned of.
     ///
     /// # Errors
-    /// No such container; podman 4 has no such call and answers 404 (facts/building-blocks.md 1).
+    /// No such container, or [`EngineError::Unsupported`]: see [`Engine::can_update`].
     pub async fn update_pids_limit(&self, name: &str, limit: i64) -> Result<(), EngineError> {
         // Below 0 is "none" to every engine; 0 may mean "as it is".
         let body = json!({ "PidsLimit": if limit > 0 { limit } else { -1 } });
-        let ask = Ask::new(
-            Method::POST,
-            path(name, "/update")?,
-            format!("set the limit of processes of {name}"),
-        )
-        .body(&body);
+        let action = format!("set the limit of processes of {name}");
+        self.update(name, action, &body).await
+    }
+
+    async fn update(&self, name: &str, action: String, body: &Value) -> Result<(), EngineError> {
+        let path = path(name, "/update")?;
+        if !self.can_update().await? {
+            let engine = self.kind().word();
+            return Err(EngineError::Unsupported { action, engine });
+        }
+        let ask = Ask::new(Method::POST, path, action).body(body);
         self.of_container(name, ask).await.map(drop)
     }
 
     /// Sends the container's own stop signal and waits for `grace`. Nothing is killed: a container that needs longer is reported.
     ///
-    /// Take the restart policy off first ([`Engine::update_restart_policy`]).
+    /// Take the restart policy off first ([`Engine::update_restart_policy`]), where the engine can.
     ///
     /// # Errors
     /// No such container, or a broken connection; the container may then still be stopping.
@@ -297,7 +319,7 @@ impl Engine {
             });
         }
         let id = before.id().to_owned();
-        self.signal_stop(name, &before).await?;
+        let asking = self.ask_to_stop(name, &before).await?;
         let deadline = Instant::now() + grace;
         let mut asked = Instant::now();
         let mut pause = Duration::from_millis(50);
@@ -316,12 +338,47 @@ impl Engine {
                 }
                 None => return Err(self.no_container(name).await),
             }
+            if let Some(refused) = asking.refusal() {
+                return Err(refused);
+            }
             if Instant::now() >= deadline {
                 return Ok(StopOutcome::StillRunning);
             }
             tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
             pause = (pause * 2).min(Duration::from_millis(250));
         }
+    }
+
+    /// Asks a container to stop in the way that this kind of engine does not answer with a restart.
+    ///
+    /// Docker's own `stop` kills when its patience ends, so the signal is sent alone. Podman takes an end by a signal for an accident and
+    /// follows the restart policy; only its `stop` says that the end is wanted. That is given ten years of patience, and left alone.
+    async fn ask_to_stop(
+        &self,
+        name: &str,
+        container: &ContainerInspect,
+    ) -> Result<Asking, EngineError> {
+        if self.kind() == EngineKind::Docker {
+            self.signal_stop(name, container).await?;
+            return Ok(Asking::default());
+        }
+        let path = path(container.id(), "/stop")?;
+        let action = format!("stop container {name}");
+        let engine = self.clone();
+        let asking = Asking::default();
+        let answer = asking.clone();
+        tokio::spawn(async move {
+            let query = [("t", TEN_YEARS)];
+            let ask = Ask::new(Method::POST, path, action).query(&query);
+            // The answer comes with the end, which whoever asked watches for. Until then only a refusal counts.
+            match engine.ask(ask).await {
+                Err(error @ EngineError::Refused { status, .. }) if status != 404 => {
+                    answer.refuse(error);
+                }
+                _ => {}
+            }
+        });
+        Ok(asking)
     }
 
     async fn signal_stop(

@@ -34,6 +34,24 @@ pub enum EngineError {
         /// The transport's own words.
         reason: String,
     },
+    /// Nothing answered where this user's Podman would.
+    #[error("no Podman answers at {endpoint}: {reason}")]
+    NoPodman {
+        /// The endpoint that was tried.
+        endpoint: String,
+        /// The transport's own words.
+        reason: String,
+        /// Whether it would be an ordinary user's.
+        rootless: bool,
+    },
+    /// What is meant by `podman:` cannot be used.
+    #[error("the Podman endpoint `{endpoint}` cannot be used: {reason}")]
+    PodmanEndpoint {
+        /// The address, as configured.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The engine took longer than it was given.
     #[error("the container engine at {endpoint} did not answer to `{action}` within {}", seconds(*.after))]
     Timeout {
@@ -84,6 +102,22 @@ pub enum EngineError {
         /// What was asked.
         action: String,
         /// What is wrong with the answer.
+        reason: String,
+    },
+    /// The engine has no such call.
+    #[error("{engine} cannot {action}: this version of it has no such call")]
+    Unsupported {
+        /// What was asked, as a verb phrase.
+        action: String,
+        /// Which engine.
+        engine: &'static str,
+    },
+    /// A container cannot be kept from being started.
+    #[error("container `{container}` cannot be kept from being started: {reason}")]
+    Gate {
+        /// Its name.
+        container: String,
+        /// Why.
         reason: String,
     },
     /// A name that would change the meaning of a request.
@@ -143,9 +177,9 @@ impl EngineError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Endpoint { .. } => "engine-endpoint",
+            Self::Endpoint { .. } | Self::PodmanEndpoint { .. } => "engine-endpoint",
             Self::Config { .. } => "engine-config",
-            Self::Unreachable { .. } => "engine-unreachable",
+            Self::Unreachable { .. } | Self::NoPodman { .. } => "engine-unreachable",
             Self::Timeout { .. } => "engine-timeout",
             Self::Interrupted { .. } => "engine-interrupted",
             Self::NotFound {
@@ -156,6 +190,8 @@ impl EngineError {
             Self::NotFound { .. } => "engine-not-found",
             Self::Refused { .. } => "engine-refused",
             Self::Answer { .. } => "engine-answer",
+            Self::Unsupported { .. } => "engine-unsupported",
+            Self::Gate { .. } => "container-gate",
             Self::BadName { .. } => "engine-bad-name",
             Self::Probe { .. } => "image-probe",
             Self::HeldByRun { .. } => "server-held-by-run",
@@ -174,6 +210,20 @@ impl EngineError {
             ),
             Self::Unreachable { .. } | Self::Timeout { .. } => Some(
                 "start the engine, or set DOCKER_HOST to the address of the engine that runs the server".into(),
+            ),
+            Self::NoPodman { endpoint, rootless, .. } => {
+                let (systemctl, whose) = if *rootless {
+                    ("systemctl --user", "this user's")
+                } else {
+                    ("systemctl", "root's")
+                };
+                Some(format!(
+                    "`{systemctl} enable --now podman.socket` starts {whose} Podman service (without systemd: `podman system service \
+                     --time=0 {endpoint}`); a server of another user is carried over by that user"
+                ))
+            }
+            Self::PodmanEndpoint { .. } => Some(
+                "set CONTAINER_HOST to `unix://` and the path of the Podman service's socket, or unset it for this user's own".into(),
             ),
             Self::NotFound { close, .. } if !close.is_empty() => {
                 Some(format!("did you mean `{}`?", close.join("`, `")))

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     client::{Ask, Engine},
     error::EngineError,
+    kind::EngineKind,
 };
 
 /// The engine's description of itself.
@@ -18,7 +19,7 @@ pub struct EngineInfo {
     pub name: String,
     /// Its version, such as `20.10.24`.
     pub version: String,
-    /// Its id, which stays over restarts; empty for podman.
+    /// Its id, which stays over restarts.
     pub id: String,
     /// The version of the interface that was agreed on, such as `1.41`.
     pub api: String,
@@ -34,8 +35,10 @@ pub struct EngineInfo {
     pub memory: u64,
     /// The processors of its host; 0 when it does not say.
     pub processors: u64,
-    /// Whether it is podman behind Docker's interface.
-    pub podman: bool,
+    /// Which engine it is.
+    pub kind: EngineKind,
+    /// Whether it runs as an ordinary user, so that its root is nobody on its host.
+    pub rootless: bool,
 }
 
 impl Engine {
@@ -47,16 +50,15 @@ impl Engine {
         let ask = Ask::new(Method::GET, "/info".into(), "describe itself".into());
         let raw = self.ask_json(ask).await?;
         let get = |key: &str| raw[key].as_str().unwrap_or_default().to_owned();
-        let version = Ask::new(Method::GET, "/version".into(), "tell its version".into());
-        let version = self.ask_json(version).await?;
-        let components = version["Components"].as_array().into_iter().flatten();
-        let podman = components
-            .filter_map(|part| part["Name"].as_str())
-            .any(|name| name.to_lowercase().contains("podman"));
+        let kind = self.kind();
         Ok(EngineInfo {
             name: get("Name"),
             version: get("ServerVersion"),
-            id: get("ID"),
+            id: match kind {
+                EngineKind::Docker => get("ID"),
+                // Its own is another one in each answer. What it has is in this folder of this host.
+                EngineKind::Podman => format!("{}:{}", get("Name"), get("DockerRootDir")),
+            },
             api: format!("{}.{}", self.inner.api.0, self.inner.api.1),
             root_dir: get("DockerRootDir"),
             security_options: raw["SecurityOptions"]
@@ -70,7 +72,14 @@ impl Engine {
             logging_driver: get("LoggingDriver"),
             memory: raw["MemTotal"].as_u64().unwrap_or_default(),
             processors: raw["NCPU"].as_u64().unwrap_or_default(),
-            podman,
+            kind,
+            rootless: rootless(&raw),
         })
     }
+}
+
+fn rootless(info: &Value) -> bool {
+    let options = info["SecurityOptions"].as_array().into_iter().flatten();
+    let mut options = options.filter_map(Value::as_str);
+    info["Rootless"].as_bool() == Some(true) || options.any(|option| option == "name=rootless")
 }

@@ -191,6 +191,12 @@ impl ContainerInspect {
         text(&self.0, "/Config/Image")
     }
 
+    /// The program of its first process, as it was asked for.
+    #[must_use]
+    pub fn first_program(&self) -> &str {
+        text(&self.0, "/Path")
+    }
+
     /// Whether its first process runs; a paused container runs.
     #[must_use]
     pub fn running(&self) -> bool {

@@ -6,6 +6,8 @@
 //! - [`endpoint`]: which engine is meant, as the `docker` client would answer; `connector`, `tls`, `client`: how it is reached.
 //! - [`containers`], [`images`], [`volumes`], [`archive`], [`streams`]: what is asked of it; [`inspect`]: its answers.
 //! - [`agent_image`], [`agents`], [`tunnel`]: Ferry's own containers beside a server, and how they are reached; [`helper`]: one that lives for a moment.
+//! - `kind`: which engine it is, and what it lets be done; `podman`: Podman's answers in Docker's words; `gate`: what keeps a container
+//!   from being started.
 //! - [`probe`]: what an image is. [`carry_over`]: a container made again; [`environment`]: a PMM 2 environment in the words of PMM 3; pure.
 
 pub mod agent_image;
@@ -18,11 +20,14 @@ pub mod containers;
 pub mod endpoint;
 pub mod environment;
 mod error;
+mod gate;
 pub mod helper;
 pub mod images;
 pub mod info;
 pub mod inspect;
+mod kind;
 pub mod networks;
+mod podman;
 pub mod probe;
 pub mod streams;
 mod tls;
@@ -35,3 +40,4 @@ pub use endpoint::{Endpoint, EndpointConfig};
 pub use error::EngineError;
 pub use info::EngineInfo;
 pub use inspect::{ContainerInspect, ImageInspect, RestartPolicy};
+pub use kind::EngineKind;

@@ -52,7 +52,24 @@ impl Engine {
     /// It is not there, it has an unknown user, or the probe's container cannot be made.
     pub async fn probe_image(&self, image: &str) -> Result<ImageProbe, EngineError> {
         let inspect = self.inspect_image(image).await?;
+        let (id, unstarted) = self.unstarted_of(&inspect).await?;
+        let looked = self.look(image, &inspect, &id).await;
+        let removed = self.remove_container(&id).await;
+        if removed.is_ok() {
+            unstarted.settled();
+        }
+        let probe = looked?;
+        removed?;
+        Ok(probe)
+    }
+
+    /// A container of an image that never runs, for its files. Whoever asked for it removes it.
+    pub(super) async fn unstarted_of(
+        &self,
+        inspect: &ImageInspect,
+    ) -> Result<(String, Unstarted), EngineError> {
         let name = format!("ferry-probe-{:016x}", rand::random::<u64>());
+        // Without these the engine would make a volume for each, and they would outlive the probe.
         let tmpfs: BTreeMap<String, &str> = inspect
             .volumes()
             .into_iter()
@@ -62,30 +79,15 @@ impl Engine {
             "Image": inspect.id(),
             "Labels": { "ferry.role": "probe" },
             "NetworkDisabled": true,
-            // Without these the engine would make a volume for each, and they would outlive the probe.
             "HostConfig": { "NetworkMode": "none", "Tmpfs": tmpfs },
         });
         if !inspect.has_command() {
             // The engine wants one, though it never runs.
             body["Cmd"] = json!(["/probe"]);
         }
-        // A volume that the image declares would be made for the probe and stay behind.
-        let tmpfs: BTreeMap<String, String> = inspect
-            .volumes()
-            .into_iter()
-            .map(|path| (path, String::new()))
-            .collect();
-        body["HostConfig"]["Tmpfs"] = json!(tmpfs);
         let created = self.create(&name, &body).await?;
         let unstarted = Unstarted::new(self, &created.id);
-        let looked = self.look(image, &inspect, &created.id).await;
-        let removed = self.remove_container(&created.id).await;
-        if removed.is_ok() {
-            unstarted.settled();
-        }
-        let probe = looked?;
-        removed?;
-        Ok(probe)
+        Ok((created.id, unstarted))
     }
 
     async fn look(

@@ -16,6 +16,7 @@ use crate::{
         inspect::{Mount, PublishedPort},
     },
     error::StepError,
+    fence,
     places::{CHECK_PREFIX, RUN_LABEL},
     successor::{self, Successor},
     surroundings::Host,
@@ -28,10 +29,11 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
     let engine = &host.engine;
     let info = engine.info().await?;
     let engine_facts = EngineFacts {
-        kind: if info.podman { "Podman" } else { "Docker" }.to_owned(),
+        kind: info.kind.word().to_owned(),
         version: info.version,
         id: info.id,
         endpoint: engine.endpoint().to_owned(),
+        rootless: info.rootless,
     };
     if request.backups && request.container.is_empty() {
         return Ok(Facts {
@@ -58,6 +60,9 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
             same_major,
         };
         carry_over(engine, &inspect, new, &mut container).await;
+    }
+    if !request.target_image.is_empty() {
+        container.fence_obstacle = fence::obstacle(engine, &inspect).await?;
     }
     let others = others(engine, &inspect).await?;
     neighbours(engine, &mut container).await?;
@@ -113,6 +118,7 @@ fn container_facts(
         carry_over_refusal: String::new(),
         updaters: Vec::new(),
         restarters: Vec::new(),
+        fence_obstacle: String::new(),
     }
 }
 

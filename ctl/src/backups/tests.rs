@@ -194,6 +194,7 @@ fn removing(run: &str, state: RunState, status: StepStatus) -> Known {
         },
         server: "pmm-server".into(),
         engine: found(Vec::new()).engine.unwrap(),
+        reached: crate::connect::address::EngineChoice::Docker,
         created: Default::default(),
     };
     let plan = crate::recipes::upkeep::prune(&about).unwrap();

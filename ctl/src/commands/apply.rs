@@ -19,7 +19,7 @@ use crate::{
 pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
     let plan = read(&arguments.plan)?;
     let address: Address = plan.server.parse()?;
-    let host = session.host().await?;
+    let host = session.host(address.engine()).await?;
     let image = plan.facts.as_ref().and_then(|facts| facts.target.as_ref());
     let image = image
         .map(|target| target.reference.clone())

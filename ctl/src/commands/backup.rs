@@ -12,25 +12,26 @@ use super::{End, Failed, Session};
 use crate::{
     backups::{self, Backup, Known, Standing},
     cli::BackupCommand,
-    connect::EmbeddedHost,
+    connect::{EmbeddedHost, address::EngineChoice},
     exit::Exit,
     facts,
     recipes::upkeep::{About, FINISH, PRUNE},
     run::journal::{self, Journal, JournalError, RunRow},
 };
 
-pub(super) async fn run(command: &BackupCommand, session: &Session) -> End {
+pub(super) async fn run(engine: EngineChoice, command: &BackupCommand, session: &Session) -> End {
     match command {
-        BackupCommand::List => list::run(session).await,
-        BackupCommand::Verify(arguments) => verify::run(arguments, session).await,
-        BackupCommand::Restore(arguments) => restore::run(arguments, session).await,
-        BackupCommand::Prune(arguments) => prune::run(arguments, session).await,
+        BackupCommand::List => list::run(engine, session).await,
+        BackupCommand::Verify(arguments) => verify::run(engine, arguments, session).await,
+        BackupCommand::Restore(arguments) => restore::run(engine, arguments, session).await,
+        BackupCommand::Prune(arguments) => prune::run(engine, arguments, session).await,
     }
 }
 
 /// What there is now, and what is known of it.
 pub(super) struct View {
     pub(super) engine: EngineFacts,
+    pub(super) reached: EngineChoice,
     pub(super) known: Vec<Known>,
     /// The runs that remove backups, the newest first.
     pub(super) removing: Vec<Known>,
@@ -50,6 +51,7 @@ impl View {
         Ok(Self {
             backups: backups::together(&found, &known, &removing),
             engine,
+            reached: host.engine(),
             known,
             removing,
         })
@@ -96,6 +98,7 @@ impl View {
             place: backup.place(),
             server: backup.server.clone(),
             engine: self.engine.clone(),
+            reached: self.reached,
             created: moment(journal::now()),
         }
     }

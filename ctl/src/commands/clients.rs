@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) async fn run(arguments: &Clients, session: &Session) -> End {
     let address: Address = arguments.server.parse()?;
-    let host = session.host().await?;
+    let host = session.host(address.engine()).await?;
     session.printer.detail("asking the server for its clients");
     let wanted = Wanted {
         container: address.container().to_owned(),

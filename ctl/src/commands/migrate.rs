@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
-    let host = session.host().await?;
+    let host = session.host(address.engine()).await?;
     let way = arguments.via.iter().chain([&arguments.subject.to]);
     for image in way {
         let exit = one(arguments, session, &host, &address, image).await?;

@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
-    let host = session.host().await?;
+    let host = session.host(address.engine()).await?;
     let wishes = Wishes {
         recipe: arguments.way.recipe,
         jobs: arguments.jobs,

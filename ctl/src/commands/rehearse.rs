@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) async fn run(arguments: &Rehearse, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
-    let host = session.host().await?;
+    let host = session.host(address.engine()).await?;
     let wishes = Wishes {
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,

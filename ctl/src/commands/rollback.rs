@@ -5,6 +5,7 @@ use ferry_proto::v1::Plan;
 use super::{End, Failed, Session, session::Way};
 use crate::{
     cli::{OnFailure, Rollback},
+    connect::address::EngineChoice,
     run::{events::RunState, journal::RunRow},
 };
 
@@ -14,7 +15,7 @@ pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
     refuse_over(&row)?;
     let question = format!("{} Take it back?", warning(&row.plan, row.state));
     session.confirm(arguments.yes, &question).await?;
-    let host = session.host().await?;
+    let host = session.host(EngineChoice::of(&row.plan)).await?;
     let (run, plan) = (&row.run, &row.plan);
     session
         .drive(&host, &journal, run, plan, OnFailure::Rollback, &Way::Back)

@@ -11,7 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::{End, Failed, summary, upkeep};
 use crate::{
     cli::{Global, OnFailure},
-    connect::{EmbeddedHost, address::Address, binary::find_agent_binary},
+    connect::{
+        EmbeddedHost,
+        address::{Address, EngineChoice},
+        binary::find_agent_binary,
+    },
     exit::Exit,
     facts::{self, Wanted},
     recipes::{Wishes, policy, upkeep::is_upkeep},
@@ -62,11 +66,11 @@ impl Session {
     }
 
     /// A host agent in this process.
-    pub(super) async fn host(&self) -> Result<EmbeddedHost, Failed> {
+    pub(super) async fn host(&self, engine: EngineChoice) -> Result<EmbeddedHost, Failed> {
         let binary = find_agent_binary(self.global.agent_binary.as_deref())?;
         let state = self.state_dir()?;
         Journal::open(&state)?;
-        Ok(EmbeddedHost::start(&state, binary).await?)
+        Ok(EmbeddedHost::start(engine, &state, binary).await?)
     }
 
     /// What the agents see of a server now. One that a run has begun with is not looked at: halfway

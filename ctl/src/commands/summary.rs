@@ -203,7 +203,7 @@ fn kept(record: &RunRecord) -> Vec<String> {
         false,
     );
     if let Some(name) = aside.and_then(|it| it.values.get("container")) {
-        kept.push(format!("container {name} (stopped, restart off)"));
+        kept.push(format!("container {name} (stopped, fenced)"));
     }
     let launched = outcome(record, |kind| matches!(kind, Kind::LaunchAgents(_)), false);
     if let (Some(place), Some(_)) = (crate::backups::whereabouts(record), launched) {

@@ -8,6 +8,8 @@ use ferry_proto::v1::{
 };
 use pbjson_types::Timestamp;
 
+use crate::connect::address::EngineChoice;
+
 /// Compare a backup with its manifest.
 pub const VERIFY: &str = "verify-backup";
 /// Make a new volume of a backup.
@@ -44,6 +46,8 @@ pub struct About {
     pub server: String,
     /// The engine that has it.
     pub engine: EngineFacts,
+    /// How that is reached, also when the run is gone on with.
+    pub reached: EngineChoice,
     /// When the plan is made.
     pub created: Timestamp,
 }
@@ -57,7 +61,7 @@ impl About {
         ferry_proto::seal(Plan {
             created: Some(self.created),
             recipe: recipe.to_owned(),
-            server: format!("docker:{}", self.server),
+            server: self.reached.address(&self.server),
             facts: Some(Facts {
                 engine: Some(self.engine.clone()),
                 container: Some(container),
@@ -192,6 +196,7 @@ mod tests {
             },
             server: "pmm-server".into(),
             engine: EngineFacts::default(),
+            reached: crate::connect::address::EngineChoice::Docker,
             created: Timestamp::default(),
         }
     }

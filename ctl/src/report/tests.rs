@@ -230,7 +230,7 @@ fn done() -> RunSummary {
         proof: Vec::new(),
         warnings: Vec::new(),
         kept: vec![
-            "container pmm-server-2.44.1-7f3a9c21 (stopped, restart off)".into(),
+            "container pmm-server-2.44.1-7f3a9c21 (stopped, fenced)".into(),
             "volume pmm-data-ferry-7f3a9c21 (41.2 GiB)".into(),
         ],
         next: vec!["`ferryctl status 7f3a9c21`".into()],

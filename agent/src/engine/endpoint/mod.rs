@@ -9,6 +9,8 @@
 //! Rejected: a context with `SkipTLSVerify`, and `DOCKER_TLS` without `DOCKER_TLS_VERIFY`. The engine is root on its host; an
 //! unverified one is refused with the reason.
 
+mod podman;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -16,6 +18,7 @@ use std::{
 
 use serde_json::Value;
 
+pub use self::podman::PodmanConfig;
 use super::error::EngineError;
 
 /// Where the client looks when nothing is configured.
@@ -36,6 +39,8 @@ pub struct EndpointConfig {
     pub docker_tls_verify: Option<String>,
     /// `HOME`.
     pub home: Option<PathBuf>,
+    /// Podman is meant, and this says which; nothing above counts then.
+    pub podman: Option<PodmanConfig>,
 }
 
 impl EndpointConfig {
@@ -49,6 +54,15 @@ impl EndpointConfig {
             docker_cert_path: set("DOCKER_CERT_PATH").map(PathBuf::from),
             docker_tls_verify: set("DOCKER_TLS_VERIFY"),
             home: set("HOME").map(PathBuf::from),
+            podman: None,
+        }
+    }
+
+    /// The Podman of the user `uid`; the variables are read through `get`.
+    pub fn podman(get: impl Fn(&str) -> Option<String>, uid: u32) -> Self {
+        Self {
+            podman: Some(PodmanConfig::from_env(get, uid)),
+            ..Self::default()
         }
     }
 
@@ -66,6 +80,9 @@ impl EndpointConfig {
     /// # Errors
     /// An address of an unknown form, a context that does not exist, or a file that cannot be read.
     pub fn resolve(&self) -> Result<Endpoint, EngineError> {
+        if let Some(podman) = &self.podman {
+            return podman.resolve();
+        }
         if let Some(host) = &self.docker_host {
             let tls = self.docker_tls_verify.is_some().then(|| {
                 let folder = self

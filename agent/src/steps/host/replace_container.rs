@@ -7,8 +7,9 @@ use serde_json::json;
 
 use crate::{
     context::Context,
-    engine::{ContainerInspect, containers::DEFAULT_GRACE},
+    engine::{ContainerInspect, EngineKind, containers::DEFAULT_GRACE},
     error::StepError,
+    fence,
     places::{self, RUN_LABEL},
     steps::{Work, count, done_with},
     successor::{self, Successor},
@@ -33,7 +34,11 @@ impl Work for ReplaceContainer {
         };
         let mut carried = successor::settings(engine, &old, new).await?;
         // By now the old one has the fence's limit.
-        let limit = Some(self.0.pids_limit).filter(|&limit| limit > 0);
+        let mut limit = Some(self.0.pids_limit).filter(|&limit| limit > 0);
+        if engine.kind() == EngineKind::Podman {
+            // Not told, it would be Podman's own default of 2048 and not "as many as it likes".
+            limit = limit.or(Some(0));
+        }
         carried.over.body["HostConfig"]["PidsLimit"] = json!(limit);
         if let Some(labels) = carried.over.body["Labels"].as_object_mut() {
             labels.insert(RUN_LABEL.to_owned(), json!(cx.run));
@@ -48,6 +53,12 @@ impl Work for ReplaceContainer {
                 .await?;
         }
         let inspect = engine.inspect_container(&created.id).await?;
+        let mut unfenced = None;
+        if !inspect.restart_policy().is_off() {
+            // The old one's policy could not be taken off, so the new one has it from the start, because it cannot be given one later.
+            // Nobody, and no reboot, must start it before it is its turn.
+            unfenced = fence::close(engine, &created.id).await?;
+        }
         let summary = format!(
             "{}, {}, {}",
             count(inspect.ports().len() as u64, "port"),
@@ -64,7 +75,7 @@ impl Work for ReplaceContainer {
             cx.note(note.text);
         }
         let unusual = unusual.into_iter().map(|note| note.text);
-        let warnings = unusual.chain(created.warnings).collect();
+        let warnings = unusual.chain(created.warnings).chain(unfenced).collect();
         Ok(done_with(summary, warnings))
     }
 

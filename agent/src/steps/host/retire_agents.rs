@@ -11,6 +11,7 @@ use crate::{
     context::Context,
     engine::RestartPolicy,
     error::StepError,
+    fence,
     places::{self, Wanted},
     steps::{Work, done, done_with},
     surroundings::Host,
@@ -63,7 +64,8 @@ impl Work for RetireAgents {
         let old = places::check_way_back(host, &self.0.old_container_id, &wanted).await?;
         if let Some(new) = host.engine.find_container(&self.0.container).await? {
             places::check_ours(&new, &cx.run)?;
-            self.set_policy(host, &RestartPolicy::off()).await?;
+            // Where it cannot be taken off, an end that is asked for is not followed by it.
+            fence::policy_off(&host.engine, new.id()).await?;
         }
         places::launch_volume_agent(host, &old, &wanted).await?;
         Ok(done("the volume agent runs again"))

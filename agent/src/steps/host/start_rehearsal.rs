@@ -251,7 +251,8 @@ mod tests {
             logging_driver: String::new(),
             memory: 8 << 30,
             processors: 4,
-            podman: false,
+            kind: crate::engine::EngineKind::Docker,
+            rootless: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     context::Context,
-    engine::{RestartPolicy, containers::DEFAULT_GRACE},
+    engine::containers::DEFAULT_GRACE,
     error::StepError,
     fence, places,
     steps::{Work, done, done_with},
@@ -30,9 +30,10 @@ impl Work for StartServer {
         let container = engine.inspect_container(&self.0.name).await?;
         places::check_ours(&container, &cx.run)?;
         if !container.running() {
+            engine.open_gate(&container).await?;
             engine.start(container.id()).await?;
         }
-        // It has to stay up for a while. It has no restart policy yet: see `retire_agents`.
+        // It has to stay up for a while. Where the engine can give it a restart policy later, it has none yet: see `retire_agents`.
         let until = Instant::now() + Duration::from_secs(u64::from(self.0.settle_seconds));
         while Instant::now() < until {
             cx.check_cancelled()?;
@@ -56,10 +57,11 @@ impl Work for StartServer {
         }
         places::check_ours(&container, &cx.run)?;
         // A container that restarts in a loop must not come up again behind our back.
-        engine
-            .update_restart_policy(container.id(), &RestartPolicy::off())
-            .await?;
+        let quiet = fence::policy_off(engine, container.id()).await?;
         places::stop(engine, container.id(), DEFAULT_GRACE).await?;
+        if !quiet {
+            fence::close(engine, container.id()).await?;
+        }
         Ok(done("the new container is stopped"))
     }
 }

@@ -1,10 +1,10 @@
 //! `ferryctl backup list`: nothing is changed.
 
 use super::{End, Session, View};
-use crate::{exit::Exit, report};
+use crate::{connect::address::EngineChoice, exit::Exit, report};
 
-pub(super) async fn run(session: &Session) -> End {
-    let host = session.host().await?;
+pub(super) async fn run(engine: EngineChoice, session: &Session) -> End {
+    let host = session.host(engine).await?;
     let view = View::look(session, &host).await?;
     session.printer.data(
         |look| report::backups(&view.backups, look),

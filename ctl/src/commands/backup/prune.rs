@@ -10,6 +10,7 @@ use crate::{
     },
     cli::Prune,
     commands::upkeep,
+    connect::address::EngineChoice,
     exit::Exit,
     recipes::{self, upkeep::PRUNE},
     report::{self, Judged},
@@ -17,8 +18,8 @@ use crate::{
     units::counted,
 };
 
-pub(super) async fn run(arguments: &Prune, session: &Session) -> End {
-    let host = session.host().await?;
+pub(super) async fn run(engine: EngineChoice, arguments: &Prune, session: &Session) -> End {
+    let host = session.host(engine).await?;
     let view = View::look(session, &host).await?;
     let least = arguments.older_than;
     let wish = Wish {

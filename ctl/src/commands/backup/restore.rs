@@ -2,12 +2,15 @@
 //! the old server back in its place has `ferryctl rollback`.
 
 use super::{End, Failed, Session, View, check_readable, say_orphan, unplanned};
-use crate::{backups::restored_volume, cli::Restore, commands::upkeep, recipes};
+use crate::{
+    backups::restored_volume, cli::Restore, commands::upkeep, connect::address::EngineChoice,
+    recipes,
+};
 
-pub(super) async fn run(arguments: &Restore, session: &Session) -> End {
+pub(super) async fn run(engine: EngineChoice, arguments: &Restore, session: &Session) -> End {
     let journal = session.journal()?;
     let into = arguments.into.as_deref().map(volume).transpose()?;
-    let host = session.host().await?;
+    let host = session.host(engine).await?;
     let view = View::look(session, &host).await?;
     let backup = view.of(&journal, &arguments.run)?;
     check_readable(backup)?;

@@ -1,11 +1,11 @@
 //! `ferryctl backup verify`: a backup compared with its manifest, by an agent that can only read it.
 
 use super::{End, Session, View, check_readable, say_orphan, unplanned};
-use crate::{cli::Verify, commands::upkeep, recipes};
+use crate::{cli::Verify, commands::upkeep, connect::address::EngineChoice, recipes};
 
-pub(super) async fn run(arguments: &Verify, session: &Session) -> End {
+pub(super) async fn run(engine: EngineChoice, arguments: &Verify, session: &Session) -> End {
     let journal = session.journal()?;
-    let host = session.host().await?;
+    let host = session.host(engine).await?;
     let view = View::look(session, &host).await?;
     let backup = view.of(&journal, &arguments.run)?;
     check_readable(backup)?;

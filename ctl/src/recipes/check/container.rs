@@ -39,6 +39,7 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
     } else {
         check_owner(container, subject, notebook);
     }
+    check_fence(container, subject, notebook);
     check_neighbours(container, notebook);
     check_carry_over(container, subject, notebook);
 }
@@ -46,18 +47,19 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
 fn check_engine(engine: &EngineFacts, notebook: &mut Notebook) {
     match engine.kind.to_ascii_lowercase().as_str() {
         "docker" => {}
-        "podman" => notebook.blocker(
+        "podman" if engine.rootless => notebook.blocker(
             container::PODMAN_UNSUPPORTED,
-            "the container engine is Podman, whose containers this release does not replace",
-            "migrate under Docker, or follow upstream's manual steps for Podman",
+            "the container engine is an ordinary user's Podman, whose user namespaces this release does not carry over",
+            "migrate a server of root's Podman or of Docker, or follow upstream's manual steps for Podman",
         ),
+        "podman" => {}
         _ => notebook.blocker(
             container::ENGINE_UNKNOWN,
             format!(
-                "the container engine says that it is `{}`, not Docker",
+                "the container engine says that it is `{}`, neither Docker nor Podman",
                 engine.kind
             ),
-            "point at a Docker engine, then check again",
+            "point at a Docker or Podman engine, then check again",
         ),
     }
 }
@@ -90,6 +92,22 @@ fn check_state(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
             "make the container again without `--rm` on the same volume, then check again",
         );
     }
+}
+
+/// Whether the old container can be kept down beside the new one (facts/pmm.md 2.1, defect 9).
+fn check_fence(container: &ContainerFacts, subject: &Subject, notebook: &mut Notebook) {
+    let why = &container.fence_obstacle;
+    if why.is_empty() {
+        return;
+    }
+    notebook.blocker(
+        container::CONTAINER_UNFENCEABLE,
+        format!(
+            "{} could not be kept from being started beside its successor: {why}",
+            subject.name
+        ),
+        "make the container again with its image's own command, none of it on a mount, then check again",
+    );
 }
 
 fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Notebook) {

@@ -24,7 +24,12 @@ const CASES: &[Case] = {
     &[
         ("engine-unobserved", Blocker, |f| f.engine = None),
         ("podman-unsupported", Blocker, |f| {
-            f.engine.as_mut().unwrap().kind = "Podman".into()
+            let engine = f.engine.as_mut().unwrap();
+            engine.kind = "Podman".into();
+            engine.rootless = true;
+        }),
+        ("container-unfenceable", Blocker, |f| {
+            f.container.as_mut().unwrap().fence_obstacle = "`x` lies on a mount".into();
         }),
         ("engine-unknown", Blocker, |f| {
             f.engine.as_mut().unwrap().kind = "crun".into()

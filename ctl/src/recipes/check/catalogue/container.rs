@@ -5,11 +5,14 @@ super::codes! { "Engine and container"
         "the container engine did not answer, so nothing can be known or done"
         => "see that it answers (`docker version`), and that you may use it";
     PODMAN_UNSUPPORTED "podman-unsupported" [Blocker] "7.2":
-        "Podman's user namespaces and units make the change of owner another task, which this release does not do"
-        => "migrate under Docker, or follow upstream's manual steps for Podman";
+        "an ordinary user's Podman has user namespaces, in which owners mean something else than on its host; this release carries over the containers of root's Podman only"
+        => "migrate a server of root's Podman or of Docker, or follow upstream's manual steps for Podman";
+    CONTAINER_UNFENCEABLE "container-unfenceable" [Blocker] "2.1":
+        "the engine changes no limit of a container that exists, and the container's first program is not its image's own, so nothing would keep the old server off the new one's data"
+        => "make the container again with its image's own command, none of it on a mount";
     ENGINE_UNKNOWN "engine-unknown" [Blocker] "7.1":
-        "what answers says that it is no Docker"
-        => "point at a Docker engine (`DOCKER_HOST` or a context)";
+        "what answers says that it is neither Docker nor Podman"
+        => "point at a Docker engine (`DOCKER_HOST` or a context) or a Podman (`podman:NAME`)";
     CONTAINER_UNOBSERVED "container-unobserved" [Blocker] "7.4":
         "the engine told nothing of the container, or not its id and name"
         => "see `docker ps --all` for its name";
