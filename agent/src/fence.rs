@@ -10,8 +10,8 @@
 //! An engine that has no call for that (Podman 4.3), or does not keep the limit, gets a closed gate in front of the container instead: the
 //! engine itself then refuses to start it (`engine::gate`).
 //!
-//! Rejected: a lower limit of memory (an engine does not take it back to "none"); changing the
-//! entry point in the container's own files; renaming the data (the old server makes itself an empty one).
+//! Rejected: a lower limit of memory (an engine does not take it back to "none"); the gate everywhere (it writes into the container's own
+//! layer, which the limit does not); renaming the data (the old server makes itself an empty one).
 
 use std::time::Duration;
 

@@ -89,6 +89,16 @@ impl Recipe {
     }
 }
 
+impl Recipe {
+    /// What a plan was made by; the default for what is no crossing.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let all = [Self::PmmInPlace, Self::PmmDumpRestore];
+        let found = all.into_iter().find(|it| it.name() == plan.recipe);
+        found.unwrap_or_default()
+    }
+}
+
 /// Makes the plan of the wished recipe.
 ///
 /// # Errors

@@ -30,6 +30,7 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
         backup: Backup::of(&planned),
         allowed: policy::Allowed::of(&plan),
         compose: recipes::Compose::of(&plan),
+        recipe: recipes::Recipe::of(&plan),
         ..Wishes::new(&image)
     };
     let now = facts_for(session, &host, &address, &wishes, &plan).await?;

@@ -124,6 +124,7 @@ mod tests {
     fn a_plan_names_the_recipe_that_was_wished_for() {
         for recipe in [Recipe::PmmInPlace, Recipe::PmmDumpRestore] {
             assert_eq!(made(recipe).recipe, recipe.name());
+            assert_eq!(Recipe::of(&made(recipe)), recipe);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use ferry_proto::v1::{DataFacts, ServerFacts};
 
-use super::pmm_in_place::database_bytes;
+use super::{Recipe, pmm_in_place::database_bytes};
 use crate::units::bytes;
 
 /// An empty cluster with its write-ahead log, before a dump is loaded into it.
@@ -17,24 +17,29 @@ pub(super) struct Space {
     copy: u64,
     dumps: u64,
     scratch: u64,
+    /// The new cluster in the copy of the run's folder, where the recipe keeps one.
+    kept: u64,
     manifest: u64,
     same_disk: bool,
 }
 
 impl Space {
-    pub(super) fn of(server: &ServerFacts, data: &DataFacts) -> Self {
+    pub(super) fn of(server: &ServerFacts, data: &DataFacts, recipe: Recipe) -> Self {
         let databases = match server.external_postgres {
             true => 0,
             false => database_bytes(server),
         };
+        let cluster = match databases {
+            0 => 0,
+            some => some.saturating_add(EMPTY_CLUSTER),
+        };
+        // That recipe dumps twice, and its second cluster stays until the run is finished.
+        let renews = recipe == Recipe::PmmDumpRestore;
         Self {
             copy: data.bytes,
-            dumps: databases,
-            scratch: if databases > 0 {
-                databases.saturating_add(EMPTY_CLUSTER)
-            } else {
-                0
-            },
+            dumps: databases.saturating_mul(if renews { 2 } else { 1 }),
+            scratch: cluster,
+            kept: if renews { cluster } else { 0 },
             manifest: data.entries.saturating_mul(MANIFEST_LINE),
             same_disk: data.backup_same_disk,
         }
@@ -70,6 +75,7 @@ impl Space {
         } else {
             parts.push(("copy of the dumps", self.dumps));
         }
+        parts.push(("copy of the new cluster", self.kept));
         parts.push(("manifest", self.manifest));
         parts
     }
@@ -106,14 +112,25 @@ mod tests {
         let facts = samples::facts();
         let (server, mut data) = (facts.server.unwrap(), facts.data.unwrap());
         let total = |data: &DataFacts| {
-            let space = Space::of(&server, data);
+            let space = Space::of(&server, data, Recipe::PmmInPlace);
             space.at_backup() + space.at_data()
         };
         let apart = total(&data);
         data.backup_same_disk = !data.backup_same_disk;
         assert_eq!(apart, total(&data));
         data.backup_same_disk = true;
-        assert_eq!(Space::of(&server, &data).at_data(), 0);
+        assert_eq!(Space::of(&server, &data, Recipe::PmmInPlace).at_data(), 0);
+    }
+
+    #[test]
+    fn a_new_cluster_needs_a_second_dump_and_stays() {
+        let facts = samples::facts();
+        let (server, data) = (facts.server.unwrap(), facts.data.unwrap());
+        let of = |recipe| Space::of(&server, &data, recipe);
+        let (one, other) = (of(Recipe::PmmInPlace), of(Recipe::PmmDumpRestore));
+        assert_eq!(other.dumps, one.dumps * 2);
+        assert_eq!((one.kept, other.kept), (0, one.scratch));
+        assert!(other.at_backup() > one.at_backup());
     }
 
     #[test]
@@ -124,7 +141,7 @@ mod tests {
             entries: 1 << 20,
             ..DataFacts::default()
         };
-        let space = Space::of(&server, &data);
+        let space = Space::of(&server, &data, Recipe::PmmInPlace);
         assert_eq!(
             space.backup_words(),
             "1.5 GiB (copy 1.0 GiB, manifest 512 MiB)"

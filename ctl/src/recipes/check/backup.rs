@@ -30,7 +30,7 @@ pub(super) fn check(facts: &Facts, data: &DataFacts, wishes: &Wishes, notebook: 
     // Of a server that does not run nothing was measured; that has a finding of its own.
     if data.bytes > 0 {
         let server = facts.server.clone().unwrap_or_default();
-        check_space(data, Space::of(&server, data), &at, notebook);
+        check_space(data, Space::of(&server, data, wishes.recipe), &at, notebook);
     }
 }
 

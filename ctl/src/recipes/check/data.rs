@@ -7,7 +7,7 @@ use ferry_proto::{
 
 use super::{Notebook, Subject, backup, catalogue::data, data_mount, names};
 use crate::{
-    recipes::{Version, Wishes},
+    recipes::{Recipe, Version, Wishes},
     units::{bytes, count, counted},
 };
 
@@ -25,7 +25,7 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
         return;
     };
     check_mount(facts, data, subject, notebook);
-    check_room_for_proof(facts, data, notebook);
+    check_room_for_proof(facts, data, wishes, notebook);
     backup::check(facts, data, wishes, notebook);
     check_sharing(data, notebook);
     check_tree(data, subject, notebook);
@@ -123,12 +123,18 @@ fn out_of_the_container(name: &str, image: Option<&ImageFacts>) -> String {
 }
 
 /// The dumps are restored once on the server's own volume, before anything is changed.
-fn check_room_for_proof(facts: &Facts, data: &DataFacts, notebook: &mut Notebook) {
+fn check_room_for_proof(facts: &Facts, data: &DataFacts, wishes: &Wishes, notebook: &mut Notebook) {
     let Some(server) = facts.server.as_ref().filter(|it| !it.external_postgres) else {
         return;
     };
     let databases = server.databases.iter();
-    let needed = proof_bytes(databases.fold(0, |sum, it| it.bytes.saturating_add(sum)));
+    let total = databases.fold(0, |sum, it| it.bytes.saturating_add(sum));
+    // By the recipe of a new cluster it happens once more, in the downtime, beside a second dump.
+    let second_dump = match wishes.recipe {
+        Recipe::PmmInPlace => 0,
+        Recipe::PmmDumpRestore => total,
+    };
+    let needed = proof_bytes(total).saturating_add(second_dump);
     if data.free_bytes < needed {
         notebook.blocker(
             data::PROOF_ROOM,

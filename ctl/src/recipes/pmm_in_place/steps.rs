@@ -153,7 +153,7 @@ impl<'a> Ground<'a> {
             )
             .remark(format!(
                 "needs {}, {} free{pace}",
-                bytes(Space::of(self.server, data).at_backup()),
+                bytes(Space::of(self.server, data, wishes.recipe).at_backup()),
                 bytes(data.backup_free_bytes)
             )),
         );
