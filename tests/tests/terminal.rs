@@ -101,7 +101,7 @@ fn a_crossing_on_a_narrow_terminal_and_the_way_back_in_a_pipe() -> Result<()> {
             .filter_map(|line| line.split_whitespace().next()?.parse().ok())
             .collect::<Vec<usize>>()
     };
-    assert_eq!(began("✓"), (2..=21).collect::<Vec<_>>(), "{screen:#?}");
+    assert_eq!(began("✓"), (2..=22).collect::<Vec<_>>(), "{screen:#?}");
     assert_eq!(began("▸"), [0; 0], "{screen:#?}");
     let all = screen.join("\n");
     for words in ["capture baseline", "downtime starts", "ferryctl rollback"] {
