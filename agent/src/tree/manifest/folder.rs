@@ -67,12 +67,13 @@ impl ManifestFolder {
         }
     }
 
-    /// What the final pass wrote, unless that is missing or of another format: for who only saves work by
-    /// it. Each part is checked when it is asked for.
+    /// What the final pass wrote, unless that is missing, damaged or of another format: for who only saves work by it.
+    ///
+    /// All of it is checked. A directory with linked files has several parts, so that what is left of a damaged manifest
+    /// may be the directory's times without all of its names.
     #[must_use]
     pub fn recall(&self) -> Option<Manifest> {
-        let file = self.file(name(Pass::Final), OFlags::RDONLY).ok()?;
-        Manifest::salvage(file).ok()
+        self.read(Pass::Final).ok()
     }
 
     /// Everything that earlier passes wrote, the best first; what cannot be read is left out,

@@ -72,10 +72,9 @@ impl Wanted<'_> {
         dir: &RelPath,
         fd: BorrowedFd<'_>,
     ) -> Result<Option<manifest::Part>, TreeError> {
-        let Some(part) = self.known.map(|known| known.part(dir)) else {
-            return Ok(None);
-        };
-        let Some(part) = part? else { return Ok(None) };
+        // A part that cannot be read any more is no reason to fail: its directory is looked at instead.
+        let part = self.known.and_then(|known| known.part(dir).ok().flatten());
+        let Some(part) = part else { return Ok(None) };
         let meta = Meta::of(fd).map_err(|e| TreeError::io("stat", dir, e))?;
         let same = part.own.as_ref().is_some_and(|own| own.describes(&meta));
         Ok(same.then_some(part))
