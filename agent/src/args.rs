@@ -1,7 +1,7 @@
 //! The command line of `ferryd`. A sidecar is started with these words by the host agent; a person
 //! types them in a unit file or a supervisor's configuration.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -25,6 +25,8 @@ pub enum Command {
     Workshop(Serve),
     /// Serve inside the server's own container or machine, as a program of its supervisor
     Inside(Serve),
+    /// Serve beside a container engine, for controllers on other machines that have a certificate
+    Host(ServeHost),
     /// Make, look at or remove a backup's own folder; what the host agent starts with the folder above it at `/target`
     #[command(hide = true)]
     Folder {
@@ -87,4 +89,40 @@ pub struct Serve {
     /// The name this agent has in the server's own supervisor, so that it does not stop itself (`inside`)
     #[arg(long, default_value = "ferryd")]
     pub own_program: String,
+    /// A kind of step that may be performed; without any, all may
+    #[arg(long, value_name = "KIND")]
+    pub allow_step: Vec<String>,
+}
+
+/// How to serve beside an engine.
+#[derive(Debug, Args)]
+pub struct ServeHost {
+    /// The address to listen on, for example `0.0.0.0:7650`
+    #[arg(long)]
+    pub listen: SocketAddr,
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem`
+    #[arg(long, value_name = "DIR", default_value = "/etc/ferry/tls")]
+    pub tls: PathBuf,
+    /// Who may call, and what may be touched
+    #[arg(long, value_name = "FILE", default_value = "/etc/ferry/policy.json")]
+    pub policy: PathBuf,
+    /// The folder that the ledger is kept in
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ferry")]
+    pub state: PathBuf,
+    /// The engine: the one that the `docker` client would use, or this user's Podman
+    #[arg(long, value_enum, default_value_t)]
+    pub engine: EngineName,
+    /// The static `ferryd` that agents in containers are made of; this program when it is not named
+    #[arg(long, value_name = "FILE")]
+    pub agent_binary: Option<PathBuf>,
+}
+
+/// Which engine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineName {
+    /// The engine that the `docker` client would use
+    #[default]
+    Docker,
+    /// This user's Podman
+    Podman,
 }

@@ -20,6 +20,7 @@ pub mod folder;
 pub mod fuzzing;
 pub mod ledger;
 pub mod places;
+pub mod policy;
 pub mod runner;
 pub mod serve;
 pub mod server;

@@ -4,17 +4,24 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use ferry_agent::{
-    args::{Arguments, Command, Serve},
-    dial, folder,
+    args::{Arguments, Command, EngineName, Serve, ServeHost},
+    dial,
+    engine::{EndpointConfig, Engine},
+    folder,
     ledger::Ledger,
-    runner::Runner,
+    policy::Policy,
+    runner::{Runner, Works},
     serve,
     server::ServerRoot,
     state_dir::STATE_DIR_NAME,
-    surroundings::{Container, Surroundings, Volume},
+    surroundings::{Container, Host, Surroundings, Volume},
 };
+use futures_util::Stream;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    signal::unix::{SignalKind, signal},
+};
 use tracing_subscriber::EnvFilter;
 
 /// `EX_CONFIG`'s neighbour: the arguments or the folder are wrong, nothing was started.
@@ -43,6 +50,7 @@ fn main() -> ExitCode {
         Command::Volume(options) => runtime.block_on(run(&options, volume)),
         Command::Workshop(options) => runtime.block_on(run(&options, workshop)),
         Command::Inside(options) => runtime.block_on(run(&options, inside)),
+        Command::Host(options) => ended(&runtime.block_on(host(&options))),
         Command::Folder { act } => {
             let (answer, code) = folder::act(&act);
             // The one thing that is data and not talk: whoever started this reads it.
@@ -113,7 +121,11 @@ fn volume(options: &Serve) -> Surroundings {
 }
 
 async fn run(options: &Serve, place: fn(&Serve) -> Surroundings) -> ExitCode {
-    match start(options, place(options)).await {
+    ended(&start(options, place(options)).await)
+}
+
+fn ended(result: &Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
@@ -125,15 +137,57 @@ async fn start(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let state = options.state.as_ref().unwrap_or(&options.data);
     let ledger = Ledger::at(state, STATE_DIR_NAME);
-    let runner = Runner::new(Arc::new(surroundings), ledger);
+    let policy = Policy::of_steps(&options.allow_step);
+    let runner = Runner::bounded(Arc::new(surroundings), ledger, Works::default(), policy);
     if let Some(folder) = options.socket.parent() {
         fs_err::create_dir_all(folder)?;
     }
     let connections = serve::unix_connections(&options.socket)?;
+    tracing::info!(socket = %options.socket.display(), "ready");
+    serve_until_told(runner, connections).await?;
+    fs_err::remove_file(&options.socket)?;
+    Ok(())
+}
+
+async fn host(options: &ServeHost) -> Result<(), Box<dyn std::error::Error>> {
+    let policy = Policy::read(&options.policy)?;
+    let get = |name: &str| std::env::var(name).ok();
+    let endpoint = match options.engine {
+        EngineName::Docker => EndpointConfig::from_env(get),
+        EngineName::Podman => EndpointConfig::podman(get, users::get_effective_uid()),
+    };
+    let agent_binary = match &options.agent_binary {
+        Some(binary) => binary.clone(),
+        None => std::env::current_exe()?,
+    };
+    let engine = Engine::connect(&endpoint).await?;
+    let surroundings = Surroundings::Host(Host {
+        engine,
+        agent_binary,
+        agent_arguments: policy.arguments(),
+    });
+    fs_err::create_dir_all(&options.state)?;
+    let ledger = Ledger::at(&options.state, "host");
+    let works = Works::default();
+    let runner = Runner::bounded(Arc::new(surroundings), ledger, works, policy.clone());
+    let files = serve::Files::in_folder(&options.tls);
+    let (address, connections) = serve::tls_connections(options.listen, files, policy).await?;
+    tracing::info!(%address, "ready");
+    serve_until_told(runner, connections).await?;
+    Ok(())
+}
+
+/// Serves until systemd or a person says that it is enough, and lets running steps end at a safe place.
+async fn serve_until_told<S, C>(
+    runner: Arc<Runner>,
+    connections: S,
+) -> Result<(), Box<dyn std::error::Error>>
+where
+    S: Stream<Item = std::io::Result<serve::Connection<C>>>,
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-
-    tracing::info!(socket = %options.socket.display(), "ready");
     notify(&[NotifyState::Ready, NotifyState::Status("waiting for steps")]);
     tokio::spawn(watchdog());
     let drained = Arc::clone(&runner);
@@ -162,7 +216,6 @@ async fn start(
         served = serve::serve(runner, connections, shutdown) => served?,
         () = too_long => tracing::warn!("a caller did not hang up"),
     }
-    fs_err::remove_file(&options.socket)?;
     Ok(())
 }
 

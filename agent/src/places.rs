@@ -158,8 +158,9 @@ async fn launch(
     container: &str,
     run: &str,
     kind: AgentKind,
-    args: Vec<String>,
+    mut args: Vec<String>,
 ) -> Result<Launched, StepError> {
+    args.extend(host.agent_arguments.iter().cloned());
     let image = host.engine.load_agent_image(&host.agent_binary).await?;
     let mut spec = AgentSpec {
         server: name.to_owned(),

@@ -22,6 +22,7 @@ use crate::{
     context::{Cancel, Context, EventLog},
     error::StepError,
     ledger::Ledger,
+    policy::Policy,
     steps,
     surroundings::Surroundings,
 };
@@ -55,6 +56,12 @@ pub struct Works(Arc<WorkOf>);
 
 type WorkOf = dyn Fn(&Step) -> Result<Box<dyn steps::Work>, StepError> + Send + Sync;
 
+impl Default for Works {
+    fn default() -> Self {
+        Self::new(steps::of)
+    }
+}
+
 impl Works {
     /// The work that `of` says.
     pub fn new(
@@ -76,6 +83,7 @@ pub struct Runner {
     surroundings: Arc<Surroundings>,
     ledger: Ledger,
     works: Works,
+    policy: Policy,
     active: Mutex<HashMap<Key, Active>>,
     /// Held from the look whether a step runs until it is among those that do. Two connections may
     /// ask for one step at once, the first of them lost already: the second must find it running,
@@ -87,16 +95,28 @@ impl Runner {
     /// A runner with its ledger.
     #[must_use]
     pub fn new(surroundings: Arc<Surroundings>, ledger: Ledger) -> Arc<Self> {
-        Self::performing(surroundings, ledger, Works::new(steps::of))
+        Self::performing(surroundings, ledger, Works::default())
     }
 
     /// A runner of other work than this release's steps.
     #[must_use]
     pub fn performing(surroundings: Arc<Surroundings>, ledger: Ledger, works: Works) -> Arc<Self> {
+        Self::bounded(surroundings, ledger, works, Policy::unbounded())
+    }
+
+    /// A runner that performs only what a policy allows.
+    #[must_use]
+    pub fn bounded(
+        surroundings: Arc<Surroundings>,
+        ledger: Ledger,
+        works: Works,
+        policy: Policy,
+    ) -> Arc<Self> {
         Arc::new(Self {
             surroundings,
             ledger,
             works,
+            policy,
             active: Mutex::default(),
             starting: Mutex::default(),
         })
@@ -106,6 +126,12 @@ impl Runner {
     #[must_use]
     pub fn surroundings(&self) -> &Surroundings {
         &self.surroundings
+    }
+
+    /// What it may touch.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Performs a step, or takes it back; attaches when that is under way already.
@@ -135,6 +161,7 @@ impl Runner {
         api_key: Option<Secret>,
     ) -> Result<EventStream, StepError> {
         check_names(run, &step.id)?;
+        self.policy.check_step(&self.surroundings, step).await?;
         loop {
             let key = api_key.clone();
             let active = match self.start_now(run, step, attempt, undo, key)? {

@@ -27,6 +27,8 @@ pub struct Host {
     pub engine: Engine,
     /// The static binary that agents in containers are made of.
     pub agent_binary: PathBuf,
+    /// What agents in containers are started with beside what their work needs: this agent's own bounds.
+    pub agent_arguments: Vec<String>,
 }
 
 /// The means of an in-container agent.

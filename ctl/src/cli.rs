@@ -54,6 +54,9 @@ pub struct Global {
     /// Where journals are kept
     #[arg(long, global = true, env = "FERRY_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem`, for servers at `https://…`; `ferry/tls` in your configuration otherwise
+    #[arg(long, global = true, env = "FERRY_TLS_DIR", value_name = "DIR")]
+    pub tls: Option<PathBuf>,
     /// The static `ferryd` binary that agents are started from
     #[arg(long, global = true, env = "FERRY_AGENT_BINARY", value_name = "FILE")]
     pub agent_binary: Option<PathBuf>,
@@ -125,12 +128,12 @@ pub enum Command {
     Runs,
     /// Backups that runs have made: list, verify, restore, remove
     Backup {
-        /// The engine that has them; a server's is in its address, but no server is named here
+        /// The engine that has them, `docker`, `podman` or a host agent's `https://HOST:PORT`: no server is named here
         #[arg(
             long,
             global = true,
-            value_enum,
-            default_value_t,
+            default_value = "docker",
+            value_parser = values::engine,
             value_name = "ENGINE"
         )]
         engine: EngineChoice,

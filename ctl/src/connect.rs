@@ -9,6 +9,8 @@ pub mod binary;
 mod channel;
 mod embedded;
 mod error;
+mod host;
+mod remote;
 mod server;
 mod settle;
 mod tunnel;
@@ -22,8 +24,10 @@ use tonic::transport::Channel;
 
 pub use self::{
     channel::{open_channel, open_in_memory},
-    embedded::EmbeddedHost,
+    embedded::{LocalEngine, start_embedded},
     error::{ConnectError, Refusal, refusal},
+    host::ConnectedHost,
+    remote::{TlsError, TlsFolder, connect_remote},
     server::{HostAgent, ServerAgents},
     tunnel::Tunnel,
 };

@@ -1,16 +1,10 @@
 //! Who may call what: one table over every method, denied by default.
 
-use tonic::Status;
+use ferry_proto::{failure_to_status, v1::Failure};
+use tonic::Code;
 
-/// What a caller may do. A unix socket tells who the caller is; the in-process channel has one
-/// caller only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
-    /// May look.
-    Viewer,
-    /// May run steps and take them back.
-    Operator,
-}
+use super::connection::Caller;
+use crate::policy::Role;
 
 /// The role that each method needs.
 const METHODS: &[(&str, Role)] = &[
@@ -47,18 +41,31 @@ pub(super) fn role_of_uid(caller: u32, own: u32) -> Option<Role> {
     (caller == own || caller == 0).then_some(Role::Operator)
 }
 
-/// The table, as a filter in front of the services. Whoever has got as far as a connection operates:
-/// the socket let in nobody else.
+/// The table, as a filter in front of the services. Who called was found out when the connection was made.
 ///
 /// # Errors
-/// For a method that is in no role.
+/// For a method that the caller's role may not call, and for a caller that nobody knows.
 pub(super) fn check<B>(request: http::Request<B>) -> Result<http::Request<B>, tower::BoxError> {
-    if allowed(Role::Operator, request.uri().path()) {
-        return Ok(request);
+    let path = request.uri().path();
+    let denied = |why: String| -> Result<_, tower::BoxError> {
+        Err(Box::new(failure_to_status(
+            Code::PermissionDenied,
+            &Failure {
+                code: "not-allowed".into(),
+                message: why,
+                hint: "who runs the agent's machine decides: see the policy file that `ferryd` was started with".into(),
+                details: Vec::new(),
+            },
+        )))
+    };
+    match request.extensions().get::<Caller>() {
+        Some(caller) if allowed(caller.role, path) => Ok(request),
+        Some(caller) => denied(format!(
+            "a caller who is {} may not call `{path}`",
+            caller.role
+        )),
+        None => denied("it is not known who calls".into()),
     }
-    Err(Box::new(Status::permission_denied(
-        "no role may call this method",
-    )))
 }
 
 #[cfg(test)]
@@ -87,6 +94,25 @@ mod tests {
     fn what_is_not_in_the_table_is_denied() {
         assert!(!allowed(Role::Operator, "/ferry.v1.AgentService/Exec"));
         assert!(!allowed(Role::Viewer, "/ferry.v1.AgentService/RunStep"));
+    }
+
+    #[test]
+    fn nobody_calls_without_a_role() {
+        let request = |caller: Option<Role>, path: &str| {
+            let mut request = http::Request::builder().uri(path).body(()).unwrap();
+            if let Some(role) = caller {
+                request.extensions_mut().insert(Caller { role });
+            }
+            check(request)
+        };
+        let (run, look) = (
+            "/ferry.v1.AgentService/RunStep",
+            "/ferry.v1.AgentService/ListSteps",
+        );
+        assert!(request(Some(Role::Operator), run).is_ok());
+        assert!(request(Some(Role::Viewer), look).is_ok());
+        assert!(request(Some(Role::Viewer), run).is_err());
+        assert!(request(None, look).is_err());
     }
 
     #[test]

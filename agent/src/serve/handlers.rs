@@ -72,9 +72,15 @@ impl AgentService for Handlers {
         &self,
         request: Request<GetFactsRequest>,
     ) -> Result<Response<Facts>, Status> {
-        let request = request.into_inner();
-        let facts = facts::observe(self.runner.surroundings(), &request).await;
-        facts.map(Response::new).map_err(status)
+        let mut request = request.into_inner();
+        let (around, policy) = (self.runner.surroundings(), self.runner.policy());
+        policy
+            .bound_facts(around, &mut request)
+            .await
+            .map_err(status)?;
+        let mut facts = facts::observe(around, &request).await.map_err(status)?;
+        policy.retain_backups(&mut facts.backups);
+        Ok(Response::new(facts))
     }
 
     type RunStepStream = Events;
@@ -137,6 +143,7 @@ pub(super) fn status(error: StepError) -> Status {
         "wrong-place" | "step-being-undone" | "step-busy" | "server-locked" => {
             Code::FailedPrecondition
         }
+        "policy-denied" => Code::PermissionDenied,
         "cancelled" => Code::Cancelled,
         "ledger-damaged" | "ledger-format" => Code::DataLoss,
         _ => Code::Internal,

@@ -9,10 +9,12 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use super::connection::Connection;
 use crate::{
     engine::{EndpointConfig, Engine},
     error::StepError,
     ledger::Ledger,
+    policy::Role,
     runner::Runner,
     surroundings::{Host, Surroundings},
 };
@@ -35,7 +37,7 @@ pub struct HostOptions {
 #[derive(Debug, Clone)]
 pub struct InProcessHost {
     runner: Arc<Runner>,
-    connections: UnboundedSender<io::Result<DuplexStream>>,
+    connections: UnboundedSender<io::Result<Connection<DuplexStream>>>,
 }
 
 impl InProcessHost {
@@ -49,6 +51,7 @@ impl InProcessHost {
         let host = Host {
             engine,
             agent_binary: options.agent_binary,
+            agent_arguments: Vec::new(),
         };
         let runner = Runner::new(Arc::new(Surroundings::Host(host)), ledger);
         let (connections, incoming) = unbounded_channel();
@@ -70,6 +73,8 @@ impl InProcessHost {
     #[must_use]
     pub fn connect(&self) -> DuplexStream {
         let (near, far) = tokio::io::duplex(BUFFER_BYTES);
+        // Whoever runs this process is the only caller.
+        let far = Connection::new(far, Role::Operator);
         let _stopped = self.connections.send(Ok(far));
         near
     }

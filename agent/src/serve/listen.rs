@@ -14,7 +14,12 @@ use tokio::{
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::{Server, server::Connected};
 
-use super::{access, handlers::Handlers, tunnel::Tunnels};
+use super::{
+    access,
+    connection::{Caller, Connection},
+    handlers::Handlers,
+    tunnel::Tunnels,
+};
 use crate::runner::Runner;
 
 /// Finds a controller that is gone without a word; its steps do not mind.
@@ -34,7 +39,7 @@ pub async fn serve<S, C>(
 ) -> Result<(), tonic::transport::Error>
 where
     S: Stream<Item = io::Result<C>>,
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Caller> + Unpin + Send + 'static,
 {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<AgentServiceServer<Handlers>>().await;
@@ -69,7 +74,7 @@ where
 /// When the socket cannot be made.
 pub fn unix_connections(
     path: &Path,
-) -> io::Result<impl Stream<Item = io::Result<UnixStream>> + use<>> {
+) -> io::Result<impl Stream<Item = io::Result<Connection<UnixStream>>> + use<>> {
     match fs_err::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
@@ -82,15 +87,19 @@ pub fn unix_connections(
     })?;
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     let own = users::get_effective_uid();
-    Ok(UnixListenerStream::new(listener).filter(move |connection| {
-        let known = connection.as_ref().is_ok_and(|stream| {
-            let caller = stream.peer_cred().map(|cred| cred.uid());
-            let role = caller.ok().and_then(|uid| access::role_of_uid(uid, own));
-            if role.is_none() {
-                tracing::warn!("a caller that is neither root nor the agent's user was refused");
-            }
-            role.is_some()
-        });
-        std::future::ready(known)
-    }))
+    Ok(
+        UnixListenerStream::new(listener).filter_map(move |connection| {
+            let known = connection.ok().and_then(|stream| {
+                let caller = stream.peer_cred().map(|cred| cred.uid());
+                let role = caller.ok().and_then(|uid| access::role_of_uid(uid, own));
+                if role.is_none() {
+                    tracing::warn!(
+                        "a caller that is neither root nor the agent's user was refused"
+                    );
+                }
+                role.map(|role| Ok(Connection::new(stream, role)))
+            });
+            std::future::ready(known)
+        }),
+    )
 }

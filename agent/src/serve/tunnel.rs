@@ -41,6 +41,8 @@ impl TunnelService for Tunnels {
         let mut inbound = request.into_inner();
         let target = first_frame(&mut inbound).await?;
         let host = self.runner.surroundings().host().map_err(status)?;
+        let policy = self.runner.policy();
+        policy.check_tunnel(host, &target).await.map_err(status)?;
         let far = places::dial(host, &target).await.map_err(status)?;
         let (mut read, mut write) = tokio::io::split(far);
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::connect::address::EngineChoice;
+
 /// Nothing is copied at less than this in a time that anybody would wait.
 const LEAST_RATE: u64 = 1 << 10;
 const SECONDS_A_DAY: u64 = 86_400;
@@ -30,6 +32,14 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
         ));
     }
     Ok(rate)
+}
+
+/// An engine where no server is named.
+pub(super) fn engine(text: &str) -> Result<EngineChoice, String> {
+    text.parse()
+        .map_err(|error: crate::connect::address::AddressError| {
+            format!("{error}: {}", error.hint())
+        })
 }
 
 /// An absolute path of a folder, in its plainest form.

@@ -10,7 +10,7 @@ use ferry_proto::{
 use super::{End, Failed, Session, check, session::Way};
 use crate::{
     cli::{Apply, OnFailure},
-    connect::{EmbeddedHost, address::Address},
+    connect::{ConnectedHost, address::Address},
     recipes::{self, Backup, Wishes, compare_facts, policy},
     report::{self, Problem},
     run::journal::server_key,
@@ -71,7 +71,7 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
 /// What the server is now, with the image that the plan has: where its name moves, it is looked up by its id.
 async fn facts_for(
     session: &Session,
-    host: &EmbeddedHost,
+    host: &ConnectedHost,
     address: &Address,
     wishes: &Wishes,
     plan: &Plan,
@@ -91,7 +91,7 @@ async fn facts_for(
 /// Makes a run of a plan that fits, and drives it.
 pub(super) async fn begin(
     session: &Session,
-    host: &EmbeddedHost,
+    host: &ConnectedHost,
     plan: &Plan,
     on_failure: OnFailure,
 ) -> End {

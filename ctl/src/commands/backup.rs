@@ -12,14 +12,14 @@ use super::{End, Failed, Session};
 use crate::{
     backups::{self, Backup, Known, Standing},
     cli::BackupCommand,
-    connect::{EmbeddedHost, address::EngineChoice},
+    connect::{ConnectedHost, address::EngineChoice},
     exit::Exit,
     facts,
     recipes::upkeep::{About, FINISH, PRUNE},
     run::journal::{self, Journal, JournalError, RunRow},
 };
 
-pub(super) async fn run(engine: EngineChoice, command: &BackupCommand, session: &Session) -> End {
+pub(super) async fn run(engine: &EngineChoice, command: &BackupCommand, session: &Session) -> End {
     match command {
         BackupCommand::List => list::run(engine, session).await,
         BackupCommand::Verify(arguments) => verify::run(engine, arguments, session).await,
@@ -39,7 +39,7 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) async fn look(session: &Session, host: &EmbeddedHost) -> Result<Self, Failed> {
+    pub(super) async fn look(session: &Session, host: &ConnectedHost) -> Result<Self, Failed> {
         let journal = session.journal()?;
         let known = crossings(&journal)?;
         let removing = removals(&journal)?;
@@ -51,7 +51,7 @@ impl View {
         Ok(Self {
             backups: backups::together(&found, &known, &removing),
             engine,
-            reached: host.engine(),
+            reached: host.engine().clone(),
             known,
             removing,
         })
@@ -98,7 +98,7 @@ impl View {
             place: backup.place(),
             server: backup.server.clone(),
             engine: self.engine.clone(),
-            reached: self.reached,
+            reached: self.reached.clone(),
             created: moment(journal::now()),
         }
     }

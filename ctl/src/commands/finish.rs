@@ -59,7 +59,7 @@ pub(super) async fn run(arguments: &Finish, session: &Session) -> End {
     let made_by = journal.newest_after(&row)?;
     let plan = recipes::upkeep::finish(&about, &container.id, made_by, !others, backup);
     let plan = plan.map_err(|error| unplanned(&error))?;
-    let host = session.host(EngineChoice::of(&row.plan)).await?;
+    let host = session.host(&EngineChoice::of(&row.plan)).await?;
     // The server's own key: while this goes on, nobody can take the crossing back.
     let result = upkeep::begin(session, &host, &plan, &row.server_key, &row.run).await?;
     upkeep::tell(session, &journal, &result)

@@ -6,7 +6,7 @@
 use super::{End, Session, apply, plan, rehearse};
 use crate::{
     cli::Migrate,
-    connect::{EmbeddedHost, address::Address},
+    connect::{ConnectedHost, address::Address},
     exit::Exit,
     recipes::{Wishes, pmm_in_place},
     report,
@@ -29,7 +29,7 @@ pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
 async fn one(
     arguments: &Migrate,
     session: &Session,
-    host: &EmbeddedHost,
+    host: &ConnectedHost,
     address: &Address,
     image: &str,
 ) -> End {

@@ -9,7 +9,7 @@ use pbjson_types::Timestamp;
 use super::{End, Failed, Session, check};
 use crate::{
     cli::{self, MakePlan, Subject, Target},
-    connect::{EmbeddedHost, address::Address},
+    connect::{ConnectedHost, address::Address},
     exit::Exit,
     recipes::{
         self, Backup, Compose, Wishes,
@@ -47,7 +47,7 @@ pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
 /// Looks at the server and plans. When there are blockers they are printed, and there is no plan.
 pub(super) async fn make(
     session: &Session,
-    host: &EmbeddedHost,
+    host: &ConnectedHost,
     address: &Address,
     wishes: &Wishes,
 ) -> Result<(Facts, Result<Plan, Exit>), Failed> {

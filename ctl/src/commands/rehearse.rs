@@ -5,7 +5,7 @@
 use super::{End, Session, check, plan, session::Way};
 use crate::{
     cli::{OnFailure, Rehearse},
-    connect::{EmbeddedHost, address::Address},
+    connect::{ConnectedHost, address::Address},
     recipes::{Backup, Wishes, pmm_in_place},
     run::journal::server_key,
 };
@@ -25,7 +25,7 @@ pub(super) async fn run(arguments: &Rehearse, session: &Session) -> End {
 /// Looks, plans and rehearses. Nobody is asked: nothing of the server is changed.
 pub(super) async fn rehearse(
     session: &Session,
-    host: &EmbeddedHost,
+    host: &ConnectedHost,
     address: &Address,
     wishes: &Wishes,
     keep: bool,

@@ -10,7 +10,7 @@ pub(super) async fn run(arguments: &Resume, session: &Session) -> End {
         None => the_only_one(&journal)?,
     };
     let row = journal.run(&name)?;
-    let host = session.host(EngineChoice::of(&row.plan)).await?;
+    let host = session.host(&EngineChoice::of(&row.plan)).await?;
     session
         .drive(
             &host,

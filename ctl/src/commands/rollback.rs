@@ -15,7 +15,7 @@ pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
     refuse_over(&row)?;
     let question = format!("{} Take it back?", warning(&row.plan, row.state));
     session.confirm(arguments.yes, &question).await?;
-    let host = session.host(EngineChoice::of(&row.plan)).await?;
+    let host = session.host(&EngineChoice::of(&row.plan)).await?;
     let (run, plan) = (&row.run, &row.plan);
     session
         .drive(&host, &journal, run, plan, OnFailure::Rollback, &Way::Back)

@@ -12,9 +12,10 @@ use super::{End, Failed, summary, upkeep};
 use crate::{
     cli::{Global, OnFailure},
     connect::{
-        EmbeddedHost,
+        ConnectedHost, LocalEngine, TlsFolder,
         address::{Address, EngineChoice},
         binary::find_agent_binary,
+        connect_remote, start_embedded,
     },
     exit::Exit,
     facts::{self, Wanted},
@@ -65,19 +66,28 @@ impl Session {
         Ok(Journal::open(&self.state_dir()?)?)
     }
 
-    /// A host agent in this process.
-    pub(super) async fn host(&self, engine: EngineChoice) -> Result<EmbeddedHost, Failed> {
+    /// The host agent beside an engine: in this process, unless it is elsewhere.
+    pub(super) async fn host(&self, engine: &EngineChoice) -> Result<ConnectedHost, Failed> {
+        let local = match engine {
+            EngineChoice::Docker => LocalEngine::Docker,
+            EngineChoice::Podman => LocalEngine::Podman,
+            EngineChoice::Agent(address) => {
+                let folder = self.global.tls.clone().or_else(default_tls_folder);
+                let folder = folder.unwrap_or_default();
+                return Ok(connect_remote(address, &TlsFolder::new(&folder)).await?);
+            }
+        };
         let binary = find_agent_binary(self.global.agent_binary.as_deref())?;
         let state = self.state_dir()?;
         Journal::open(&state)?;
-        Ok(EmbeddedHost::start(engine, &state, binary).await?)
+        Ok(start_embedded(local, &state, binary).await?)
     }
 
     /// What the agents see of a server now. One that a run has begun with is not looked at: halfway
     /// across it looks like a server that must not be touched, or that needs no migration.
     pub(super) async fn facts(
         &self,
-        host: &EmbeddedHost,
+        host: &ConnectedHost,
         address: &Address,
         wishes: &Wishes,
         pull: bool,
@@ -135,7 +145,7 @@ impl Session {
     /// Drives a run, and says how it ended.
     pub(super) async fn drive(
         &self,
-        host: &EmbeddedHost,
+        host: &ConnectedHost,
         journal: &Journal,
         run: &str,
         plan: &Plan,
@@ -174,7 +184,7 @@ impl Session {
     /// Drives a run; nothing is said of its end yet.
     pub(super) async fn drive_run(
         &self,
-        host: &EmbeddedHost,
+        host: &ConnectedHost,
         journal: &Journal,
         run: &str,
         plan: &Plan,
@@ -215,6 +225,13 @@ impl Session {
         }
         Ok(result)
     }
+}
+
+/// Where the certificates of this user's controller are.
+fn default_tls_folder() -> Option<std::path::PathBuf> {
+    use etcetera::BaseStrategy as _;
+    let strategy = etcetera::base_strategy::Xdg::new().ok()?;
+    Some(strategy.config_dir().join("ferry/tls"))
 }
 
 /// Another run, of another controller, was quicker: this one was refused by the engine's own lock.

@@ -7,7 +7,7 @@ use super::{End, Failed, Session, session::Way};
 use crate::{
     backups::{self, Known},
     cli::OnFailure,
-    connect::EmbeddedHost,
+    connect::ConnectedHost,
     exit::Exit,
     recipes::upkeep,
     report::{self, Upkeep},
@@ -22,7 +22,7 @@ use crate::{
 /// when it does the same; else a new one is made, which locks `key`.
 pub(super) async fn begin(
     session: &Session,
-    host: &EmbeddedHost,
+    host: &ConnectedHost,
     plan: &Plan,
     key: &str,
     subject: &str,
@@ -39,7 +39,7 @@ pub(super) async fn begin(
 /// Drives such a run the way it goes.
 pub(super) async fn go_on(
     session: &Session,
-    host: &EmbeddedHost,
+    host: &ConnectedHost,
     journal: &Journal,
     row: &RunRow,
 ) -> Result<RunResult, Failed> {

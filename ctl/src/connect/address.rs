@@ -1,4 +1,5 @@
-//! How a server is named on the command line: `docker:NAME` or `podman:NAME`.
+//! How a server is named on the command line: `docker:NAME`, `podman:NAME`, or `https://HOST:PORT/NAME` behind a host agent
+//! elsewhere.
 
 use std::{fmt, str::FromStr};
 
@@ -6,39 +7,72 @@ use ferry_proto::v1::Plan;
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// A container of the Docker engine, by name or id.
-    Docker {
-        /// The container.
-        container: String,
-    },
-    /// A container of this user's Podman, by name or id.
-    Podman {
-        /// The container.
-        container: String,
-    },
+pub struct Address {
+    engine: EngineChoice,
+    container: String,
 }
 
-/// Which engine is meant where no server is: one has backups of its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+/// Which engine is meant. Where no server is, it is named by itself: an engine has backups of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum EngineChoice {
-    /// The engine that the `docker` client would use
+    /// The engine that the `docker` client would use.
     #[default]
     Docker,
-    /// This user's Podman
+    /// This user's Podman.
     Podman,
+    /// The engine of a host agent that listens elsewhere.
+    Agent(AgentAddress),
+}
+
+/// Where a host agent listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentAddress {
+    host: String,
+    port: u16,
+}
+
+impl AgentAddress {
+    /// The name that its certificate must have: a name or an address, without brackets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Reads `HOST:PORT`; an IPv6 address stands in brackets.
+    fn read(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok().filter(|port| *port != 0)?;
+        let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let sound = match inner {
+            Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => is_host_name(host),
+        };
+        sound.then(|| Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for AgentAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 impl EngineChoice {
     /// The address of one of its containers.
     #[must_use]
-    pub fn address(self, container: &str) -> String {
+    pub fn address(&self, container: &str) -> String {
         let container = container.to_owned();
-        match self {
-            Self::Docker => Address::Docker { container },
-            Self::Podman => Address::Podman { container },
-        }
-        .to_string()
+        let engine = self.clone();
+        Address { engine, container }.to_string()
     }
 
     /// The engine that the run of a plan was for, by its address. Plans of the first releases name Docker only.
@@ -46,7 +80,34 @@ impl EngineChoice {
     pub fn of(plan: &Plan) -> Self {
         plan.server
             .parse()
-            .map_or_else(|_| Self::default(), |address: Address| address.engine())
+            .map_or_else(|_| Self::default(), |address: Address| address.engine)
+    }
+}
+
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Docker => f.write_str("docker"),
+            Self::Podman => f.write_str("podman"),
+            Self::Agent(agent) => write!(f, "https://{agent}"),
+        }
+    }
+}
+
+impl FromStr for EngineChoice {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let agent = |rest: &str| AgentAddress::read(rest.trim_end_matches('/'));
+        match text {
+            "docker" => Ok(Self::Docker),
+            "podman" => Ok(Self::Podman),
+            _ => text
+                .strip_prefix("https://")
+                .and_then(agent)
+                .map(Self::Agent)
+                .ok_or_else(|| AddressError::Engine(text.to_owned())),
+        }
     }
 }
 
@@ -54,36 +115,36 @@ impl Address {
     /// The server's container, by name or id.
     #[must_use]
     pub fn container(&self) -> &str {
-        match self {
-            Self::Docker { container } | Self::Podman { container } => container,
-        }
+        &self.container
     }
 
     /// The engine that it is in.
     #[must_use]
-    pub fn engine(&self) -> EngineChoice {
-        match self {
-            Self::Docker { .. } => EngineChoice::Docker,
-            Self::Podman { .. } => EngineChoice::Podman,
-        }
+    pub fn engine(&self) -> &EngineChoice {
+        &self.engine
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Docker { container } => write!(f, "docker:{container}"),
-            Self::Podman { container } => write!(f, "podman:{container}"),
-        }
+        let (engine, container) = (&self.engine, &self.container);
+        let between = match engine {
+            EngineChoice::Docker | EngineChoice::Podman => ':',
+            EngineChoice::Agent(_) => '/',
+        };
+        write!(f, "{engine}{between}{container}")
     }
 }
 
 /// Why an address is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Not of the form `KIND:NAME`.
+    /// Not of a form that is known.
     #[error("`{0}` is no address of a server")]
     Form(String),
+    /// Not an engine.
+    #[error("`{0}` is no engine")]
+    Engine(String),
     /// A kind that is reserved.
     #[error("servers at `{kind}:` are not supported yet")]
     Unsupported {
@@ -100,7 +161,7 @@ impl AddressError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Form(_) | Self::Name(_) => "bad-address",
+            Self::Form(_) | Self::Name(_) | Self::Engine(_) => "bad-address",
             Self::Unsupported { .. } => "address-unsupported",
         }
     }
@@ -112,6 +173,12 @@ impl AddressError {
             Self::Form(text) if is_container_name(text) => {
                 format!("write `docker:{text}` or `podman:{text}` for a container of that name")
             }
+            Self::Form(text) if text.starts_with("https://") => {
+                "write `https://HOST:PORT/NAME` for a container behind a host agent, for example \
+                 `https://db7.example.com:7650/pmm-server`"
+                    .into()
+            }
+            Self::Engine(_) => "write `docker`, `podman` or `https://HOST:PORT`".into(),
             _ => "write `docker:NAME` or `podman:NAME`, for example `docker:pmm-server`".into(),
         }
     }
@@ -121,20 +188,39 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        match text.split_once(':') {
-            Some(("docker", name)) if is_container_name(name) => Ok(Self::Docker {
-                container: name.to_owned(),
-            }),
-            Some(("podman", name)) if is_container_name(name) => Ok(Self::Podman {
-                container: name.to_owned(),
-            }),
-            Some(("docker" | "podman", name)) => Err(AddressError::Name(name.to_owned())),
-            Some((kind @ ("unix" | "https"), _)) => Err(AddressError::Unsupported {
-                kind: kind.to_owned(),
-            }),
-            _ => Err(AddressError::Form(text.to_owned())),
+        let form = || AddressError::Form(text.to_owned());
+        let (engine, name) = match text.split_once(':') {
+            Some(("docker", name)) => (EngineChoice::Docker, name),
+            Some(("podman", name)) => (EngineChoice::Podman, name),
+            Some(("https", rest)) => {
+                let rest = rest.strip_prefix("//").ok_or_else(form)?;
+                let (agent, name) = rest.split_once('/').ok_or_else(form)?;
+                let agent = AgentAddress::read(agent).ok_or_else(form)?;
+                (EngineChoice::Agent(agent), name)
+            }
+            Some(("unix", _)) => {
+                return Err(AddressError::Unsupported {
+                    kind: "unix".to_owned(),
+                });
+            }
+            _ => return Err(form()),
+        };
+        if !is_container_name(name) {
+            return Err(AddressError::Name(name.to_owned()));
         }
+        let container = name.to_owned();
+        Ok(Self { engine, container })
     }
+}
+
+/// What a certificate can be made out to.
+fn is_host_name(text: &str) -> bool {
+    let label = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && !part.starts_with('-')
+    };
+    text.split('.').all(label)
 }
 
 /// The rule of both engines for names.
@@ -151,14 +237,27 @@ mod tests {
 
     #[test]
     fn a_container_is_named_and_written_back() {
+        let agent = |host: &str| {
+            EngineChoice::Agent(AgentAddress {
+                host: host.into(),
+                port: 7650,
+            })
+        };
         for (text, engine) in [
             ("docker:pmm-server", EngineChoice::Docker),
             ("podman:pmm-server", EngineChoice::Podman),
+            (
+                "https://db7.example.com:7650/pmm-server",
+                agent("db7.example.com"),
+            ),
+            ("https://10.0.0.7:7650/pmm-server", agent("10.0.0.7")),
+            ("https://[fd00::7]:7650/pmm-server", agent("[fd00::7]")),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.container(), "pmm-server");
             assert_eq!(address.to_string(), text);
-            assert_eq!(address.engine(), engine);
+            assert_eq!(address.engine(), &engine);
+            assert_eq!(engine.address("pmm-server"), text);
             let plan = Plan {
                 server: text.to_owned(),
                 ..Plan::default()
@@ -169,10 +268,8 @@ mod tests {
 
     #[test]
     fn reserved_kinds_are_told_from_nonsense() {
-        for text in ["unix:/run/ferry.sock", "https://pmm.example"] {
-            let error = text.parse::<Address>().unwrap_err();
-            assert_eq!(error.code(), "address-unsupported", "{text}");
-        }
+        let error = "unix:/run/ferry.sock".parse::<Address>().unwrap_err();
+        assert_eq!(error.code(), "address-unsupported");
         for text in [
             "",
             ":",
@@ -183,6 +280,15 @@ mod tests {
             "docker:-x",
             "podman:",
             "podman:a/b",
+            "https:db7:7650/pmm",
+            "https://db7/pmm",
+            "https://db7:7650",
+            "https://db7:0/pmm",
+            "https://db7:7650/",
+            "https://db7:7650/a/b",
+            "https://u@db7:7650/pmm",
+            "https://fd00::7:7650/pmm",
+            "https://:7650/pmm",
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert_eq!(error.code(), "bad-address", "{text}");
@@ -196,5 +302,16 @@ mod tests {
             error.hint(),
             "write `docker:pmm-server` or `podman:pmm-server` for a container of that name"
         );
+    }
+
+    #[test]
+    fn an_engine_is_named_by_itself_too() {
+        for text in ["docker", "podman", "https://db7.example.com:7650"] {
+            let engine: EngineChoice = text.parse().unwrap();
+            assert_eq!(engine.to_string(), text);
+        }
+        let error = "containerd".parse::<EngineChoice>().unwrap_err();
+        assert_eq!(error.code(), "bad-address");
+        assert!(error.hint().contains("`https://HOST:PORT`"));
     }
 }

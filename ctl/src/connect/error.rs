@@ -5,6 +5,8 @@ use std::error::Error;
 use ferry_proto::{CODE_KEY, failure_from_status, v1::Failure};
 use tonic::{Code, Status};
 
+use super::TlsError;
+
 /// Why an agent cannot be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -19,6 +21,17 @@ pub enum ConnectError {
     /// Somebody on the way says why not: the engine does not answer, the container has exited, …
     #[error("{0}")]
     Refused(Failure),
+    /// A host agent on another machine does not answer, or does not want this caller.
+    #[error("the host agent at {address} cannot be reached: {why}")]
+    Elsewhere {
+        /// Where it should be.
+        address: String,
+        /// Why not: the innermost cause.
+        why: String,
+    },
+    /// There is nothing to show an agent elsewhere who calls.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The plan names a place that this release does not know.
     #[error("there is no agent at the place that the plan names: it was made by another release")]
     UnknownPlace,
@@ -54,7 +67,8 @@ impl ConnectError {
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            Self::Unreachable { .. } => "agent-unreachable",
+            Self::Unreachable { .. } | Self::Elsewhere { .. } => "agent-unreachable",
+            Self::Tls(_) => "bad-certificates",
             Self::Refused(failure) => &failure.code,
             Self::UnknownPlace => "unknown-place",
         }
@@ -65,6 +79,13 @@ impl ConnectError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Unreachable { .. } => None,
+            Self::Elsewhere { .. } => Some(
+                "its log says whom it refused, and why; \
+                 a certificate must be of its authority, and have a name that its policy knows",
+            ),
+            Self::Tls(_) => Some(
+                "name the folder with `ca.pem`, `cert.pem` and `key.pem` with `--tls` or FERRY_TLS_DIR",
+            ),
             Self::Refused(failure) => Some(failure.hint.as_str()).filter(|hint| !hint.is_empty()),
             Self::UnknownPlace => Some("use a ferryctl of the release that made the plan"),
         }

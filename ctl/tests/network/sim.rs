@@ -3,11 +3,8 @@
 
 use std::{
     collections::HashMap,
-    io,
     path::Path,
-    pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context as Poll, Poll as Ready},
     time::Duration,
 };
 
@@ -15,7 +12,9 @@ use ferry_agent::{
     context::Context,
     error::StepError,
     ledger::Ledger,
+    policy::Role,
     runner::{Runner, Works},
+    serve::Connection,
     steps::Work,
     surroundings::{Surroundings, Volume},
 };
@@ -31,48 +30,12 @@ use ferry_proto::v1::{
     Action, LedgerEntry, Outcome, Place, Plan, RunStepRequest, Step, StepStatus, TransferOwnership,
     action::Kind,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
 
 /// The controller's host on the network; the agents' are called like their places.
 pub(crate) const CONTROLLER: &str = "controller";
 const PORT: u16 = 7_000;
 const SERVER: &str = "docker:engine/pmm";
-
-/// A connection as the agent's server takes it.
-struct Tcp(turmoil::net::TcpStream);
-
-impl Connected for Tcp {
-    type ConnectInfo = ();
-    fn connect_info(&self) {}
-}
-
-impl AsyncRead for Tcp {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Poll<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Ready<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Tcp {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Poll<'_>,
-        bytes: &[u8],
-    ) -> Ready<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Poll<'_>) -> Ready<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Poll<'_>) -> Ready<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
 
 /// What was done, in order: `do a`, `undo a`.
 pub(crate) type Effects = Arc<Mutex<Vec<String>>>;
@@ -262,7 +225,8 @@ pub(crate) fn drive(weather: Weather, again: bool) -> End {
                 let runner = Runner::performing(around, Ledger::at(data, ".ferry"), works);
                 let listener = turmoil::net::TcpListener::bind(("0.0.0.0", PORT)).await?;
                 let connections = futures_util::stream::unfold(listener, |listener| async move {
-                    let taken = listener.accept().await.map(|(stream, _)| Tcp(stream));
+                    let taken = listener.accept().await;
+                    let taken = taken.map(|(stream, _)| Connection::new(stream, Role::Operator));
                     Some((taken, listener))
                 });
                 ferry_agent::serve::serve(runner, Box::pin(connections), std::future::pending())

@@ -3,7 +3,7 @@
 use super::{End, Session, View};
 use crate::{connect::address::EngineChoice, exit::Exit, report};
 
-pub(super) async fn run(engine: EngineChoice, session: &Session) -> End {
+pub(super) async fn run(engine: &EngineChoice, session: &Session) -> End {
     let host = session.host(engine).await?;
     let view = View::look(session, &host).await?;
     session.printer.data(

@@ -18,7 +18,7 @@ use crate::{
     units::counted,
 };
 
-pub(super) async fn run(engine: EngineChoice, arguments: &Prune, session: &Session) -> End {
+pub(super) async fn run(engine: &EngineChoice, arguments: &Prune, session: &Session) -> End {
     let host = session.host(engine).await?;
     let view = View::look(session, &host).await?;
     let least = arguments.older_than;

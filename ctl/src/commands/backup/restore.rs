@@ -7,7 +7,7 @@ use crate::{
     recipes,
 };
 
-pub(super) async fn run(engine: EngineChoice, arguments: &Restore, session: &Session) -> End {
+pub(super) async fn run(engine: &EngineChoice, arguments: &Restore, session: &Session) -> End {
     let journal = session.journal()?;
     let into = arguments.into.as_deref().map(volume).transpose()?;
     let host = session.host(engine).await?;

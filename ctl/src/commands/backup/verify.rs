@@ -3,7 +3,7 @@
 use super::{End, Session, View, check_readable, say_orphan, unplanned};
 use crate::{cli::Verify, commands::upkeep, connect::address::EngineChoice, recipes};
 
-pub(super) async fn run(engine: EngineChoice, arguments: &Verify, session: &Session) -> End {
+pub(super) async fn run(engine: &EngineChoice, arguments: &Verify, session: &Session) -> End {
     let journal = session.journal()?;
     let host = session.host(engine).await?;
     let view = View::look(session, &host).await?;

@@ -1,0 +1,155 @@
+//! A host agent on another machine: TCP, with a certificate on both sides.
+//!
+//! Why not the system's authorities as well: whoever is taken for the agent is told what is to become of a server. Only the
+//! authority that was made for that may vouch for it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use ferry_proto::v1::{GetInfoRequest, Place};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    ConnectError, ConnectedHost, HostAgent, Refusal,
+    address::{AgentAddress, EngineChoice},
+    open_channel, refusal,
+};
+
+/// `ca.pem`, `cert.pem` and `key.pem` of a controller, in one folder.
+#[derive(Debug, Clone)]
+pub struct TlsFolder(PathBuf);
+
+/// Why the files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// One of them.
+    #[error("{what} `{}` cannot be used: {reason}", path.display())]
+    File {
+        /// What it is.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// All of them together.
+    #[error("the certificates in `{}` cannot be used: {reason}", folder.display())]
+    Parts {
+        /// Where they are.
+        folder: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl TlsFolder {
+    /// The files in this folder.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self(folder.to_owned())
+    }
+
+    /// A client that trusts the one authority, and shows its own certificate.
+    fn client(&self) -> Result<ClientConfig, TlsError> {
+        let parts = |reason: &dyn std::fmt::Display| TlsError::Parts {
+            folder: self.0.clone(),
+            reason: reason.to_string(),
+        };
+        let mut roots = RootCertStore::empty();
+        for authority in self.certificates("ca.pem", "the authority")? {
+            roots.add(authority).map_err(|e| parts(&e))?;
+        }
+        let chain = self.certificates("cert.pem", "the certificate")?;
+        let path = self.0.join("key.pem");
+        let key = PrivateKeyDer::from_pem_file(&path).map_err(|e| TlsError::File {
+            what: "the private key",
+            path,
+            reason: e.to_string(),
+        })?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| parts(&e))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .map_err(|e| parts(&e))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+
+    fn certificates(
+        &self,
+        name: &str,
+        what: &'static str,
+    ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let path = self.0.join(name);
+        let read = || {
+            let all = CertificateDer::pem_file_iter(&path).map_err(|e| e.to_string())?;
+            let all: Vec<_> = all.collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+            if all.is_empty() {
+                return Err("it holds no certificate".to_owned());
+            }
+            Ok(all)
+        };
+        read().map_err(|reason| TlsError::File { what, path, reason })
+    }
+}
+
+/// Connects to a host agent, and is sure that it is one.
+///
+/// # Errors
+/// [`ConnectError::Tls`] when the files are of no use, [`ConnectError::Elsewhere`] when nobody answers there or the other side
+/// does not want this caller, [`ConnectError::Refused`] when it says why.
+pub async fn connect_remote(
+    address: &AgentAddress,
+    tls: &TlsFolder,
+) -> Result<ConnectedHost, ConnectError> {
+    let elsewhere = |why: String| ConnectError::Elsewhere {
+        address: address.to_string(),
+        why,
+    };
+    tls.client()?;
+    let (to, files) = (address.clone(), tls.clone());
+    let dial = move || dial(to.clone(), files.clone());
+    let channel = open_channel("host", dial)
+        .await
+        .map_err(|error| match error {
+            ConnectError::Unreachable { why, .. } => elsewhere(why),
+            other => other,
+        })?;
+    let agent = HostAgent::over(channel);
+    // With TLS 1.3 a caller hears only with the first answer that it is not wanted.
+    let info = agent.client().get_info(GetInfoRequest {}).await;
+    let info = info.map_err(|status| match refusal(&status) {
+        Refusal::Lost(why) => elsewhere(why),
+        Refusal::Refused(failure) => ConnectError::Refused(failure),
+    })?;
+    let place = info.into_inner().place();
+    if place != Place::Host {
+        return Err(elsewhere(format!(
+            "it is the {} agent, not a host agent",
+            place.word()
+        )));
+    }
+    let engine = EngineChoice::Agent(address.clone());
+    Ok(ConnectedHost::new(agent, engine, None))
+}
+
+/// The files are read again each time: a connection may be made anew hours later, with a certificate that was renewed.
+async fn dial(address: AgentAddress, tls: TlsFolder) -> io::Result<TlsStream<TcpStream>> {
+    let config = tls.client().map_err(io::Error::other)?;
+    let name = ServerName::try_from(address.name().to_owned()).map_err(io::Error::other)?;
+    let stream = TcpStream::connect((address.name(), address.port())).await?;
+    stream.set_nodelay(true)?;
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+}
