@@ -238,7 +238,8 @@ pub async fn find_agent(
 /// When it does not end, or is not this run's.
 pub async fn retire(host: &Host, run: &str, role: &str) -> Result<(), StepError> {
     let Some(agent) = find_agent(host, run, role).await? else {
-        return Ok(());
+        // Whoever began to retire it may have been killed between the agent and its socket.
+        return Ok(host.engine.remove_sockets(run, role).await?);
     };
     let prefix = format!("ferry-{role}-");
     let server = agent.name.strip_prefix(&prefix).unwrap_or(&agent.name);

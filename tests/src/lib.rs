@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod disk;
 pub mod engine;
 pub mod ferryctl;
+pub mod host_agent;
 pub mod images;
 pub mod kill;
 pub mod matrix;

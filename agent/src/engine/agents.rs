@@ -22,6 +22,9 @@ pub const SOCKET_FOLDER: &str = "/run/ferry";
 /// The agent's socket.
 pub const SOCKET: &str = "/run/ferry/agent.sock";
 
+/// What the volume with an agent's socket is called, behind the agent's name.
+const SOCKET_SUFFIX: &str = "-socket";
+
 /// Enough for the agent and the server's own dump program, which counts as the agent's.
 pub const DEFAULT_MEMORY: i64 = 512 << 20;
 
@@ -277,6 +280,21 @@ impl Engine {
         Ok(Retired::Removed)
     }
 
+    /// Removes the sockets of a run's agents that are gone themselves.
+    ///
+    /// # Errors
+    /// The engine's refusal, of a socket that is still in use for one.
+    pub async fn remove_sockets(&self, run: &str, role: &str) -> Result<(), EngineError> {
+        let labels = [("ferry.role", role), ("ferry.run", run)];
+        let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        for volume in self.list_volumes(&labels.into()).await? {
+            if let Some(agent) = volume.name.strip_suffix(SOCKET_SUFFIX) {
+                self.remove_socket(agent).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Proxies that were still connected end with the agent, but the engine takes a moment to remove them.
     /// One whose owner was killed before it was started is removed by nobody else.
     async fn remove_socket(&self, agent: &str) -> Result<(), EngineError> {
@@ -334,7 +352,7 @@ fn owned(existing: &ContainerInspect, role: &str, run: &str) -> Result<(), Engin
 }
 
 fn socket_volume(agent: &str) -> String {
-    format!("{agent}-socket")
+    format!("{agent}{SOCKET_SUFFIX}")
 }
 
 fn labels(spec: &AgentSpec) -> BTreeMap<String, String> {

@@ -252,6 +252,19 @@ async fn an_agent_on_volumes_alone() {
         Retired::Removed
     );
 
+    // Whoever retired it was killed between the agent and its socket.
+    let launched = engine
+        .launch(&spec(&server, "r", &image, kind.clone(), &[]))
+        .await
+        .unwrap();
+    engine.stop(&launched.id, NOW).await.unwrap();
+    engine.remove_container(&launched.id).await.unwrap();
+    let socket = format!("{name}-socket");
+    engine.remove_sockets("another", "volume").await.unwrap();
+    assert!(engine.find_volume(&socket).await.unwrap().is_some());
+    engine.remove_sockets("r", "volume").await.unwrap();
+    assert!(engine.find_volume(&socket).await.unwrap().is_none());
+
     // Somebody else's container of that name is never touched.
     engine
         .create(&name, &json!({"Image": image}))
