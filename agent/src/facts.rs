@@ -22,7 +22,7 @@ pub async fn observe(
         Surroundings::Host(host) => host::observe(host, request).await?,
         Surroundings::Container(container) => container::observe(container, request).await?,
         Surroundings::Volume(volume) | Surroundings::Workshop(_, volume) => Facts {
-            data: Some(data::observe(volume.data.clone(), None).await?),
+            data: Some(data::observe(data::Tree::at(volume.data.clone()), None).await?),
             ..Facts::default()
         },
     };

@@ -130,6 +130,15 @@ impl Ledger {
     }
 }
 
+/// Whether a step of a run was ever begun by this agent, as the run's folder says.
+///
+/// # Errors
+/// When its ledger cannot be read or is damaged.
+pub fn was_begun(run_dir: &StateDir, run: &str, step: &str) -> Result<bool, StepError> {
+    let bytes = run_dir.read(&format!("{step}.ledger"))?.unwrap_or_default();
+    Ok(Replay::of(&bytes, run, step)?.status != StepStatus::Planned)
+}
+
 /// The ledger of one step, open and locked.
 #[derive(Debug)]
 pub struct StepLedger {

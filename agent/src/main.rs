@@ -78,7 +78,7 @@ fn sidecar(options: &Serve) -> Surroundings {
         data,
         engine_disk: options.socket.parent().map(ToOwned::to_owned),
         own_program: None,
-        state_apart: options.state.is_some(),
+        state_apart: options.state.clone(),
         at_rest: false,
     })
 }
@@ -90,7 +90,7 @@ fn inside(options: &Serve) -> Surroundings {
         data,
         engine_disk: None,
         own_program: Some(options.own_program.clone()),
-        state_apart: options.state.is_some(),
+        state_apart: options.state.clone(),
         at_rest: false,
     })
 }
@@ -101,7 +101,7 @@ fn workshop(options: &Serve) -> Surroundings {
         data: options.data.clone(),
         engine_disk: None,
         own_program: None,
-        state_apart: false,
+        state_apart: None,
         at_rest: true,
     };
     let volume = Volume {

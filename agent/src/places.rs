@@ -2,6 +2,7 @@
 //! the engine is asked for is `engine::agents`; what a run needs is here.
 
 pub mod backup;
+pub mod moving;
 
 use std::time::{Duration, Instant};
 
@@ -54,11 +55,22 @@ pub async fn check_way_back(
     old_container: &str,
     wanted: &Wanted<'_>,
 ) -> Result<ContainerInspect, StepError> {
-    let gone = |what: String| {
-        StepError::new("way-back-gone", format!("the way back is gone: {what}")).hint(
-            "the server is as it was before this command; restore it from a backup of your own",
-        )
-    };
+    let old = check_old_container(host, old_container).await?;
+    let backup = wanted.place(&old)?;
+    if !backup::is_there(host, &backup, wanted.run).await? {
+        return Err(gone(format!("somebody removed the copy, {backup}")));
+    }
+    Ok(old)
+}
+
+/// Proves that the old container is there, and its image.
+///
+/// # Errors
+/// As [`check_way_back`].
+pub async fn check_old_container(
+    host: &Host,
+    old_container: &str,
+) -> Result<ContainerInspect, StepError> {
     let old = host.engine.find_container(old_container).await?;
     let old = old.ok_or_else(|| gone("somebody removed the old container".to_owned()))?;
     if !host.engine.has_image(old.image_id()).await? {
@@ -67,11 +79,12 @@ pub async fn check_way_back(
             old.image_id()
         )));
     }
-    let backup = wanted.place(&old)?;
-    if !backup::is_there(host, &backup, wanted.run).await? {
-        return Err(gone(format!("somebody removed the copy, {backup}")));
-    }
     Ok(old)
+}
+
+fn gone(what: String) -> StepError {
+    StepError::new("way-back-gone", format!("the way back is gone: {what}"))
+        .hint("the server is as it was before this command; restore it from a backup of your own")
 }
 
 /// Starts the sidecar beside a running server.
@@ -87,7 +100,10 @@ pub async fn launch_sidecar(
         Some(copy) => AgentKind::Observer { state: Some(copy) },
         // Who only looks needs no way to change anything.
         None if run.starts_with(CHECK_PREFIX) => AgentKind::Observer { state: None },
-        None => AgentKind::Sidecar,
+        None => match moving::volume_beside(host, server, run).await? {
+            Some(volume) => AgentKind::Mover { volume },
+            None => AgentKind::Sidecar,
+        },
     };
     launch(host, server.name(), server.id(), run, kind, Vec::new()).await
 }
@@ -400,5 +416,5 @@ fn no_data(server: &ContainerInspect, data: &str) -> StepError {
             server.name()
         ),
     )
-    .hint("its data is in the container itself; copy it to a volume first")
+    .hint("its data is in the container itself; `ferryctl migrate … --data-to-volume` copies it to a volume first")
 }

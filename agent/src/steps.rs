@@ -58,6 +58,7 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
         Some(Kind::WaitUntilReady(it)) => Box::new(container::WaitUntilReady(it)),
         Some(Kind::MigrateApiKeys(_)) => Box::new(container::MigrateApiKeys),
         Some(Kind::CompareBaseline(it)) => Box::new(container::CompareBaseline(it)),
+        Some(Kind::CopyDataOut(it)) => Box::new(container::CopyDataOut(it)),
         Some(Kind::OpenBackup(it)) => Box::new(host::OpenBackup(it)),
         Some(Kind::RestoreBackup(_)) => Box::new(volume::RestoreBackup),
         Some(Kind::RemoveBackup(it)) => Box::new(host::RemoveBackup(it)),

@@ -30,6 +30,8 @@ pub(crate) struct Successor<'a> {
     pub(crate) version: &'a str,
     /// It is of the old image's major version, so that nothing has to be translated.
     pub(crate) same_major: bool,
+    /// The volume that has the data, where the old container has it in its own layer.
+    pub(crate) data_volume: Option<&'a str>,
 }
 
 /// Translates the settings of `old` for `new`.
@@ -47,6 +49,7 @@ pub(crate) async fn settings(
     let options = CarryOverOptions {
         mac_from_networks: engine.hides_configured_mac(),
         same_major: new.same_major,
+        data_volume: new.data_volume.map(str::to_owned),
         ..CarryOverOptions::default()
     };
     let over = carry_over(

@@ -42,8 +42,9 @@ pub struct Container {
     pub engine_disk: Option<PathBuf>,
     /// This agent is itself a program of the server's supervisor, under this name.
     pub own_program: Option<String>,
-    /// The state folder lies outside the server's tree: its programs cannot write there, and must not elsewhere.
-    pub state_apart: bool,
+    /// The folder that has the state folder, where that lies outside the server's tree: the server's programs cannot write there, and
+    /// must not elsewhere. It is the root of a volume of the run's own.
+    pub state_apart: Option<PathBuf>,
     /// No server runs here; its programs and its data are there.
     pub at_rest: bool,
 }

@@ -205,6 +205,15 @@ pub struct Target {
     pub backup_to: Option<String>,
 }
 
+/// What is done where the data is on no volume.
+#[derive(Debug, Clone, Args)]
+pub struct Layer {
+    /// Where the data of a PMM 2 lies in the container itself: copy it to a new volume first, by a run of its own, and go on from there;
+    /// by default the volume is called `<server>-data`
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", value_parser = values::new_volume)]
+    pub data_to_volume: Option<String>,
+}
+
 /// A key that must go on working.
 #[derive(Debug, Clone, Args)]
 pub struct OwnKey {
@@ -233,6 +242,9 @@ pub struct Check {
     /// Where the backup would go.
     #[command(flatten)]
     pub target: Target,
+    /// Where the data is on no volume.
+    #[command(flatten)]
+    pub layer: Layer,
     /// Also show a part that is long
     #[arg(long, value_enum, value_name = "PART")]
     pub show: Vec<Show>,
@@ -253,6 +265,9 @@ pub struct MakePlan {
     /// Where the backup goes.
     #[command(flatten)]
     pub target: Target,
+    /// Where the data is on no volume.
+    #[command(flatten)]
+    pub layer: Layer,
     /// How fast the live copy is.
     #[command(flatten)]
     pub pace: Pace,
@@ -321,6 +336,9 @@ pub struct Migrate {
     /// Where the backup goes.
     #[command(flatten)]
     pub target: Target,
+    /// Where the data is on no volume.
+    #[command(flatten)]
+    pub layer: Layer,
     /// How fast the live copy is.
     #[command(flatten)]
     pub pace: Pace,
@@ -491,6 +509,9 @@ mod tests {
             "ferryctl plan docker:p --to i:3.8.1 --out p --io-limit 800K",
             "ferryctl migrate docker:p --to i:3.8.1 --api-key-file /run/key --yes",
             "ferryctl apply plan.json --api-key-file /run/key",
+            "ferryctl check docker:p --to i:3.8.1 --data-to-volume",
+            "ferryctl plan docker:p --to i:3.8.1 --data-to-volume pmm-data --out p",
+            "ferryctl migrate docker:p --data-to-volume --to i:3.8.1 --yes",
             "ferryctl resume 7f3a9c21 --api-key-file /run/key",
             "ferryctl plan docker:p --to i:3.7.0 --allow-target target-3-7-0 --out p",
             "ferryctl rehearse docker:p --to i:3 --allow-floating-tag --allow-target target-postgres-upgrade",
@@ -529,6 +550,18 @@ mod tests {
             (
                 "ferryctl migrate docker:p --to i:3.8.1 --io-limit fast",
                 ErrorKind::ValueValidation,
+            ),
+            (
+                "ferryctl migrate --data-to-volume docker:p --to i:3.8.1",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "ferryctl rehearse docker:p --to i:3.8.1 --data-to-volume",
+                ErrorKind::UnknownArgument,
+            ),
+            (
+                "ferryctl migrate docker:p --to i:3.8.1 --recipe pmm-move-data",
+                ErrorKind::InvalidValue,
             ),
             (
                 "ferryctl check docker:p --to i:3.13.0 --allow-target target-too-new",

@@ -9,6 +9,7 @@ mod failed;
 mod finish;
 mod key_file;
 mod migrate;
+mod moving;
 mod plan;
 mod rehearse;
 mod resume;

@@ -35,6 +35,8 @@ pub struct Wanted {
     pub pull: bool,
     /// The folder of the engine's host that the backup shall be made in; empty for a new volume.
     pub backup_folder: String,
+    /// The new volume that the data shall be copied to where it lies in the container itself; empty: none.
+    pub data_volume: String,
     /// A key of the operator's, to be tried.
     pub api_key: Option<Secret>,
     /// The server's clients, and nothing of its data.
@@ -145,6 +147,7 @@ pub async fn gather(
         target_image: wanted.target_image.clone(),
         pull: wanted.pull,
         backup_folder: wanted.backup_folder.clone(),
+        data_volume: wanted.data_volume.clone(),
         ..GetFactsRequest::default()
     };
     let mut client = host.client();

@@ -8,6 +8,7 @@ pub mod downtime;
 mod estimate;
 pub mod pmm_dump_restore;
 pub mod pmm_in_place;
+pub mod pmm_move_data;
 pub mod policy;
 #[cfg(test)]
 mod properties;
@@ -36,6 +37,8 @@ pub struct Wishes {
     pub backup: Backup,
     /// What is done about Compose, where it has made the container.
     pub compose: Compose,
+    /// The new volume that the data is copied to first, where it lies in the container itself; `None`: such a server is refused.
+    pub data_volume: Option<String>,
     /// How many bytes a second the live copy may take; `None`: as many as it can.
     pub bytes_per_second: Option<u64>,
     /// Parallel jobs of one database dump. More than the server has cores gains nothing
@@ -60,6 +63,7 @@ impl Wishes {
             recipe: Recipe::default(),
             backup: Backup::default(),
             compose: Compose::default(),
+            data_volume: None,
             bytes_per_second: None,
             jobs: 2,
             ready_seconds: None,
@@ -68,7 +72,15 @@ impl Wishes {
     }
 }
 
-/// The ways from PMM 2 to PMM 3. Both stop the server, keep a proven copy, and go back by it.
+impl Wishes {
+    /// Whether this plan is the one that moves the data; the crossing comes after it.
+    #[must_use]
+    pub fn is_move(&self) -> bool {
+        self.recipe == Recipe::PmmMoveData
+    }
+}
+
+/// The ways from PMM 2 to PMM 3, of which both stop the server, keep a proven copy, and go back by it; and what may have to come before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Recipe {
     /// The volume stays as it is, its owners change
@@ -76,6 +88,9 @@ pub enum Recipe {
     PmmInPlace,
     /// As that, and PostgreSQL is dumped at rest and restored into a new cluster: for one that is damaged or was moved
     PmmDumpRestore,
+    /// The server stays what it is, its data is copied out of the container to a new volume. Asked for by a flag of its own
+    #[value(skip)]
+    PmmMoveData,
 }
 
 impl Recipe {
@@ -85,6 +100,7 @@ impl Recipe {
         match self {
             Self::PmmInPlace => pmm_in_place::NAME,
             Self::PmmDumpRestore => pmm_dump_restore::NAME,
+            Self::PmmMoveData => pmm_move_data::NAME,
         }
     }
 }
@@ -93,7 +109,7 @@ impl Recipe {
     /// What a plan was made by; the default for what is no crossing.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let all = [Self::PmmInPlace, Self::PmmDumpRestore];
+        let all = [Self::PmmInPlace, Self::PmmDumpRestore, Self::PmmMoveData];
         let found = all.into_iter().find(|it| it.name() == plan.recipe);
         found.unwrap_or_default()
     }
@@ -112,6 +128,7 @@ pub fn plan(
     // Within a major version there is one way only.
     let update = check::Subject::new(&facts).is_update();
     match wishes.recipe {
+        Recipe::PmmMoveData => pmm_move_data::plan(server, facts, wishes, created),
         _ if update => pmm_in_place::plan(server, facts, wishes, created),
         Recipe::PmmInPlace => pmm_in_place::plan(server, facts, wishes, created),
         Recipe::PmmDumpRestore => pmm_dump_restore::plan(server, facts, wishes, created),

@@ -2,12 +2,12 @@
 
 use ferry_proto::v1::{
     ApiKeyFact, ContainerFacts, DataFacts, DatabaseFact, EngineFacts, EnvironmentChange,
-    EnvironmentChangeKind as Kind, Facts, ImageFacts, LoginFacts, MountFact, OwnerCount, Plan,
-    ProgramFact, RoleFact, ServerFacts, UsedFacts,
+    EnvironmentChangeKind as Kind, Facts, ImageFacts, LoginFacts, MountFact, NewVolumeFacts,
+    OwnerCount, Plan, ProgramFact, RoleFact, ServerFacts, UsedFacts,
 };
 use pbjson_types::Timestamp;
 
-use crate::recipes::{Wishes, pmm_in_place};
+use crate::recipes::{Recipe, Wishes, pmm_in_place};
 
 pub(crate) const TARGET: &str = "percona/pmm-server:3.8.1";
 /// 2026-11-20 19:02:11 UTC.
@@ -23,6 +23,29 @@ pub(crate) fn plan() -> Plan {
         nanos: 0,
     };
     pmm_in_place::plan("docker:pmm-server", facts(), &wishes(), created).unwrap()
+}
+
+/// The same server without a volume, and what moves its data to one.
+pub(crate) fn in_the_layer() -> (Facts, Wishes) {
+    let mut facts = facts();
+    facts.container.as_mut().unwrap().mounts.clear();
+    let image = facts.image.clone().unwrap_or_default();
+    facts.target = Some(ImageFacts {
+        reference: image.id.clone(),
+        ..image.clone()
+    });
+    facts.data.as_mut().unwrap().new_volume = Some(NewVolumeFacts {
+        name: "pmm-server-data".into(),
+        taken: false,
+        free_bytes: 128 << 30,
+        free_inodes: 8_000_000,
+    });
+    let wishes = Wishes {
+        recipe: Recipe::PmmMoveData,
+        data_volume: Some("pmm-server-data".into()),
+        ..Wishes::new(image.id)
+    };
+    (facts, wishes)
 }
 
 /// A healthy PMM 2.44.1 of 41.2 GiB with an md5 role and renamed variables.

@@ -88,6 +88,7 @@ impl Action {
             Some(Kind::FinishRun(_)) => "finish-run",
             Some(Kind::KeepEncryptionKey(_)) => "keep-encryption-key",
             Some(Kind::RenewCluster(_)) => "renew-cluster",
+            Some(Kind::CopyDataOut(_)) => "copy-data-out",
         }
     }
 }
@@ -117,6 +118,7 @@ impl Action {
                     | Kind::CompareBaseline(_)
                     | Kind::RestoreBackup(_)
                     | Kind::KeepEncryptionKey(_)
+                    | Kind::CopyDataOut(_)
             )
         )
     }

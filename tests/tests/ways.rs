@@ -1,11 +1,11 @@
 //! The ways in which people run a PMM 2 on Docker: each crosses, comes back by command, and comes back by itself when PMM 3
-//! fails; and what holds the data is the same all along.
+//! fails; and what holds the data is the same all along. A server that has its data on nothing is in `data_to_volume.rs`.
 
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::server::{Container, Data, Options, TestServer};
-use ferry_tests::snapshot::{self, Entry};
+use ferry_tests::snapshot::Entry;
 use ferry_tests::witness::{self, Seen};
-use ferry_tests::{Error, Result, docker};
+use ferry_tests::{Result, docker};
 use serde_json::Value;
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
@@ -208,81 +208,4 @@ fn each_way_there_back_and_failed() -> Result<()> {
         way.and_is_finished()?;
     }
     Ok(())
-}
-
-/// Refused, and the hint's commands do what they say: the server that is made with them crosses.
-#[test]
-fn no_volume_at_all() -> Result<()> {
-    let server = TestServer::used(Options {
-        data: Data::Layer,
-        ..Options::default()
-    })?;
-    let tool = Ferryctl::new()?;
-    let address = server.address();
-    let refused = tool.run(&["check", &address, "--to", TO, "--output", "json"])?;
-    assert_eq!(refused.code, 3, "{}", refused.shown());
-    let hint = remedy(&refused)?;
-    let tree = server.snapshot_between()?;
-    let seen = Seen::of(&server)?;
-
-    let commands: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
-    assert_eq!(commands.len(), 5, "{hint}");
-    for command in &commands[..4] {
-        typed(command)?;
-    }
-    let name = &server.name;
-    let aside = server.named(&format!("{name}-layer")).inspect()?;
-    let image = aside["Config"]["Image"].as_str().unwrap_or_default();
-    let volume = commands[4].strip_prefix("-v ").unwrap_or_default();
-    let words = ["run", "--detach", "--name", name, "--volume", volume, image];
-    docker(&words)?;
-    server.wait_ready()?;
-    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
-    server.stop(60)?;
-    let source = server.data_mount()?["Source"].clone();
-    let copied = snapshot::take(source.as_str().unwrap_or_default().as_ref())?;
-    // What comes out of a container comes as an archive, whose times are whole seconds.
-    let [tree, copied] = [tree, copied].map(in_whole_seconds);
-    assert_eq!(witness::not_as_before(&tree, &copied, 2), [""; 0]);
-    server.restart_after_stop()?;
-    server.wait_ready()?;
-    let done = tool.run(&["migrate", &address, "--to", TO, "--yes"])?;
-    assert_eq!(done.code, 0, "{}", done.shown());
-    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
-    Ok(())
-}
-
-fn in_whole_seconds(mut tree: Vec<Entry>) -> Vec<Entry> {
-    for entry in &mut tree {
-        entry.mtime.1 = 0;
-    }
-    tree
-}
-
-/// The hint of the finding, as a program reads it.
-fn remedy(refused: &Finished) -> Result<String> {
-    let lines = refused.json()?;
-    let findings = lines.iter().filter_map(|line| line["findings"].as_array());
-    let mut wanted = findings
-        .flatten()
-        .filter(|finding| finding["code"] == "data-without-volume");
-    let hint = wanted.next().and_then(|finding| finding["hint"].as_str());
-    hint.map(str::to_owned)
-        .ok_or_else(|| Error::of(refused.shown()))
-}
-
-/// What a person types.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a hint is meant for a shell, and is tried in one"
-)]
-fn typed(line: &str) -> Result<()> {
-    let done = std::process::Command::new("bash")
-        .args(["-o", "pipefail", "-c", line])
-        .output()?;
-    if done.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&done.stderr);
-    Err(Error::of(format!("{line}: {said}")))
 }

@@ -67,6 +67,12 @@ pub enum AgentKind {
         /// The volume for its state; one that only looks has none.
         state: Option<String>,
     },
+    /// As the sidecar, of a server whose data lies in its own layer: with the new volume that the data is copied to, on which also its
+    /// state is, because the server's layer is not to be changed.
+    Mover {
+        /// The new volume.
+        volume: String,
+    },
     /// On the given mounts alone, for work while the server is down.
     Volume {
         /// The server's data at its own place, the backup's volume, and so on.
@@ -90,7 +96,7 @@ pub enum AgentKind {
 impl AgentKind {
     fn role(&self) -> &'static str {
         match self {
-            Self::Sidecar | Self::Observer { .. } => "sidecar",
+            Self::Sidecar | Self::Observer { .. } | Self::Mover { .. } => "sidecar",
             Self::Volume { .. } | Self::Workshop { .. } => "volume",
             Self::Second => "second",
         }
@@ -99,7 +105,7 @@ impl AgentKind {
     /// What its program is started as.
     fn command(&self) -> &'static str {
         match self {
-            Self::Sidecar | Self::Observer { .. } | Self::Second => "sidecar",
+            Self::Sidecar | Self::Observer { .. } | Self::Mover { .. } | Self::Second => "sidecar",
             Self::Volume { .. } => "volume",
             Self::Workshop { .. } => "workshop",
         }
@@ -380,7 +386,10 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         "SecurityOpt": security(old),
     });
     match &spec.kind {
-        AgentKind::Sidecar | AgentKind::Observer { .. } | AgentKind::Second => {
+        AgentKind::Sidecar
+        | AgentKind::Observer { .. }
+        | AgentKind::Mover { .. }
+        | AgentKind::Second => {
             let namespace = format!("container:{}", server.id());
             host["PidMode"] = json!(namespace);
             host["NetworkMode"] = json!(namespace);
@@ -393,6 +402,12 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
                     mounts.push(json!({ "Type": "volume", "Source": state, "Target": STATE }));
                     cmd.extend(["--state".to_owned(), STATE.to_owned()]);
                 }
+            }
+            if let AgentKind::Mover { volume } = &spec.kind {
+                mounts.push(json!({ "Type": "volume", "Source": volume, "Target": STATE }));
+                cmd.extend(["--state".to_owned(), STATE.to_owned()]);
+                // It also gives the copy its owners, modes and special files.
+                host["CapAdd"] = json!([&["SYS_PTRACE"], TREE_CAPABILITIES].concat());
             }
         }
         AgentKind::Volume { mounts: wanted } | AgentKind::Workshop { mounts: wanted, .. } => {

@@ -87,11 +87,7 @@ pub(super) async fn folder(
             mount.name
         }
     });
-    // A server without a volume has a finding of its own.
-    let Some(source) = source else {
-        return Ok(facts);
-    };
-    match backup::look(host, path, &source).await {
+    match backup::look(host, path, source.as_deref()).await {
         Ok(looked) => Ok(FolderFacts {
             keeps_owners: looked.keeps_owners,
             keeps_attributes: looked.keeps_attributes,

@@ -53,8 +53,13 @@ pub(super) async fn observe(
     }
     let mut data = None;
     if request.walk {
+        let root = &container.root;
+        let tree = data::Tree {
+            layer_of: root.has_alone(&container.data).then(|| root.clone()),
+            data: container.data.clone(),
+        };
         // A container that is no PMM server may have no data at all: that is a finding, no error.
-        match data::observe(container.data.clone(), container.engine_disk.clone()).await {
+        match data::observe(tree, container.engine_disk.clone()).await {
             Ok(observed) => data = Some(observed),
             Err(error) => server.unobserved.push(Unobserved {
                 what: "the data".to_owned(),

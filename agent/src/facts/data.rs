@@ -7,19 +7,46 @@ use ferry_proto::v1::{DataFacts, LedgerEntry, MountFact, OwnerCount, StepStatus}
 use crate::{
     error::StepError,
     ledger::Ledger,
+    server::ServerRoot,
     state_dir::STATE_DIR_NAME,
     tree::{Root, TreeError, Watch, count, fs_space},
 };
 
+/// Where the data is.
+pub(super) struct Tree {
+    /// Its path, for the server and for this agent.
+    pub(super) data: PathBuf,
+    /// The server's tree, where the data lies in the server's own layer and this agent has it only by way of that.
+    pub(super) layer_of: Option<ServerRoot>,
+}
+
+impl Tree {
+    /// On a mount that this agent has too.
+    pub(super) fn at(data: PathBuf) -> Self {
+        Self {
+            data,
+            layer_of: None,
+        }
+    }
+
+    fn open(&self) -> Result<Root, TreeError> {
+        match &self.layer_of {
+            Some(root) => root.tree(&self.data),
+            None => Root::open(&self.data, None),
+        }
+    }
+}
+
 pub(super) async fn observe(
-    data: PathBuf,
+    tree: Tree,
     engine_disk: Option<PathBuf>,
 ) -> Result<DataFacts, StepError> {
+    let data = tree.data.clone();
     let runs = Runs::of(&Ledger::at(&data, STATE_DIR_NAME).entries("")?);
     let work = move || -> Result<DataFacts, TreeError> {
-        let root = Root::open(&data, None)?;
+        let root = tree.open()?;
         let stats = count(&root, &Watch::default())?;
-        let space = fs_space(&root)?;
+        let mut space = fs_space(&root)?;
         // The copy becomes a volume on the engine's own disk, which need not be the data's.
         let (backup, same_disk) = match &engine_disk {
             Some(folder) => {
@@ -28,6 +55,11 @@ pub(super) async fn observe(
             }
             None => (space, true),
         };
+        // A layer shows a device of its own, and what counts is the disk that its data will be on.
+        let same_disk = same_disk || tree.layer_of.is_some();
+        if tree.layer_of.is_some() {
+            space = backup;
+        }
         let owners = stats.by_owner.iter().map(|(owner, entries)| OwnerCount {
             uid: owner.uid,
             gid: owner.gid,

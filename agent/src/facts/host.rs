@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ferry_proto::v1::{
     CarryOverNote, ContainerFacts, EngineFacts, EnvironmentChange, EnvironmentChangeKind, Facts,
-    GetFactsRequest, ImageFacts, MountFact,
+    GetFactsRequest, ImageFacts, MountFact, NewVolumeFacts,
 };
 
 use super::backups;
@@ -52,12 +52,14 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
     let same_major = target
         .as_ref()
         .is_some_and(|target| target.pmm_major != 0 && target.pmm_major == old_image.pmm_major);
+    let new_volume = new_volume(engine, &inspect, &request.data_volume).await?;
     let mut container = container_facts(&inspect, &image, target.as_ref(), same_major);
     if let Some(target) = target.as_ref().filter(|target| target.present) {
         let new = Successor {
             image_id: &target.id,
             version: &target.version,
             same_major,
+            data_volume: new_volume.as_ref().map(|volume| volume.name.as_str()),
         };
         carry_over(engine, &inspect, new, &mut container).await;
     }
@@ -82,6 +84,7 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
             destination: DATA.to_owned(),
             other_containers: others,
             backup_folder,
+            new_volume,
             read_only: inspect.mount_at(DATA).is_some_and(|mount| !mount.writable),
             ..Default::default()
         }),
@@ -220,6 +223,22 @@ async fn carry_over(
         }
         Err(error) => facts.carry_over_refusal = error.to_string(),
     }
+}
+
+/// The volume that the data shall be copied to, where it has no mount.
+async fn new_volume(
+    engine: &Engine,
+    inspect: &ContainerInspect,
+    name: &str,
+) -> Result<Option<NewVolumeFacts>, StepError> {
+    if name.is_empty() || inspect.mount_at(DATA).is_some() {
+        return Ok(None);
+    }
+    Ok(Some(NewVolumeFacts {
+        name: name.to_owned(),
+        taken: engine.find_volume(name).await?.is_some(),
+        ..NewVolumeFacts::default()
+    }))
 }
 
 /// Running containers that act on others by themselves, told by their image (facts/pmm.md 6, rows 21 and 22).

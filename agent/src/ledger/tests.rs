@@ -221,3 +221,15 @@ fn a_ledger_of_format_1_is_read_by_every_release() {
     assert_eq!(outcome.values["entries"], "1204");
     assert_eq!(outcome.warnings, ["not there any more: a"]);
 }
+
+/// Somebody who asks for an undo of what was never begun opens its ledger too.
+#[test]
+fn a_step_was_begun_when_its_intent_was_written() {
+    let (_dir, ledger, _) = written();
+    let begun = |step: &str| was_begun(&ledger.run_dir("r").unwrap(), "r", step).unwrap();
+    assert!(begun("s") && !begun("other"));
+    drop(ledger.step("r", "other").unwrap());
+    assert!(!begun("other"));
+    ledger.step("r", "other").unwrap().begin(1, false).unwrap();
+    assert!(begun("other"));
+}

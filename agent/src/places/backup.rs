@@ -273,12 +273,16 @@ pub async fn users(host: &Host, place: &BackupPlace) -> Result<Vec<String>, Step
 }
 
 /// What a folder of the engine's host can do as the place of a backup. `data` is what the engine
-/// mounts as the server's data: a volume's name or a path.
+/// mounts as the server's data: a volume's name or a path; `None` where it mounts nothing.
 ///
 /// # Errors
 /// When it cannot be used at all, with the reason; or the engine's.
-pub async fn look(host: &Host, above: &str, data: &str) -> Result<folder::Looked, StepError> {
-    match ask(host, above, Some(data), FolderAct::Look).await? {
+pub async fn look(
+    host: &Host,
+    above: &str,
+    data: Option<&str>,
+) -> Result<folder::Looked, StepError> {
+    match ask(host, above, data, FolderAct::Look).await? {
         Answer::Looked(looked) => Ok(looked),
         _ => Err(no_answer(above)),
     }

@@ -50,6 +50,9 @@ impl Policy {
         for folder in &named.folders {
             rules.folder(folder)?;
         }
+        for volume in &named.volumes {
+            rules.volume(&host.engine, volume).await?;
+        }
         match named.backup {
             Some(backup) => rules.backup(&host.engine, backup).await,
             None => Ok(()),
@@ -162,6 +165,18 @@ impl Rules {
             return Ok(());
         }
         Err(denied(format!("the folder `{folder}`")))
+    }
+
+    /// A new one, or one that a run made for a server of this agent's: whose any other is, nobody says.
+    async fn volume(&self, engine: &Engine, name: &str) -> Result<(), StepError> {
+        let Some(volume) = engine.find_volume(name).await? else {
+            return Ok(());
+        };
+        let server = volume.labels.get(SERVER_LABEL).map(String::as_str);
+        if self.allows_container(server.unwrap_or_default()) {
+            return Ok(());
+        }
+        Err(denied(format!("the volume `{name}`")))
     }
 
     async fn backup(&self, engine: &Engine, backup: &BackupPlace) -> Result<(), StepError> {

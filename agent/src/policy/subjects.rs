@@ -15,6 +15,8 @@ pub(super) struct Subjects<'a> {
     pub(super) image_ids: Vec<&'a str>,
     /// In which the backup gets a folder of its own.
     pub(super) folders: Vec<&'a str>,
+    /// That a server gets its data on, or had.
+    pub(super) volumes: Vec<&'a str>,
     pub(super) backup: Option<&'a v1::BackupPlace>,
 }
 
@@ -27,6 +29,7 @@ impl<'a> Subjects<'a> {
             Kind::LaunchAgents(step) => {
                 it.containers = vec![&step.container];
                 it.folders = vec![&step.backup_folder];
+                it.volumes = vec![&step.data_volume];
             }
             Kind::PrepareRehearsal(step) => it.containers = vec![&step.container],
             Kind::StartRehearsal(step) => {
@@ -46,11 +49,13 @@ impl<'a> Subjects<'a> {
                 it.names = vec![&step.name];
                 it.images = vec![&step.reference];
                 it.image_ids = vec![&step.image_id];
+                it.volumes = vec![&step.data_volume];
             }
             Kind::StartServer(step) => it.containers = vec![&step.name, &step.old_container_id],
             Kind::RetireAgents(step) => {
                 it.containers = vec![&step.container, &step.old_container_id];
                 it.folders = vec![&step.backup_folder];
+                it.volumes = vec![&step.data_volume];
             }
             Kind::OpenBackup(step) => it.backup = step.backup.as_ref(),
             Kind::RemoveBackup(step) => it.backup = step.backup.as_ref(),
@@ -72,7 +77,8 @@ impl<'a> Subjects<'a> {
             | Kind::CompareBaseline(_)
             | Kind::RestoreBackup(_)
             | Kind::KeepEncryptionKey(_)
-            | Kind::RenewCluster(_) => {}
+            | Kind::RenewCluster(_)
+            | Kind::CopyDataOut(_) => {}
         }
         for list in [
             &mut it.containers,
@@ -80,6 +86,7 @@ impl<'a> Subjects<'a> {
             &mut it.images,
             &mut it.image_ids,
             &mut it.folders,
+            &mut it.volumes,
         ] {
             list.retain(|name| !name.is_empty());
         }
@@ -128,6 +135,7 @@ fn all() -> Vec<Kind> {
         Kind::FinishRun(v1::FinishRun::default()),
         Kind::RenewCluster(v1::RenewCluster::default()),
         Kind::KeepEncryptionKey(v1::KeepEncryptionKey::default()),
+        Kind::CopyDataOut(v1::CopyDataOut::default()),
     ]
 }
 

@@ -12,11 +12,15 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
 use super::{Result, ServerError};
+use crate::tree::{Root, TreeError};
 
 /// How many symbolic links one path may go through; the kernel's own bound.
 const MAX_LINKS: usize = 40;
@@ -111,6 +115,38 @@ impl ServerRoot {
         let mut resolved = self.0.clone();
         resolved.extend(done);
         Ok(resolved)
+    }
+
+    /// The folder `path` of the server as a tree of its own, also where this process has another folder of that name or none. The
+    /// root itself is what the kernel's own link leads to; from there no link is followed.
+    ///
+    /// # Errors
+    /// The root cannot be passed, or the folder cannot be opened without following a link.
+    pub fn tree(&self, path: &Path) -> std::result::Result<Root, TreeError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root =
+            rustix::fs::open(&self.0, flags, Mode::empty()).map_err(|error| TreeError::Open {
+                path: self.0.display().to_string(),
+                source: error.into(),
+            })?;
+        let mut below: Vec<OsString> = Vec::new();
+        push_components(&mut below, path);
+        Root::open_at(root.as_fd(), &PathBuf::from_iter(below), None)
+    }
+
+    /// Whether the server's folder `path` lies in the container itself: this process shares all the server's mounts, and has not got
+    /// it at the same path.
+    #[must_use]
+    pub fn has_alone(&self, path: &Path) -> bool {
+        if self.is_own() {
+            return false;
+        }
+        let Ok(theirs) = std::fs::symlink_metadata(self.join(path)) else {
+            return false;
+        };
+        let same =
+            |ours: &std::fs::Metadata| (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
+        theirs.is_dir() && !std::fs::symlink_metadata(path).is_ok_and(|ours| same(&ours))
     }
 
     /// The server's name for a path of this process, if it lies inside the root.
@@ -264,6 +300,30 @@ mod tests {
         assert_eq!(root.read("up", 10).unwrap(), None);
         assert_eq!(root.join("../../etc"), dir.path().join("etc"));
         assert_eq!(root.inside(&dir.path().join("a")).unwrap(), Path::new("/a"));
+    }
+
+    #[test]
+    fn a_folder_that_only_the_server_has_is_told_from_one_that_is_shared() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = ServerRoot::new(dir.path());
+        let data = Path::new("/only-here/srv");
+        assert!(!root.has_alone(data), "there is none");
+        std::fs::create_dir_all(dir.path().join("only-here/srv/a")).unwrap();
+        assert!(root.has_alone(data));
+        assert!(!ServerRoot::new("/").has_alone(Path::new("/tmp")));
+        // The same folder by the same path is what a shared mount looks like.
+        let shared = dir.path().canonicalize().unwrap();
+        let through = tempfile::tempdir().unwrap();
+        let above = through
+            .path()
+            .join(shared.parent().unwrap().strip_prefix("/").unwrap());
+        std::fs::create_dir_all(above.parent().unwrap()).unwrap();
+        symlink(shared.parent().unwrap(), &above).unwrap();
+        assert!(!ServerRoot::new(through.path()).has_alone(&shared));
+        // A link in its place leads nowhere.
+        symlink(dir.path().join("only-here/srv"), dir.path().join("link")).unwrap();
+        assert!(root.tree(Path::new("/link")).is_err());
+        assert_eq!(root.tree(data).unwrap().path(), "only-here/srv");
     }
 
     #[test]

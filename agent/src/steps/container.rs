@@ -1,6 +1,7 @@
 //! Steps beside the server's processes.
 
 mod baseline;
+mod copy_data_out;
 mod dump_databases;
 mod heal_roles;
 mod migrate_api_keys;
@@ -10,6 +11,7 @@ mod stop_services;
 mod wait_until_ready;
 
 pub(super) use baseline::{CaptureBaseline, CompareBaseline};
+pub(super) use copy_data_out::CopyDataOut;
 pub(super) use dump_databases::DumpDatabases;
 pub(super) use heal_roles::HealRoles;
 pub(super) use migrate_api_keys::MigrateApiKeys;

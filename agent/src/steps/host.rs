@@ -10,6 +10,7 @@ mod pull_image;
 mod remove_backup;
 mod replace_container;
 mod retire_agents;
+mod same_start;
 mod set_aside_container;
 mod start_rehearsal;
 mod start_server;

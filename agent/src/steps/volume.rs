@@ -67,7 +67,11 @@ fn owner(owner: Option<&v1::Owner>) -> Result<Owner, StepError> {
 }
 
 /// Runs work on a tree on a thread of its own, with the step's progress and cancellation.
-async fn on_tree<T, F>(cx: &Context, total: u64, work: F) -> Result<T, StepError>
+pub(in crate::steps) async fn on_tree<T, F>(
+    cx: &Context,
+    total: u64,
+    work: F,
+) -> Result<T, StepError>
 where
     F: FnOnce(&Watch<'_>) -> Result<T, TreeError> + Send + 'static,
     T: Send + 'static,

@@ -63,6 +63,19 @@ pub(super) fn folder(text: &str) -> Result<String, String> {
     Ok(plain)
 }
 
+/// A name for a volume as every engine takes it; empty: the one that is made from the server's.
+pub(super) fn new_volume(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let begins = |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if text.is_empty() || (text.len() > 1 && begins(text) && text.chars().all(plain)) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{}` is no name for a volume: it has letters, digits and `_.-`; to leave the name out, write the option behind the address",
+        text.escape_debug()
+    ))
+}
+
 /// How old something is: `30d`, `12h`, `90m`, `2w`.
 pub(super) fn age(text: &str) -> Result<Duration, String> {
     let form = || {

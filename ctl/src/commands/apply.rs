@@ -11,7 +11,7 @@ use super::{End, Failed, Session, check, session::Way};
 use crate::{
     cli::{Apply, OnFailure},
     connect::{ConnectedHost, address::Address},
-    recipes::{self, Backup, Wishes, compare_facts, policy},
+    recipes::{self, Backup, Wishes, compare_facts, pmm_move_data, policy},
     report::{self, Problem},
     run::journal::server_key,
 };
@@ -31,14 +31,18 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
         allowed: policy::Allowed::of(&plan),
         compose: recipes::Compose::of(&plan),
         recipe: recipes::Recipe::of(&plan),
+        data_volume: pmm_move_data::volume_of(&plan).map(str::to_owned),
         ..Wishes::new(&image)
     };
     let now = facts_for(session, &host, &address, &wishes, &plan).await?;
     let changes = compare_facts(&planned, &now);
     if !changes.is_empty() {
         let name = address.container();
-        let hint =
-            format!("look at what changed, then `ferryctl plan {address} --to {image}` again");
+        let again = match pmm_move_data::volume_of(&plan) {
+            Some(volume) => format!("--data-to-volume {volume} --to IMAGE"),
+            None => format!("--to {image}"),
+        };
+        let hint = format!("look at what changed, then `ferryctl plan {address} {again}` again");
         let problem = Problem::stale_plan(name, &changes, hint);
         return Err(Failed {
             exit: crate::exit::Exit::Refused,
@@ -50,12 +54,18 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
     if recipes::has_blocker(&findings) {
         return Ok(check::show(session, &now, &findings, &[]));
     }
-    let question = format!(
-        "Carry {} from PMM {} to {} by this plan?",
-        address.container(),
-        plan.from_version,
-        plan.to_version
-    );
+    let question = match pmm_move_data::volume_of(&plan) {
+        Some(volume) => format!(
+            "Copy the data of {} to the new volume {volume} by this plan?",
+            address.container()
+        ),
+        None => format!(
+            "Carry {} from PMM {} to {} by this plan?",
+            address.container(),
+            plan.from_version,
+            plan.to_version
+        ),
+    };
     if !arguments.yes {
         let file = arguments.plan.display().to_string();
         session.printer.say(&report::plan(

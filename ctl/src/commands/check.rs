@@ -2,7 +2,7 @@
 
 use ferry_proto::v1::{Facts, Finding};
 
-use super::{End, Session, plan};
+use super::{End, Session, moving, plan};
 use crate::{
     cli::{Check, Show},
     connect::address::Address,
@@ -17,6 +17,7 @@ pub(super) async fn run(arguments: &Check, session: &Session) -> End {
     let wishes = Wishes {
         recipe: arguments.way.recipe,
         backup: plan::backup(&arguments.target),
+        data_volume: moving::volume(session, &host, &address, &arguments.layer).await?,
         ..plan::wishes(&arguments.subject)
     };
     // An image that is missing is not pulled by a mere look; that it is missing is the finding.

@@ -107,6 +107,10 @@ fn what_goes(row: &RunRow, backup: &str, remove_backup: bool) -> String {
         || "the old container".into(),
         |it| format!("container {it}"),
     );
+    let old = match recipes::pmm_move_data::volume_of(&row.plan) {
+        Some(_) => format!("{old}, with the data that it has in itself,"),
+        None => old,
+    };
     let rest = match (backup, remove_backup) {
         ("", _) => String::new(),
         (backup, true) => format!(" and the backup, {backup}, are removed for good"),

@@ -1,9 +1,10 @@
-//! `ferryctl migrate`: check, plan, confirm and apply in one go; or in several, one run for each image on the way.
+//! `ferryctl migrate`: check, plan, confirm and apply in one go; or in several, one run for each image on the way, and one before them
+//! where the data has to be copied to a volume first.
 //!
 //! Why a run each and not one long run: each has a backup of what it started from, and proves what it ended with before the next
 //! begins. What has succeeded stays when a later one fails, and each is taken back by itself, the last first.
 
-use super::{End, Session, apply, plan, rehearse};
+use super::{End, Session, apply, moving, plan, rehearse};
 use crate::{
     cli::Migrate,
     connect::{ConnectedHost, address::Address},
@@ -12,17 +13,84 @@ use crate::{
     report,
 };
 
+/// What is asked before a run is begun.
+#[derive(Clone, Copy)]
+enum Consent {
+    /// This run alone.
+    Asked,
+    /// Nothing: who agreed to the move has agreed to what follows.
+    Given,
+}
+
 pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
     let host = session.host(address.engine()).await?;
+    let volume = moving::volume(session, &host, &address, &arguments.layer).await?;
+    let mut consent = Consent::Asked;
     let way = arguments.via.iter().chain([&arguments.subject.to]);
-    for image in way {
-        let exit = one(arguments, session, &host, &address, image).await?;
+    for (number, image) in way.enumerate() {
+        let wishes = wishes(arguments, image, volume.as_deref());
+        if number == 0 {
+            match moving::first(session, &host, &address, &wishes).await? {
+                moving::First::Nothing => {}
+                moving::First::Blockers => return Ok(Exit::Blockers),
+                moving::First::Move(first) => {
+                    let exit = to_volume(arguments, session, &host, &address, &first).await?;
+                    if exit != Exit::Done {
+                        return Ok(exit);
+                    }
+                    consent = Consent::Given;
+                }
+            }
+        }
+        let exit = one(arguments, session, &host, &address, &wishes, consent).await?;
         if exit != Exit::Done {
             return Ok(exit);
         }
     }
     Ok(Exit::Done)
+}
+
+fn wishes(arguments: &Migrate, image: &str, volume: Option<&str>) -> Wishes {
+    Wishes {
+        target_image: image.to_owned(),
+        recipe: arguments.way.recipe,
+        jobs: arguments.jobs,
+        ready_seconds: arguments.patience.ready_timeout,
+        compare_seconds: arguments.patience.compare_timeout,
+        backup: plan::backup(&arguments.target),
+        bytes_per_second: arguments.pace.io_limit,
+        data_volume: volume.map(str::to_owned),
+        ..plan::wishes(&arguments.subject)
+    }
+}
+
+/// The run that copies the data to a volume. What follows is asked for here too: it is planned when this is done, and begins at once.
+async fn to_volume(
+    arguments: &Migrate,
+    session: &Session,
+    host: &ConnectedHost,
+    address: &Address,
+    wishes: &Wishes,
+) -> End {
+    let (_, made) = plan::make(session, host, address, wishes).await?;
+    let Ok(plan) = made else {
+        return Ok(Exit::Blockers);
+    };
+    session
+        .printer
+        .say(&report::plan(&plan, "", session.printer.settings().stderr));
+    let way = arguments.via.iter().chain([&arguments.subject.to]);
+    let way: Vec<&str> = way.map(String::as_str).collect();
+    let question = format!(
+        "Copy the data of {} to the new volume {} now, and then carry it from PMM {} to {}, each with a stop of the server?",
+        address.container(),
+        wishes.data_volume.as_deref().unwrap_or_default(),
+        plan.from_version,
+        way.join(", then ")
+    );
+    session.confirm(arguments.yes, &question).await?;
+    apply::begin(session, host, &plan, arguments.on_failure).await
 }
 
 /// To one image.
@@ -31,29 +99,20 @@ async fn one(
     session: &Session,
     host: &ConnectedHost,
     address: &Address,
-    image: &str,
+    wishes: &Wishes,
+    consent: Consent,
 ) -> End {
-    let wishes = Wishes {
-        target_image: image.to_owned(),
-        recipe: arguments.way.recipe,
-        jobs: arguments.jobs,
-        ready_seconds: arguments.patience.ready_timeout,
-        compare_seconds: arguments.patience.compare_timeout,
-        backup: plan::backup(&arguments.target),
-        bytes_per_second: arguments.pace.io_limit,
-        ..plan::wishes(&arguments.subject)
-    };
-    let (_, made) = plan::make(session, host, address, &wishes).await?;
+    let (_, made) = plan::make(session, host, address, wishes).await?;
     let Ok(mut plan) = made else {
         return Ok(Exit::Blockers);
     };
     if arguments.rehearse && plan.recipe != pmm_in_place::UPDATE {
-        let exit = rehearse::rehearse(session, host, address, &wishes, false).await?;
+        let exit = rehearse::rehearse(session, host, address, wishes, false).await?;
         if exit != Exit::Done {
             return Ok(exit);
         }
         // It may have taken hours.
-        let (_, made) = plan::make(session, host, address, &wishes).await?;
+        let (_, made) = plan::make(session, host, address, wishes).await?;
         match made {
             Ok(fresh) => plan = fresh,
             Err(exit) => return Ok(exit),
@@ -68,6 +127,7 @@ async fn one(
         plan.from_version,
         plan.to_version
     );
-    session.confirm(arguments.yes, &question).await?;
+    let agreed = arguments.yes || matches!(consent, Consent::Given);
+    session.confirm(agreed, &question).await?;
     apply::begin(session, host, &plan, arguments.on_failure).await
 }

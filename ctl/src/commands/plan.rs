@@ -6,7 +6,7 @@ use ferry_proto::v1::{Facts, Plan};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use pbjson_types::Timestamp;
 
-use super::{End, Failed, Session, check};
+use super::{End, Failed, Session, check, moving};
 use crate::{
     cli::{self, MakePlan, Subject, Target},
     connect::{ConnectedHost, address::Address},
@@ -29,7 +29,19 @@ pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
         compare_seconds: arguments.patience.compare_timeout,
         backup: backup(&arguments.target),
         bytes_per_second: arguments.pace.io_limit,
+        data_volume: moving::volume(session, &host, &address, &arguments.layer).await?,
         ..wishes(&arguments.subject)
+    };
+    let wishes = match moving::first(session, &host, &address, &wishes).await? {
+        moving::First::Nothing => wishes,
+        moving::First::Blockers => return Ok(Exit::Blockers),
+        moving::First::Move(first) => {
+            session.printer.say(&format!(
+                "The data is copied to a volume first: this is the plan for that alone. When it is carried out, plan again for {}.",
+                wishes.target_image
+            ));
+            *first
+        }
     };
     let (_, made) = make(session, &host, &address, &wishes).await?;
     let Ok(plan) = made else {

@@ -6,6 +6,7 @@ use super::{End, Failed, Session, session::Way};
 use crate::{
     cli::{OnFailure, Rollback},
     connect::address::EngineChoice,
+    recipes::pmm_move_data,
     run::{events::RunState, journal::RunRow},
 };
 
@@ -30,9 +31,12 @@ fn refuse_over(row: &RunRow) -> Result<(), Failed> {
             "run-finished",
             format!("run {run} is declared finished: the old container was removed, and with it the way back"),
         )
-        .hint(format!(
-            "`ferryctl backup restore {run}` makes a new volume of the backup, if that is kept"
-        )));
+        .hint(match pmm_move_data::volume_of(&row.plan) {
+            Some(_) => "the server goes on with its data on the volume".to_owned(),
+            None => format!(
+                "`ferryctl backup restore {run}` makes a new volume of the backup, if that is kept"
+            ),
+        }));
     }
     if row.subject.is_some() && row.state.is_over() {
         return Err(Failed::plain(
@@ -48,6 +52,12 @@ fn refuse_over(row: &RunRow) -> Result<(), Failed> {
 fn warning(plan: &Plan, state: RunState) -> String {
     if plan.is_rehearsal() {
         return "What the rehearsal made is discarded; the server is not touched.".to_owned();
+    }
+    if let Some(volume) = pmm_move_data::volume_of(plan) {
+        return format!(
+            "The server has its data in the container itself again, as it was; what it has gathered on volume {volume} since is not \
+             taken along."
+        );
     }
     if state == RunState::Done {
         return format!(

@@ -99,6 +99,7 @@ impl Session {
             // What is refused by its name is not fetched to be refused.
             pull: pull && !policy::refuses_name(wishes),
             backup_folder: wishes.backup.folder().to_owned(),
+            data_volume: wishes.data_volume.clone().unwrap_or_default(),
             api_key: self.api_key.clone(),
             clients: false,
         };

@@ -3,7 +3,7 @@
 use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
-    recipes::{Compose, Wishes, downtime, pmm_in_place, policy},
+    recipes::{Compose, Wishes, downtime, pmm_in_place, pmm_move_data, policy},
     report::{RehearsalReport, RunSummary},
     run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
 };
@@ -26,6 +26,9 @@ pub(super) fn of(result: &RunResult) -> RunSummary {
         to_version: plan.to_version.clone(),
         downtime_ms: (down > 0).then_some(down),
         held_at: held_at(result),
+        moved_to: pmm_move_data::volume_of(plan)
+            .unwrap_or_default()
+            .to_owned(),
         found_again: if done {
             found_again(record)
         } else {
@@ -203,7 +206,12 @@ fn kept(record: &RunRecord) -> Vec<String> {
         false,
     );
     if let Some(name) = aside.and_then(|it| it.values.get("container")) {
-        kept.push(format!("container {name} (stopped, fenced)"));
+        let what = if pmm_move_data::volume_of(&record.plan).is_some() {
+            "stopped, fenced, with the data as it was"
+        } else {
+            "stopped, fenced"
+        };
+        kept.push(format!("container {name} ({what})"));
     }
     let launched = outcome(record, |kind| matches!(kind, Kind::LaunchAgents(_)), false);
     if let (Some(place), Some(_)) = (crate::backups::whereabouts(record), launched) {
@@ -221,11 +229,16 @@ fn kept(record: &RunRecord) -> Vec<String> {
 fn next(result: &RunResult) -> Vec<String> {
     let run = &result.run;
     match result.state {
-        RunState::Done => vec![
-            format!("ferryctl backup verify {run}"),
-            format!("ferryctl rollback {run}"),
-            format!("ferryctl finish {run}"),
-        ],
+        RunState::Done => {
+            // The old container is the backup of a run that moves data.
+            let moves = pmm_move_data::volume_of(&result.record.plan).is_some();
+            let verify = (!moves).then(|| format!("ferryctl backup verify {run}"));
+            let others = [
+                format!("ferryctl rollback {run}"),
+                format!("ferryctl finish {run}"),
+            ];
+            verify.into_iter().chain(others).collect()
+        }
         RunState::RolledBack | RunState::Finished => Vec::new(),
         RunState::Running | RunState::RollingBack | RunState::Held => {
             vec![

@@ -1,6 +1,6 @@
 //! Two views of one server made one: each agent is believed in what it alone can see.
 
-use ferry_proto::v1::{DataFacts, Facts};
+use ferry_proto::v1::{DataFacts, Facts, NewVolumeFacts};
 
 /// The host agent's view (engine, container, images, who else mounts the data) together with the
 /// view from beside the server (its programs and databases, the tree of its data).
@@ -44,6 +44,12 @@ fn merge_data(outside: DataFacts, inside: DataFacts) -> DataFacts {
         ),
         |it| (it.free_bytes, it.free_inodes, it.same_disk),
     );
+    // It would be made where the engine keeps volumes, which is seen from inside.
+    let new_volume = outside.new_volume.map(|volume| NewVolumeFacts {
+        free_bytes: inside.backup_free_bytes,
+        free_inodes: inside.backup_free_inodes,
+        ..volume
+    });
     let either = |first: String, second: String| if first.is_empty() { second } else { first };
     DataFacts {
         destination: either(outside.destination, inside.destination),
@@ -54,6 +60,7 @@ fn merge_data(outside: DataFacts, inside: DataFacts) -> DataFacts {
         backup_free_bytes: free_bytes,
         backup_free_inodes: free_inodes,
         backup_same_disk: same_disk,
+        new_volume,
         open_run: either(inside.open_run, outside.open_run),
         crossed_by: inside.crossed_by,
         ..inside

@@ -10,6 +10,7 @@ mod container;
 mod data;
 mod environment;
 mod image;
+mod layer;
 mod server;
 mod uses;
 

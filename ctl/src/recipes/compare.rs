@@ -244,6 +244,15 @@ fn data(changes: &mut Changes, volume: &str, planned: &DataFacts, now: &DataFact
         );
     }
     changes.flag("read-only data", planned.read_only, now.read_only);
+    let new_volume = |data: &DataFacts| {
+        let volume = data.new_volume.as_ref();
+        volume.map_or_else(String::new, |volume| volume.name.clone())
+    };
+    changes.differ(
+        "new volume for the data",
+        &new_volume(planned),
+        &new_volume(now),
+    );
     changes.differ("open run", &planned.open_run, &now.open_run);
     changes.differ("run of a crossing", &planned.crossed_by, &now.crossed_by);
     let below = |data: &DataFacts| {

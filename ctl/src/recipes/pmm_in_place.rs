@@ -18,7 +18,8 @@ use pbjson_types::Timestamp;
 
 use self::steps::Ground;
 use super::{
-    PlanRefused, Version, Wishes, catalogue::image, check::Subject, count_of, findings, policy,
+    PlanRefused, Recipe, Version, Wishes, catalogue::image, check::Subject, count_of, findings,
+    policy,
 };
 
 /// The name of this recipe in a plan.
@@ -87,12 +88,16 @@ pub(super) fn made(
         owner: ground.owner(),
         steps: steps(&ground),
         findings: findings.clone(),
-        policy: policy::applied(
-            &facts,
-            Version::parse(ground.version_now()),
-            Version::parse(ground.version_then()),
-            wishes,
-        ),
+        policy: match wishes.recipe {
+            // It goes nowhere, so nothing is judged.
+            Recipe::PmmMoveData => Vec::new(),
+            _ => policy::applied(
+                &facts,
+                Version::parse(ground.version_now()),
+                Version::parse(ground.version_then()),
+                wishes,
+            ),
+        },
         facts: Some(facts.clone()),
         ..Plan::default()
     };

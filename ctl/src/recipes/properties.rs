@@ -10,7 +10,7 @@ use ferry_proto::v1::{
 use pbjson_types::Timestamp;
 use proptest::prelude::*;
 
-use super::{compare_facts, count_of, findings, pmm_in_place};
+use super::{Wishes, compare_facts, count_of, findings, plan, pmm_move_data};
 use crate::samples;
 
 /// What a word or a number in the facts is replaced by.
@@ -132,6 +132,16 @@ const SPOILS: &[Spoil] = &[
     spoil!(data, |d, m| d.immutable.push(m.word.clone())),
     spoil!(data, |d, m| d.read_only = true),
     spoil!(data, |d, m| d.open_run = m.word.clone()),
+    spoil!(data, |d, m| d.new_volume = None),
+    spoil!(data, |d, m| if let Some(volume) = d.new_volume.as_mut() {
+        volume.name = m.word.clone();
+    }),
+    spoil!(data, |d, m| if let Some(volume) = d.new_volume.as_mut() {
+        volume.free_bytes = m.number;
+    }),
+    spoil!(data, |d, m| if let Some(volume) = d.new_volume.as_mut() {
+        volume.taken = true;
+    }),
     spoil!(data, |d, m| d.other_containers.push(m.word.clone())),
     spoil!(data, |d, m| d.owners.push(OwnerCount {
         uid: m.small,
@@ -170,7 +180,7 @@ fn word() -> impl Strategy<Value = String> {
     ]
 }
 
-fn spoilt() -> impl Strategy<Value = Facts> {
+fn spoilt(whole: Facts) -> impl Strategy<Value = Facts> {
     let material =
         (word(), any::<u64>(), any::<u32>()).prop_map(|(word, number, small)| Material {
             word,
@@ -178,8 +188,8 @@ fn spoilt() -> impl Strategy<Value = Facts> {
             small,
         });
     let one = (0..SPOILS.len(), material);
-    prop::collection::vec(one, 0..6).prop_map(|spoils| {
-        let mut facts = samples::facts();
+    prop::collection::vec(one, 0..6).prop_map(move |spoils| {
+        let mut facts = whole.clone();
         for (index, material) in spoils {
             SPOILS[index](&mut facts, &material);
         }
@@ -216,10 +226,11 @@ fn well_formed(plan: &Plan) -> Result<(), TestCaseError> {
     let returns: Vec<usize> = (0..plan.steps.len())
         .filter(|index| plan.steps[*index].point_of_no_return)
         .collect();
-    prop_assert_eq!(
-        &returns,
-        &[position(|kind| matches!(kind, Kind::StartServer(_))).unwrap()]
-    );
+    let start = position(|kind| matches!(kind, Kind::StartServer(_))).unwrap();
+    let moves = plan.recipe == pmm_move_data::NAME;
+    // Where the data stays in the old container there is none.
+    prop_assert_eq!(returns, Vec::from_iter((!moves).then_some(start)));
+    prop_assert_eq!(pmm_move_data::volume_of(plan).is_some(), moves);
     let down: Vec<usize> = (0..plan.steps.len())
         .filter(|index| plan.steps[*index].downtime)
         .collect();
@@ -240,22 +251,46 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_facts_give_findings_and_perhaps_a_plan(facts in spoilt()) {
-        let wishes = samples::wishes();
-        let found = findings(&facts, &wishes);
-        well_written(&found)?;
-        let created = Timestamp { seconds: 1, nanos: 0 };
-        match pmm_in_place::plan("docker:pmm-server", facts.clone(), &wishes, created) {
-            Ok(plan) => well_formed(&plan)?,
-            Err(refused) => {
-                prop_assert!(count_of(&refused.findings, Severity::Blocker) > 0);
-                well_written(&refused.findings)?;
-            }
-        }
-        prop_assert_eq!(compare_facts(&facts, &facts).len(),
-            usize::from(facts.data.as_ref().is_some_and(|data| data.bytes > data.backup_free_bytes)));
-        let _ = compare_facts(&samples::facts(), &facts);
+    fn any_facts_give_findings_and_perhaps_a_plan(facts in spoilt(samples::facts())) {
+        found_and_planned(&facts, &samples::wishes())?;
     }
+
+    /// The same of a server without a volume: looked at for its crossing, and for the run that moves its data.
+    #[test]
+    fn any_facts_of_data_in_a_layer_do_too(facts in spoilt(samples::in_the_layer().0), moves in any::<bool>()) {
+        let mut wishes = samples::in_the_layer().1;
+        if !moves {
+            wishes.recipe = super::Recipe::PmmInPlace;
+        }
+        found_and_planned(&facts, &wishes)?;
+    }
+}
+
+fn found_and_planned(facts: &Facts, wishes: &Wishes) -> Result<(), TestCaseError> {
+    let found = findings(facts, wishes);
+    well_written(&found)?;
+    let created = Timestamp {
+        seconds: 1,
+        nanos: 0,
+    };
+    match plan("docker:pmm-server", facts.clone(), wishes, created) {
+        Ok(plan) => well_formed(&plan)?,
+        Err(refused) => {
+            prop_assert!(count_of(&refused.findings, Severity::Blocker) > 0);
+            well_written(&refused.findings)?;
+        }
+    }
+    prop_assert_eq!(
+        compare_facts(facts, facts).len(),
+        usize::from(
+            facts
+                .data
+                .as_ref()
+                .is_some_and(|data| data.bytes > data.backup_free_bytes)
+        )
+    );
+    let _ = compare_facts(&samples::facts(), facts);
+    Ok(())
 }
 
 #[test]

@@ -23,6 +23,12 @@ pub(super) struct Space {
     same_disk: bool,
 }
 
+/// What data needs on a new volume that it is copied to as it is, with the manifests of the passes.
+pub(super) fn new_volume_bytes(data: &DataFacts) -> u64 {
+    let manifest = data.entries.saturating_mul(MANIFEST_LINE);
+    data.bytes.saturating_add(manifest)
+}
+
 impl Space {
     pub(super) fn of(server: &ServerFacts, data: &DataFacts, recipe: Recipe) -> Self {
         let databases = match server.external_postgres {

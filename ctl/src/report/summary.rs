@@ -23,6 +23,9 @@ pub struct RunSummary {
     pub downtime_ms: Option<u64>,
     /// The step it is held at, for example `9/14 transfer ownership`; empty when it is not held.
     pub held_at: String,
+    /// The new volume that the data was copied to, or was to be; empty where the run moves none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub moved_to: String,
     /// What of the baseline was found again: `9 nodes`, `3 API keys`.
     pub found_again: Vec<String>,
     /// How it is proven that a rollback left everything as before: `612,408 entries compared`.
@@ -107,11 +110,20 @@ fn headline(summary: &RunSummary) -> (&'static str, Tone, String) {
         from_version,
         to_version,
         held_at,
+        moved_to,
         ..
     } = summary;
     match summary.state {
         RunState::Done | RunState::Finished => {
-            ("Done", Tone::Good, format!("{server} is PMM {to_version}"))
+            let on = match moved_to.as_str() {
+                "" => String::new(),
+                volume => format!(", its data on volume {volume}"),
+            };
+            (
+                "Done",
+                Tone::Good,
+                format!("{server} is PMM {to_version}{on}"),
+            )
         }
         RunState::RolledBack => {
             let proof = match summary.proof.as_slice() {

@@ -211,6 +211,7 @@ fn status_of_a_held_run() {
 
 fn done() -> RunSummary {
     RunSummary {
+        moved_to: String::new(),
         run: "7f3a9c21".into(),
         server: "pmm-server".into(),
         state: RunState::Done,

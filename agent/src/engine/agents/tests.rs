@@ -78,6 +78,31 @@ fn an_observer_cannot_write_where_it_looks() {
 }
 
 #[test]
+fn a_mover_has_the_new_volume_beside_what_a_sidecar_has() {
+    let kind = AgentKind::Mover {
+        volume: "pmm-data".into(),
+    };
+    assert_eq!(agent_name("pmm", &kind), "ferry-sidecar-pmm");
+    let body = body(&spec(kind), &server(json!({})), "n");
+    let host = &body["HostConfig"];
+    assert_eq!(host["PidMode"], "container:abc");
+    assert_eq!(host["VolumesFrom"], json!(["abc"]));
+    assert_eq!(body["Cmd"], json!(["sidecar", "--state", STATE, "--x"]));
+    assert_eq!(host["Mounts"][1]["Source"], "pmm-data");
+    assert_eq!(host["Mounts"][1]["Target"], STATE);
+    let may: Vec<&str> = host["CapAdd"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(Value::as_str)
+        .collect();
+    assert!(
+        may.contains(&"SYS_PTRACE") && may.contains(&"MKNOD"),
+        "{may:?}"
+    );
+}
+
+#[test]
 fn a_workshop_has_the_image_of_the_server_and_nothing_of_it_runs() {
     let kind = AgentKind::Workshop {
         mounts: Vec::new(),

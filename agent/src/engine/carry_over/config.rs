@@ -71,7 +71,12 @@ pub(super) fn config(
     );
 
     let user = old["User"].as_str().unwrap_or_default();
-    if user != image["User"].as_str().unwrap_or_default() {
+    if scene.is_same_image() {
+        // Only what it is made with differs, not what it is: as whom it runs is its own.
+        if user != image["User"].as_str().unwrap_or_default() {
+            body.insert("User".into(), json!(user));
+        }
+    } else if user != image["User"].as_str().unwrap_or_default() {
         scene.note(
             "user-unset",
             format!("it ran as user `{user}`; the new image's own user is used instead"),

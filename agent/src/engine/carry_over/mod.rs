@@ -144,6 +144,12 @@ impl Scene<'_> {
         }
     }
 
+    /// Whether the container is made again from the very image that it has.
+    fn is_same_image(&self) -> bool {
+        let id = |image: &Value| image["Id"].as_str().map(str::to_owned);
+        id(self.old_image).is_some() && id(self.old_image) == id(self.new_image)
+    }
+
     fn name(&self) -> String {
         self.old["Name"]
             .as_str()

@@ -387,3 +387,31 @@ fn an_incomplete_answer_is_refused() {
     .unwrap_err();
     assert_eq!(error, CarryOverError::Incomplete { field: "Mounts" });
 }
+
+/// A container that is made again from its own image stays what it is, but for the volume.
+#[test]
+fn the_same_image_keeps_whom_it_runs_as() {
+    let mut old = old();
+    set(&mut old, "/Config/User", json!("root"));
+    set(&mut old, "/Mounts", json!([]));
+    let again = |volume: Option<&str>| {
+        let options = CarryOverOptions {
+            data_volume: volume.map(str::to_owned),
+            same_major: true,
+            ..CarryOverOptions::default()
+        };
+        carry_over(&old, &old_image(), &old_image(), &[], &options)
+    };
+    assert!(matches!(
+        again(None),
+        Err(CarryOverError::NoDataMount { .. })
+    ));
+    let done = again(Some("pmm-server-data")).unwrap();
+    assert_eq!(done.body["User"], "root");
+    assert_eq!(done.body["Image"], "sha256:old");
+    assert_eq!(
+        done.body["HostConfig"]["Binds"],
+        json!(["pmm-server-data:/srv"])
+    );
+    assert_eq!(codes(&done), [""; 0]);
+}

@@ -57,7 +57,7 @@ impl Work for DumpDatabases {
         let postgres = super::postgres(container).await?;
         // A copy that is to be started needs the roles' passwords; the folder is ours alone.
         let cluster = postgres
-            .cluster_sql(&self.0.databases, container.state_apart)
+            .cluster_sql(&self.0.databases, container.state_apart.is_some())
             .await?;
         cx.run_dir.replace(CLUSTER, cluster.as_bytes())?;
         let jobs = u8::try_from(self.0.jobs)
@@ -80,7 +80,7 @@ impl Work for DumpDatabases {
             let mut report = |progress: DumpProgress| {
                 cx.progress(progress.written, 0, "bytes", database);
             };
-            let (dump, archive) = if container.state_apart {
+            let (dump, archive) = if container.state_apart.is_some() {
                 let dump = postgres.dump_apart(&request, &mut report, &cx.cancel.token);
                 (dump.await?, Some(ARCHIVE.to_owned()))
             } else {

@@ -18,6 +18,7 @@ use crate::{
         supervisor::{Process, Supervisor},
     },
     steps::{Work, count, done, done_with},
+    surroundings::Container,
 };
 
 pub(in crate::steps) struct StopServices(pub(in crate::steps) v1::StopServices);
@@ -106,6 +107,21 @@ impl StopServices {
     }
 }
 
+/// The server's programs that are not down, of those that are meant by their full name.
+pub(super) async fn left_running(
+    container: &Container,
+    is_meant: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, StepError> {
+    let supervisor = Supervisor::at(&container.root)?;
+    let own = container.own_program.as_deref();
+    let processes = supervisor.processes().await?.into_iter();
+    let left = processes
+        .filter(|process| !own.is_some_and(|own| process.is_named(own)))
+        .filter(|process| is_meant(&process.full_name()) && !process.state.is_down())
+        .map(|process| format!("{} is {}", process.full_name(), process.state.as_str()));
+    Ok(left.collect())
+}
+
 #[async_trait]
 impl Work for StopServices {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
@@ -147,20 +163,7 @@ impl Work for StopServices {
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
         let container = cx.surroundings.container()?;
-        let supervisor = Supervisor::at(&container.root)?;
-        let left: Vec<String> = supervisor
-            .processes()
-            .await?
-            .into_iter()
-            .filter(|process| {
-                !container
-                    .own_program
-                    .as_deref()
-                    .is_some_and(|own| process.is_named(own))
-            })
-            .filter(|process| self.means(&process.full_name()) && !process.state.is_down())
-            .map(|process| format!("{} is {}", process.full_name(), process.state.as_str()))
-            .collect();
+        let left = left_running(container, |name| self.means(name)).await?;
         if !left.is_empty() {
             return Err(
                 StepError::new("programs-left", "programs of the server still run").details(left),

@@ -13,7 +13,7 @@ use crate::{
     engine::RestartPolicy,
     error::StepError,
     fence,
-    steps::{Work, done},
+    steps::{Work, done, host::same_start},
 };
 
 pub(in crate::steps) struct FenceServer(pub(in crate::steps) v1::FenceServer);
@@ -38,6 +38,7 @@ impl Work for FenceServer {
                 maximum_retry_count: policy.maximum_retry_count,
             })?;
         }
+        same_start::note(engine, cx, &self.0.container_id).await?;
         if fence::policy_off(engine, &self.0.container_id).await? {
             return Ok(done("restart policy off"));
         }

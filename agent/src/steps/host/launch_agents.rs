@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::Context,
     error::StepError,
-    places::{self, BackupPlace, Wanted, backup},
-    steps::{Work, done},
+    ledger,
+    places::{self, BackupPlace, Wanted, backup, moving},
+    steps::{Work, done, done_with},
+    surroundings::Host,
 };
 
 pub(in crate::steps) struct LaunchAgents(pub(in crate::steps) v1::LaunchAgents);
@@ -21,6 +23,9 @@ struct Launched {
     /// The folder that holds it, by its whole path, where it is no volume.
     #[serde(default)]
     backup_folder: Option<String>,
+    /// The new volume that the server's data is copied to; there is no backup then.
+    #[serde(default)]
+    data_volume: Option<String>,
 }
 
 impl Launched {
@@ -41,7 +46,20 @@ impl Work for LaunchAgents {
         let server = host.engine.inspect_container(&self.0.container).await?;
         let mut names = Vec::new();
         let mut values = std::collections::HashMap::new();
-        if self.0.volume_agent {
+        let volume = self.0.data_volume.as_str();
+        if self.0.volume_agent && !volume.is_empty() {
+            if cx.first_kept::<Launched>()?.is_none() {
+                cx.keep(&Launched {
+                    backup_volume: None,
+                    backup_folder: None,
+                    data_volume: Some(volume.to_owned()),
+                })?;
+            }
+            let name = server.name();
+            moving::launch_with_volume(host, &server, name, volume, &cx.run).await?;
+            values.insert("data_volume".to_owned(), volume.to_owned());
+            names.push("volume agent");
+        } else if self.0.volume_agent {
             let wanted = Wanted {
                 name: server.name(),
                 data: &self.0.data_destination,
@@ -55,6 +73,7 @@ impl Work for LaunchAgents {
                 cx.keep(&Launched {
                     backup_volume: is("volume"),
                     backup_folder: is("folder"),
+                    data_volume: None,
                 })?;
             }
             backup::make(host, &place, &cx.run, server.name()).await?;
@@ -97,9 +116,36 @@ impl Work for LaunchAgents {
         places::retire(host, &cx.run, "volume").await?;
         // The server was proven to be as before by the undo of the steps behind this one, so its
         // copy is of no use any more; it was made by this run.
-        if let Some(launched) = cx.first_kept::<Launched>()? {
-            backup::remove(host, &launched.place(&cx.run)?, &cx.run).await?;
+        match cx.first_kept::<Launched>()? {
+            Some(Launched {
+                data_volume: Some(volume),
+                ..
+            }) => give_up_volume(host, cx, &volume).await,
+            Some(launched) => {
+                backup::remove(host, &launched.place(&cx.run)?, &cx.run).await?;
+                Ok(done("the agents are gone"))
+            }
+            None => Ok(done("the agents are gone")),
         }
-        Ok(done("the agents are gone"))
     }
+}
+
+/// The step that starts the new container, as plans call it.
+const START: &str = "start-server";
+
+/// Removes the volume that the data was copied to, unless a server has run on it: then it has what the old container has not.
+async fn give_up_volume(host: &Host, cx: &Context, volume: &str) -> Result<Outcome, StepError> {
+    if !moving::is_made(host, volume, &cx.run).await? {
+        return Ok(done("the agents are gone"));
+    }
+    if ledger::was_begun(&cx.run_dir, &cx.run, START)? {
+        let warning = format!(
+            "volume `{volume}` is kept: the server has run on it, and what it gathered then is there alone; `docker volume rm {volume}` \
+             when that is not needed"
+        );
+        return Ok(done_with("the agents are gone", vec![warning]));
+    }
+    let place = BackupPlace::Volume(volume.to_owned());
+    backup::remove(host, &place, &cx.run).await?;
+    Ok(done("the agents and the new volume are gone"))
 }

@@ -17,6 +17,13 @@ use crate::{
 
 pub(in crate::steps) struct ReplaceContainer(pub(in crate::steps) v1::ReplaceContainer);
 
+impl ReplaceContainer {
+    /// The volume that takes the place of the old container's own layer.
+    fn data_volume(&self) -> Option<&str> {
+        Some(self.0.data_volume.as_str()).filter(|name| !name.is_empty())
+    }
+}
+
 #[async_trait]
 impl Work for ReplaceContainer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
@@ -31,6 +38,7 @@ impl Work for ReplaceContainer {
             image_id: &self.0.image_id,
             version: &self.0.target_version,
             same_major: self.0.same_major,
+            data_volume: self.data_volume(),
         };
         let mut carried = successor::settings(engine, &old, new).await?;
         // By now the old one has the fence's limit.
@@ -88,7 +96,19 @@ impl Work for ReplaceContainer {
                 .mount_at(&self.0.data_destination)
                 .map(|mount| (mount.kind.clone(), mount.name.clone(), mount.source.clone()))
         };
-        if data(&made).is_none() || data(&made) != data(&old) {
+        if let Some(volume) = self.data_volume() {
+            let is_it =
+                |(kind, name, _): &(String, String, String)| kind == "volume" && name == volume;
+            if !data(&made).as_ref().is_some_and(is_it) || data(&old).is_some() {
+                return Err(StepError::new(
+                    "wrong-volume",
+                    format!(
+                        "the new container does not mount volume `{volume}` at `{}`",
+                        self.0.data_destination
+                    ),
+                ));
+            }
+        } else if data(&made).is_none() || data(&made) != data(&old) {
             return Err(StepError::new(
                 "wrong-volume",
                 format!(

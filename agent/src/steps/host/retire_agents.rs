@@ -12,7 +12,7 @@ use crate::{
     engine::RestartPolicy,
     error::StepError,
     fence,
-    places::{self, Wanted},
+    places::{self, Wanted, moving},
     steps::{Work, done, done_with},
     surroundings::Host,
 };
@@ -61,13 +61,23 @@ impl Work for RetireAgents {
             folder: &self.0.backup_folder,
             run: &cx.run,
         };
-        let old = places::check_way_back(host, &self.0.old_container_id, &wanted).await?;
+        let (old_container, volume) = (&self.0.old_container_id, self.0.data_volume.as_str());
+        // Where the data lay in the old container's own layer it still does: that is the copy.
+        let old = if volume.is_empty() {
+            places::check_way_back(host, old_container, &wanted).await?
+        } else {
+            places::check_old_container(host, old_container).await?
+        };
         if let Some(new) = host.engine.find_container(&self.0.container).await? {
             places::check_ours(&new, &cx.run)?;
             // Where it cannot be taken off, an end that is asked for is not followed by it.
             fence::policy_off(&host.engine, new.id()).await?;
         }
-        places::launch_volume_agent(host, &old, &wanted).await?;
+        if volume.is_empty() {
+            places::launch_volume_agent(host, &old, &wanted).await?;
+        } else {
+            moving::launch_again(host, &old, wanted.name, volume, &cx.run).await?;
+        }
         Ok(done("the volume agent runs again"))
     }
 }

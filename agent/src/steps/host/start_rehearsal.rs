@@ -70,6 +70,7 @@ impl Work for StartRehearsal {
                 image_id: &self.0.image_id,
                 version: &self.0.target_version,
                 same_major: false,
+                data_volume: None,
             };
             let carried = successor::settings(engine, &server, new).await?;
             warnings.extend(carried.over.notes.iter().map(|note| note.text.clone()));

@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     error::StepError,
     fence, places,
-    steps::{Work, done, done_with},
+    steps::{Work, done, done_with, host::same_start},
 };
 
 pub(in crate::steps) struct StopServer(pub(in crate::steps) v1::StopServer);
@@ -36,6 +36,9 @@ impl Work for StopServer {
                 pids_limit: container.pids_limit(),
             })?;
         }
+        if self.0.same_start {
+            same_start::check(cx, &container)?;
+        }
         if !container.running() {
             let unfenced = fence::close(engine, &self.0.container_id).await?;
             return Ok(done_with("was stopped already", Vec::from_iter(unfenced)));
@@ -43,6 +46,9 @@ impl Work for StopServer {
         let grace = Duration::from_secs(u64::from(self.0.grace_seconds));
         places::stop(engine, &self.0.container_id, grace).await?;
         let stopped = engine.inspect_container(&self.0.container_id).await?;
+        if self.0.same_start {
+            same_start::check(cx, &stopped)?;
+        }
         let mut warnings = Vec::from_iter(fence::close(engine, &self.0.container_id).await?);
         if stopped.exit_code() == KILLED {
             warnings.push("the container's first process was killed, and not by Ferry".to_owned());

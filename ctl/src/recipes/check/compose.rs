@@ -16,15 +16,19 @@ pub(super) fn check(
     notebook: &mut Notebook,
 ) {
     let name = &subject.name;
+    let goes_on = if wishes.is_move() {
+        "a server without a volume, and would make an empty one once it makes the container again"
+    } else {
+        "PMM 2, and would bring PMM 2 up on PMM 3's data once it makes the container again"
+    };
     notebook.warning(
         container::COMPOSE_CONTAINER_ONLY,
         format!(
-            "{name} is managed by Compose, and made again without it: Compose's file goes on describing PMM 2, \
-             and would bring PMM 2 up on PMM 3's data once it makes the container again"
+            "{name} is managed by Compose, and made again without it: Compose's file goes on describing {goes_on}"
         ),
         &format!(
             "do not use Compose on it during the run; afterwards change its service in the file: {}",
-            changes(facts, &wishes.target_image).join("; ")
+            changes(facts, wishes).join("; ")
         ),
     );
     notebook.warning(
@@ -38,8 +42,14 @@ pub(super) fn check(
 }
 
 /// Each line of the service that has to change. Names only: what a variable is set to stays as it is.
-fn changes(facts: &ContainerFacts, image: &str) -> Vec<String> {
-    let mut changes = vec![format!("`image: {image}`")];
+fn changes(facts: &ContainerFacts, wishes: &Wishes) -> Vec<String> {
+    if let Some(volume) = wishes.data_volume.as_ref().filter(|_| wishes.is_move()) {
+        return vec![
+            format!("in `volumes`, `{volume}:/srv`"),
+            format!("in the file's own `volumes`, `{volume}: {{ external: true }}`"),
+        ];
+    }
+    let mut changes = vec![format!("`image: {}`", wishes.target_image)];
     changes.extend(facts.environment.iter().filter_map(variable));
     let published = |port: &str| {
         let ends = |end: &str| end == port || end.strip_suffix("/tcp") == Some(port);

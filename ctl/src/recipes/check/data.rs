@@ -2,10 +2,10 @@
 
 use ferry_proto::{
     proof_bytes,
-    v1::{DataFacts, Facts, ImageFacts},
+    v1::{DataFacts, Facts},
 };
 
-use super::{Notebook, Subject, backup, catalogue::data, data_mount, names};
+use super::{Notebook, Subject, backup, catalogue::data, data_mount, layer, names};
 use crate::{
     recipes::{Recipe, Version, Wishes},
     units::{bytes, count, counted},
@@ -24,9 +24,13 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
         );
         return;
     };
-    check_mount(facts, data, subject, notebook);
-    check_room_for_proof(facts, data, wishes, notebook);
-    backup::check(facts, data, wishes, notebook);
+    check_mount(facts, data, wishes, subject, notebook);
+    // The old container keeps its data: there is neither a dump nor another copy.
+    if !wishes.is_move() {
+        let after = layer::after_the_move(data, wishes);
+        check_room_for_proof(facts, &after, wishes, notebook);
+        backup::check(facts, &after, wishes, notebook);
+    }
     check_sharing(data, notebook);
     check_tree(data, subject, notebook);
     check_runs(data, subject, notebook);
@@ -59,8 +63,17 @@ fn check_runs(data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
     }
 }
 
-fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mut Notebook) {
+fn check_mount(
+    facts: &Facts,
+    data: &DataFacts,
+    wishes: &Wishes,
+    subject: &Subject,
+    notebook: &mut Notebook,
+) {
     let mount = data_mount(facts);
+    if mount.is_some() {
+        layer::check_needless(data, wishes, notebook);
+    }
     match mount.map(|mount| mount.kind.as_str()) {
         Some("volume") => {}
         Some("bind") => notebook.note(
@@ -78,14 +91,7 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
             ),
             "move the data to a volume first, then check again",
         ),
-        None => notebook.blocker(
-            data::DATA_WITHOUT_VOLUME,
-            format!(
-                "`{}` is on no volume: it lies in {} itself and would be lost with it",
-                data.destination, subject.name
-            ),
-            &out_of_the_container(&subject.name, facts.image.as_ref()),
-        ),
+        None => layer::check(data, wishes, subject, notebook),
     }
     if data.read_only || mount.is_some_and(|mount| mount.read_only) {
         notebook.blocker(
@@ -108,20 +114,6 @@ fn check_mount(facts: &Facts, data: &DataFacts, subject: &Subject, notebook: &mu
     }
 }
 
-/// The commands that bring data out of a container's own layer, owners and modes as they are. The old container keeps its own.
-///
-/// The image is named by its id: while `docker cp` reads from a container the engine keeps everyone waiting who asks about it, so a
-/// second half of the pipe that asked for the image would wait for ever.
-fn out_of_the_container(name: &str, image: Option<&ImageFacts>) -> String {
-    let image = image.map_or("IMAGE", |image| &image.id);
-    format!(
-        "`docker stop --time 330 {name}`, then `docker cp {name}:/srv - | docker run --rm -i -v {name}-data:/srv --entrypoint tar \
-         {image} --numeric-owner -xpC /`, then `docker rename {name} {name}-layer` and \
-         `docker update --restart no {name}-layer`, run the same image as {name} with the same settings and `-v {name}-data:/srv`, \
-         then check again"
-    )
-}
-
 /// The dumps are restored once on the server's own volume, before anything is changed.
 fn check_room_for_proof(facts: &Facts, data: &DataFacts, wishes: &Wishes, notebook: &mut Notebook) {
     let Some(server) = facts.server.as_ref().filter(|it| !it.external_postgres) else {
@@ -131,7 +123,7 @@ fn check_room_for_proof(facts: &Facts, data: &DataFacts, wishes: &Wishes, notebo
     let total = databases.fold(0, |sum, it| it.bytes.saturating_add(sum));
     // By the recipe of a new cluster it happens once more, in the downtime, beside a second dump.
     let second_dump = match wishes.recipe {
-        Recipe::PmmInPlace => 0,
+        Recipe::PmmInPlace | Recipe::PmmMoveData => 0,
         Recipe::PmmDumpRestore => total,
     };
     let needed = proof_bytes(total).saturating_add(second_dump);

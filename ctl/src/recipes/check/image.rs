@@ -2,18 +2,18 @@
 
 use ferry_proto::v1::{Facts, ImageFacts};
 
-use super::{Notebook, Subject, catalogue::image};
+use super::{Notebook, Subject, catalogue::image, layer};
 use crate::recipes::{
     Version, Wishes,
     policy::{self, Allowed, Rule, Verdict},
 };
 
 pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
-    check_start(facts, subject, notebook);
+    check_start(facts, wishes, subject, notebook);
     check_target(facts, wishes, subject, notebook);
 }
 
-fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
+fn check_start(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
     let name = &subject.name;
     let major_of_image = facts.image.as_ref().map_or(0, |image| image.pmm_major);
     let version_said = facts
@@ -38,6 +38,9 @@ fn check_start(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         }
         return;
     };
+    if wishes.is_move() {
+        return layer::check_version(facts, subject, notebook);
+    }
     if subject.is_update() {
         check_update(subject, notebook);
     } else {
@@ -156,7 +159,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
         );
         return;
     }
-    let update = subject.is_update();
+    let update = subject.is_update() || wishes.is_move();
     if target.pmm_major != 3 && !update {
         notebook.blocker(
             image::TARGET_NOT_PMM_3,

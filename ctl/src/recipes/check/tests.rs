@@ -426,8 +426,8 @@ fn each_kind_of_bad_input_gets_its_finding() {
     }
 }
 
-/// The codes that wishes bring about, whose cases are in `backup`, `compose` and below.
-const BY_WISHES: [(&str, Severity); 14] = [
+/// The codes that wishes bring about, whose cases are in `backup`, `compose`, `layer` and below.
+const BY_WISHES: [(&str, Severity); 21] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -443,6 +443,13 @@ const BY_WISHES: [(&str, Severity); 14] = [
     ("update-not-rehearsed", Severity::Blocker),
     ("compose-container-only", Severity::Warning),
     ("compose-removes-old", Severity::Warning),
+    ("data-to-volume", Severity::Note),
+    ("data-volume-taken", Severity::Blocker),
+    ("data-volume-room", Severity::Blocker),
+    ("data-volume-room", Severity::Note),
+    ("data-volume-other-version", Severity::Blocker),
+    ("data-volume-needless", Severity::Blocker),
+    ("data-volume-needless", Severity::Note),
 ];
 
 #[test]

@@ -32,7 +32,7 @@ pub(in crate::recipes) struct Ground<'a> {
     pub(super) target: &'a v1::ImageFacts,
     image: Option<&'a v1::ImageFacts>,
     pub(super) server: &'a ServerFacts,
-    pub(super) data: &'a v1::DataFacts,
+    pub(in crate::recipes) data: &'a v1::DataFacts,
 }
 
 impl<'a> Ground<'a> {
@@ -201,6 +201,7 @@ impl<'a> Ground<'a> {
                 Kind::StopServer(v1::StopServer {
                     container_id: container.id.clone(),
                     grace_seconds: STOP_GRACE_SECONDS,
+                    same_start: false,
                 }),
             ),
             step(
@@ -243,6 +244,7 @@ impl<'a> Ground<'a> {
                     data_destination: data.destination.clone(),
                     pids_limit: container.pids_limit,
                     same_major: update,
+                    data_volume: String::new(),
                 }),
             ),
             step(
@@ -330,6 +332,7 @@ impl<'a> Ground<'a> {
                 old_container_id: self.container.id.clone(),
                 restart_policy: self.container.restart_policy.clone(),
                 backup_folder: wishes.backup.folder().to_owned(),
+                data_volume: String::new(),
             }),
         ));
         steps
@@ -411,6 +414,7 @@ impl<'a> Ground<'a> {
             volume_agent,
             data_destination: self.data.destination.clone(),
             backup_folder: wishes.backup.folder().to_owned(),
+            data_volume: String::new(),
         })
     }
 

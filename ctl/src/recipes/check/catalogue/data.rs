@@ -12,7 +12,22 @@ super::codes! { "The server's data"
         => "move the data to a volume first";
     DATA_WITHOUT_VOLUME "data-without-volume" [Blocker] "6":
         "the data lies in the container itself and would be lost with it"
-        => "the finding has the commands: stop the server, bring its `/srv` into a new volume by `docker cp`, owners and modes as they are, and run it again with that volume";
+        => "say `--data-to-volume`: the data of a PMM 2 is copied to a new volume first, by a run of its own ([how](no-volume.md))";
+    DATA_TO_VOLUME "data-to-volume" [Note] "7.4":
+        "the data lies in the container itself, and is copied to a new volume first, as was asked for"
+        => "nothing: the crossing goes on from there as a run of its own";
+    DATA_VOLUME_TAKEN "data-volume-taken" [Blocker] "":
+        "there is a volume already of the name that the new one shall have, and nothing is ever copied over one"
+        => "name another one by `--data-to-volume NAME`, or remove that one when nobody needs it";
+    DATA_VOLUME_ROOM "data-volume-room" [Blocker Note] "":
+        "what the data needs on its new volume, and what is free where the engine keeps volumes"
+        => "free or add space there";
+    DATA_VOLUME_OTHER_VERSION "data-volume-other-version" [Blocker] "1.10":
+        "the server was updated inside its container, so that a container made again from its image would be an older PMM on newer data"
+        => "make the container again by hand from the image of the server's own version, with a volume";
+    DATA_VOLUME_NEEDLESS "data-volume-needless" [Blocker Note] "":
+        "the data is on a mount already, so that nothing has to be copied to a volume first; a plan for that is one too many"
+        => "nothing: beside `--to`, `--data-to-volume` does nothing then";
     DATA_READ_ONLY "data-read-only" [Blocker] "1.4":
         "the data is mounted read-only, and PMM 3 exits when it cannot write to it"
         => "make the container again with a writable volume";

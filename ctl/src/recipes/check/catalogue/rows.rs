@@ -128,8 +128,9 @@ pub const ROWS: &[Row] = &[
         [Finding(server::UPDATE_RUNNING)]
         [("agent/tests/server/supervisor.rs", "a_whole_server_is_observed_as_far_as_it_can_be")]),
     row!(29 "the data is on no volume and is lost with the container"
-        [Finding(data::DATA_WITHOUT_VOLUME), NotYet("it is refused; the data is moved to a volume by hand")]
-        [("agent/src/engine/carry_over/tests/mounts.rs", "data_without_a_mount_is_an_error_unless_a_volume_is_given")]),
+        [Finding(data::DATA_WITHOUT_VOLUME), Finding(data::DATA_TO_VOLUME), Otherwise("by choice a run of its own copies the data to a volume first")]
+        [("tests/tests/data_to_volume.rs", "one_command_goes_to_a_volume_and_on_to_pmm_3_and_two_go_back"),
+         ("agent/src/engine/carry_over/tests/mounts.rs", "data_without_a_mount_is_an_error_unless_a_volume_is_given")]),
     row!(30 "PMM 2's page says that there is no 3"
         [Otherwise("as it must: no update of PMM's own leads from 2 to 3, and none is used")]
         [CROSSING]),
