@@ -88,6 +88,7 @@ impl Action {
             Some(Kind::FinishRun(_)) => "finish-run",
             Some(Kind::KeepEncryptionKey(_)) => "keep-encryption-key",
             Some(Kind::RenewCluster(_)) => "renew-cluster",
+            Some(Kind::EditComposeFile(_)) => "edit-compose-file",
         }
     }
 }

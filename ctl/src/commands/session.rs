@@ -18,7 +18,7 @@ use crate::{
     },
     exit::Exit,
     facts::{self, Wanted},
-    recipes::{Wishes, policy, upkeep::is_upkeep},
+    recipes::{Compose, Wishes, policy, upkeep::is_upkeep},
     report::{Printer, live},
     run::{
         driver::{self, Driver},
@@ -91,6 +91,7 @@ impl Session {
             backup_folder: wishes.backup.folder().to_owned(),
             api_key: self.api_key.clone(),
             clients: false,
+            compose: wishes.compose == Compose::Edit,
         };
         let identity = facts::identify(host.agent(), address.container()).await?;
         super::apply::refuse_locked(self, &identity)?;

@@ -427,7 +427,7 @@ fn each_kind_of_bad_input_gets_its_finding() {
 }
 
 /// The codes that wishes bring about, whose cases are in `backup`, `compose` and below.
-const BY_WISHES: [(&str, Severity); 14] = [
+const BY_WISHES: [(&str, Severity); 16] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -443,6 +443,8 @@ const BY_WISHES: [(&str, Severity); 14] = [
     ("update-not-rehearsed", Severity::Blocker),
     ("compose-container-only", Severity::Warning),
     ("compose-removes-old", Severity::Warning),
+    ("compose-file-edited", Severity::Note),
+    ("compose-file-refused", Severity::Blocker),
 ];
 
 #[test]

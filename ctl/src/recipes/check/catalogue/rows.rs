@@ -105,6 +105,7 @@ pub const ROWS: &[Row] = &[
         [("agent/src/engine/carry_over/tests.rs", "a_custom_health_check_follows_the_ports")]),
     row!(22 "Compose, systemd or Watchtower makes the container anew in the middle"
         [Finding(container::CONTAINER_MANAGED), Finding(container::COMPOSE_CONTAINER_ONLY), Finding(container::COMPOSE_REMOVES_OLD),
+         Finding(container::COMPOSE_FILE_EDITED), Finding(container::COMPOSE_FILE_REFUSED), Step("edit-compose-file"),
          Finding(container::UPDATER_BESIDE), Step("stop-server")]
         [("agent/src/engine/carry_over/tests.rs", "whoever_manages_the_container_is_named"),
          ("agent/src/engine/carry_over/tests.rs", "compose_keeps_the_new_container_of_the_two"),
