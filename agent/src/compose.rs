@@ -16,11 +16,11 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use ferry_proto::v1::ComposeFacts;
 
+use self::edit::{Changes, Fate, Refusal, Variable};
 pub(crate) use self::{
     edit::Edited,
     file::{ComposeFile, Content, FileError},
 };
-use self::edit::{Changes, Fate, Refusal, Variable};
 use crate::{
     engine::{
         ContainerInspect, Engine, EngineKind, ImageInspect,
@@ -57,9 +57,13 @@ pub(crate) enum Unfit {
     Label(&'static str),
     #[error("the container is Podman's, whose Compose says nothing to be told by")]
     Podman,
-    #[error("the engine is reached by {0}; the file is edited only beside an engine on this machine's own socket")]
+    #[error(
+        "the engine is reached by {0}; the file is edited only beside an engine on this machine's own socket"
+    )]
     Remote(String),
-    #[error("the container was made from several files ({0}), and which of them has a setting only Compose knows")]
+    #[error(
+        "the container was made from several files ({0}), and which of them has a setting only Compose knows"
+    )]
     Several(String),
     #[error("`{service}` is no name of a service that can be asked for")]
     Name { service: String },
@@ -152,7 +156,11 @@ pub(crate) async fn observe(
 ) -> Result<ComposeFacts, StepError> {
     // What cannot be carried over at all has a finding of its own.
     let carried = successor::settings(engine, old, new).await.ok();
-    let codes = carried.as_ref().map(|it| &it.over.notes).into_iter().flatten();
+    let codes = carried
+        .as_ref()
+        .map(|it| &it.over.notes)
+        .into_iter()
+        .flatten();
     let mut beyond: BTreeSet<String> = codes
         .filter(|note| BEYOND.contains(&note.code))
         .map(|note| note.text.clone())
@@ -281,14 +289,19 @@ mod tests {
         for (label, value) in labels {
             all[*label] = json!(value);
         }
-        Origin::of(&ContainerInspect::new(json!({ "Config": { "Labels": all } })))
+        Origin::of(&ContainerInspect::new(
+            json!({ "Config": { "Labels": all } }),
+        ))
     }
 
     #[test]
     fn the_labels_say_where_the_file_is() {
         let file = |labels: &[(&str, &str)]| labelled(labels).unwrap().file;
         assert_eq!(file(&[]), PathBuf::from("/home/me/pmm/docker-compose.yml"));
-        assert_eq!(file(&[(FILES, "/etc/pmm.yml")]), PathBuf::from("/etc/pmm.yml"));
+        assert_eq!(
+            file(&[(FILES, "/etc/pmm.yml")]),
+            PathBuf::from("/etc/pmm.yml")
+        );
         let origin = labelled(&[(ENV_FILE, "prod.env")]).unwrap();
         assert_eq!(origin.env_file.as_deref(), Some("prod.env"));
     }
@@ -319,12 +332,22 @@ mod tests {
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let target = TargetVersion { major: 3, minor: 8 };
         let made = changes(&translate_env(&given, target), "p:3", false);
-        let fates: Vec<_> = made.variables.into_iter().map(|it| (it.name, it.fate)).collect();
+        let fates: Vec<_> = made
+            .variables
+            .into_iter()
+            .map(|it| (it.name, it.fate))
+            .collect();
         assert_eq!(
             fates,
             [
-                ("DATA_RETENTION".to_owned(), Fate::Renamed("PMM_DATA_RETENTION".into())),
-                ("DISABLE_UPDATES".to_owned(), Fate::Inverted("PMM_ENABLE_UPDATES".into())),
+                (
+                    "DATA_RETENTION".to_owned(),
+                    Fate::Renamed("PMM_DATA_RETENTION".into())
+                ),
+                (
+                    "DISABLE_UPDATES".to_owned(),
+                    Fate::Inverted("PMM_ENABLE_UPDATES".into())
+                ),
                 ("LESS_LOG_NOISE".to_owned(), Fate::Dropped),
             ]
         );

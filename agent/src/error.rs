@@ -119,8 +119,9 @@ impl From<FileError> for StepError {
         {
             return Self::new(NO_SPACE, error.to_string()).hint(NO_SPACE_HINT);
         }
-        Self::new("compose-file", error.to_string())
-            .hint("see that the file can be replaced on this machine, then `ferryctl migrate` again")
+        Self::new("compose-file", error.to_string()).hint(
+            "see that the file can be replaced on this machine, then `ferryctl migrate` again",
+        )
     }
 }
 

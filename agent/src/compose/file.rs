@@ -92,7 +92,9 @@ type Result<T> = std::result::Result<T, FileError>;
 impl ComposeFile {
     /// The file of that path. It need not be there; its folder must.
     pub(crate) fn at(path: &Path) -> Result<Self> {
-        let parts = path.parent().zip(path.file_name().and_then(|it| it.to_str()));
+        let parts = path
+            .parent()
+            .zip(path.file_name().and_then(|it| it.to_str()));
         let (parent, name) = parts
             .filter(|_| path.is_absolute())
             .ok_or_else(|| FileError::Path(path.to_owned()))?;
@@ -193,7 +195,8 @@ impl ComposeFile {
         let path = self.path.with_file_name(&name);
         let fail = |error: Errno| failed("write", &path, error);
         self.remove(&name)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.folder, &*name, flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(fd.map_err(fail)?);
         let written = file.write_all(text.as_bytes());
@@ -203,7 +206,8 @@ impl ComposeFile {
             source,
         })?;
         let (uid, gid) = (old.stat.st_uid, old.stat.st_gid);
-        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(fail)?;
+        rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .map_err(fail)?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(old.stat.st_mode & 0o7777)).map_err(fail)?;
         rustix::fs::fsync(&file).map_err(fail)?;
         let unmoved = self
@@ -245,7 +249,8 @@ impl ComposeFile {
     }
 
     fn sync(&self) -> Result<()> {
-        rustix::fs::fsync(&self.folder).map_err(|error| failed("sync the folder of", &self.path, error))
+        rustix::fs::fsync(&self.folder)
+            .map_err(|error| failed("sync the folder of", &self.path, error))
     }
 }
 
@@ -329,7 +334,10 @@ mod tests {
         let error = scene.file.replace("r1", &old, "new").unwrap_err();
         assert!(matches!(error, FileError::Moved(_)), "{error}");
         assert_eq!(scene.text("c.yml"), "theirs");
-        assert!(matches!(scene.file.keep("r1", &scene.content()), Err(FileError::Taken(_))));
+        assert!(matches!(
+            scene.file.keep("r1", &scene.content()),
+            Err(FileError::Taken(_))
+        ));
     }
 
     #[test]

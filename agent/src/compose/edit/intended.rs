@@ -50,9 +50,7 @@ fn variables(environment: &mut Node, variables: &[Variable]) {
     };
     match &mut environment.kind {
         Kind::Mapping(entries) => {
-            entries.retain(|(key, _)| {
-                !matches!(key.text().and_then(fate), Some(Fate::Dropped))
-            });
+            entries.retain(|(key, _)| !matches!(key.text().and_then(fate), Some(Fate::Dropped)));
             for (key, value) in entries {
                 let Some(fate) = key.text().and_then(fate) else {
                     continue;

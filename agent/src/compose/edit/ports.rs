@@ -74,9 +74,17 @@ fn short(text: &str, item: &Node, words: &str) -> Result<Option<Splice>, Refusal
         return Err(interpolated("ports", item));
     }
     let refused = || form("ports", item);
-    let new = moved(port).filter(|_| protocol == "tcp").ok_or_else(refused)?;
+    let new = moved(port)
+        .filter(|_| protocol == "tcp")
+        .ok_or_else(refused)?;
     let start = item.literal(text).ok_or_else(refused)?.start + from;
-    let shown = |port: &str| format!("- {}{port}{}", &words[..from], &words[from + port_len(words, from)..]);
+    let shown = |port: &str| {
+        format!(
+            "- {}{port}{}",
+            &words[..from],
+            &words[from + port_len(words, from)..]
+        )
+    };
     Ok(Some(Splice {
         before: shown(port),
         after: shown(new),

@@ -36,17 +36,34 @@ fn line(indent: usize, before: &str, after: &str, comment: &str) -> Part {
 
 /// One variable: how it is written, and which of the kinds it is.
 fn variable(list: bool) -> impl Strategy<Value = (u8, Part, Option<Variable>)> {
-    (0..4_u8, any::<u8>(), any::<u8>(), VALUE, any::<bool>(), COMMENT).prop_map(
-        move |(kind, style, value_style, value, yes, comment)| {
+    (
+        0..4_u8,
+        any::<u8>(),
+        any::<u8>(),
+        VALUE,
+        any::<bool>(),
+        COMMENT,
+    )
+        .prop_map(move |(kind, style, value_style, value, yes, comment)| {
             let (name, fate) = match kind {
-                0 => ("DATA_RETENTION", Some(Fate::Renamed("PMM_DATA_RETENTION".into()))),
-                1 => ("DISABLE_UPDATES", Some(Fate::Inverted("PMM_ENABLE_UPDATES".into()))),
+                0 => (
+                    "DATA_RETENTION",
+                    Some(Fate::Renamed("PMM_DATA_RETENTION".into())),
+                ),
+                1 => (
+                    "DISABLE_UPDATES",
+                    Some(Fate::Inverted("PMM_ENABLE_UPDATES".into())),
+                ),
                 2 => ("LESS_LOG_NOISE", Some(Fate::Dropped)),
                 _ => ("GF_SMTP_HOST", None),
             };
             let inverted = matches!(fate, Some(Fate::Inverted(_)));
             let value = if inverted { yes.to_string() } else { value };
-            let new_value = if inverted { (!yes).to_string() } else { value.clone() };
+            let new_value = if inverted {
+                (!yes).to_string()
+            } else {
+                value.clone()
+            };
             let new_name = match &fate {
                 Some(Fate::Renamed(new) | Fate::Inverted(new)) => Some(new.as_str()),
                 Some(Fate::Dropped) => None,
@@ -62,34 +79,51 @@ fn variable(list: bool) -> impl Strategy<Value = (u8, Part, Option<Variable>)> {
                 }
             };
             let after = new_name.map(|new| written(new, &new_value, inverted));
-            let part = line(6, &written(name, &value, false), &after.unwrap_or_default(), &comment);
+            let part = line(
+                6,
+                &written(name, &value, false),
+                &after.unwrap_or_default(),
+                &comment,
+            );
             let variable = fate.map(|fate| Variable {
                 name: name.to_owned(),
                 fate,
             });
             (kind, part, variable)
-        },
-    )
+        })
 }
 
 fn port() -> impl Strategy<Value = Part> {
-    (any::<u8>(), prop::sample::select(vec!["", "443:", "127.0.0.1:8443:", "[::1]:1:"]), 0..4_usize, COMMENT).prop_map(
-        |(style, before, port, comment)| {
-            let (old, new) = [("443", "8443"), ("80/tcp", "8080/tcp"), ("443/udp", "443/udp"), ("9093", "9093")][port];
+    (
+        any::<u8>(),
+        prop::sample::select(vec!["", "443:", "127.0.0.1:8443:", "[::1]:1:"]),
+        0..4_usize,
+        COMMENT,
+    )
+        .prop_map(|(style, before, port, comment)| {
+            let (old, new) = [
+                ("443", "8443"),
+                ("80/tcp", "8080/tcp"),
+                ("443/udp", "443/udp"),
+                ("9093", "9093"),
+            ][port];
             // Brackets and colons need quotes in some places; these never hurt.
             let style = style % 2 + 1;
             let written = |port: &str| format!("- {}", quoted(style, &format!("{before}{port}")));
             line(4, &written(old), &written(new), &comment)
-        },
-    )
+        })
 }
 
 fn filling() -> impl Strategy<Value = Part> {
     prop_oneof![
         Just(same(String::new())),
         "[a-zA-Z:'\"{}ä -]{0,20}".prop_map(|words| same(format!("    # {words}\n\n"))),
-        Just(same("    logging: {driver: json-file, options: {max-size: 10m}}\n".to_owned())),
-        Just(same("    command: |\n      DATA_RETENTION: 1\n      - 443:443\n".to_owned())),
+        Just(same(
+            "    logging: {driver: json-file, options: {max-size: 10m}}\n".to_owned()
+        )),
+        Just(same(
+            "    command: |\n      DATA_RETENTION: 1\n      - 443:443\n".to_owned()
+        )),
     ]
 }
 
@@ -102,11 +136,19 @@ fn file() -> impl Strategy<Value = (String, String, Changes)> {
     (variables, ports, image, filling(), order, any::<bool>()).prop_map(
         |(variables, ports, (style, comment), filling, order, windows)| {
             let mut seen = std::collections::BTreeSet::new();
-            let variables: Vec<_> = variables.into_iter().filter(|(kind, ..)| seen.insert(*kind)).collect();
+            let variables: Vec<_> = variables
+                .into_iter()
+                .filter(|(kind, ..)| seen.insert(*kind))
+                .collect();
             let stays = variables.iter().any(|(kind, ..)| *kind != 2);
             let image = |it: &str| format!("image: {}", quoted(style, it));
             let mut blocks = [
-                vec![line(4, &image("percona/pmm-server:2"), &image("r:5000/pmm@sha256:ab"), &comment)],
+                vec![line(
+                    4,
+                    &image("percona/pmm-server:2"),
+                    &image("r:5000/pmm@sha256:ab"),
+                    &comment,
+                )],
                 vec![same("    environment:\n".to_owned())],
                 vec![same("    ports:\n".to_owned())],
                 vec![filling],
@@ -129,10 +171,16 @@ fn file() -> impl Strategy<Value = (String, String, Changes)> {
             for block in order {
                 parts.extend(blocks[block].drain(..));
             }
-            parts.push(same("  other:\n    image: percona/pmm-server:2\n    ports: ['443:443']\n".to_owned()));
+            parts.push(same(
+                "  other:\n    image: percona/pmm-server:2\n    ports: ['443:443']\n".to_owned(),
+            ));
             let text = |side: fn(&Part) -> &String| {
                 let text: String = parts.iter().map(side).cloned().collect();
-                if windows { text.replace('\n', "\r\n") } else { text }
+                if windows {
+                    text.replace('\n', "\r\n")
+                } else {
+                    text
+                }
             };
             let changes = Changes {
                 image: "r:5000/pmm@sha256:ab".into(),

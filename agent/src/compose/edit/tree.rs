@@ -108,7 +108,8 @@ impl Node {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
             }
             (Kind::Mapping(a), Kind::Mapping(b)) => {
-                let pairs = |(a, b): (&(Node, Node), &(Node, Node))| a.0.same(&b.0) && a.1.same(&b.1);
+                let pairs =
+                    |(a, b): (&(Node, Node), &(Node, Node))| a.0.same(&b.0) && a.1.same(&b.1);
                 a.len() == b.len() && a.iter().zip(b).all(pairs)
             }
             (Kind::Alias(a), Kind::Alias(b)) => a == b,

@@ -154,7 +154,8 @@ pub(crate) async fn config_hash(of: HashOf<'_>) -> Result<String, NoHash> {
 /// A line of the service's name and 64 hexadecimal digits.
 fn hash_in(said: &str, service: &str) -> Option<String> {
     let mut lines = said.lines().map(|line| line.split_whitespace());
-    let hash = lines.find_map(|mut words| (words.next() == Some(service)).then(|| words.next())?)?;
+    let hash =
+        lines.find_map(|mut words| (words.next() == Some(service)).then(|| words.next())?)?;
     let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hash.then(|| hash.to_owned())
 }
@@ -194,7 +195,10 @@ mod tests {
             text: "services: {pmm: {image: x, environment: {A: \"${geheim\"}}}",
         };
         let error = config_hash(of).await.unwrap_err();
-        assert!(matches!(error, NoHash::Failed { .. } | NoHash::Missing(_)), "{error}");
+        assert!(
+            matches!(error, NoHash::Failed { .. } | NoHash::Missing(_)),
+            "{error}"
+        );
         assert!(!error.to_string().contains("geheim"), "{error}");
     }
 }

@@ -103,7 +103,10 @@ impl Work for EditComposeFile {
             if compose::digest(&edited) != self.0.edited_digest {
                 return Err(StepError::new(
                     "compose-edit-differs",
-                    format!("`{}` would become another file than the plan has", self.0.file),
+                    format!(
+                        "`{}` would become another file than the plan has",
+                        self.0.file
+                    ),
                 )
                 .hint("use the release that made the plan, or make the plan again"));
             }
@@ -176,13 +179,18 @@ mod tests {
     impl Scene {
         fn undone(&self) -> (StepStatus, Vec<(String, String)>) {
             let outcome = self.step.put_back("r1").unwrap();
-            assert_eq!(outcome.status() == StepStatus::Warned, !outcome.warnings.is_empty());
+            assert_eq!(
+                outcome.status() == StepStatus::Warned,
+                !outcome.warnings.is_empty()
+            );
             (outcome.status(), left(self.folder.path()))
         }
     }
 
     fn left(folder: &Path) -> Vec<(String, String)> {
-        let paths = fs_err::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+        let paths = fs_err::read_dir(folder)
+            .unwrap()
+            .map(|it| it.unwrap().path());
         let text = |path: PathBuf| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             (name, fs_err::read_to_string(path).unwrap())
@@ -219,7 +227,10 @@ mod tests {
         let scene = scene(&[("c.yml", OLD)]);
         let path = |name| scene.folder.path().join(name);
         fs_err::hard_link(path("c.yml"), path("c.yml.ferry-r1")).unwrap();
-        assert_eq!(scene.undone(), (StepStatus::Succeeded, files(&[("c.yml", OLD)])));
+        assert_eq!(
+            scene.undone(),
+            (StepStatus::Succeeded, files(&[("c.yml", OLD)]))
+        );
     }
 
     #[test]
@@ -232,10 +243,17 @@ mod tests {
             &[(kept, OLD)],
         ] {
             let scene = scene(stage);
-            assert_eq!(scene.undone(), (StepStatus::Warned, files(stage)), "{stage:?}");
+            assert_eq!(
+                scene.undone(),
+                (StepStatus::Warned, files(stage)),
+                "{stage:?}"
+            );
         }
         // Somebody's own file of that name stood in the way, and nothing was done.
         let stage = [(file, OLD), (kept, "theirs")];
-        assert_eq!(scene(&stage).undone(), (StepStatus::Succeeded, files(&stage)));
+        assert_eq!(
+            scene(&stage).undone(),
+            (StepStatus::Succeeded, files(&stage))
+        );
     }
 }

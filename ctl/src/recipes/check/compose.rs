@@ -53,7 +53,7 @@ fn edited(compose: &ComposeFacts, subject: &Subject, notebook: &mut Notebook) {
         container::COMPOSE_FILE_EDITED,
         format!(
             "the run changes {} of service `{}` in `{}`, and keeps the file as it was beside it",
-            counted(entries.len() as u64, "entry"),
+            counted(entries.len() as u64, "setting"),
             compose.service,
             compose.file
         ),
@@ -102,12 +102,7 @@ fn changed_entries(diff: &[String]) -> Vec<String> {
 }
 
 /// The file is the operator's to change.
-fn by_hand(
-    facts: &ContainerFacts,
-    wishes: &Wishes,
-    subject: &Subject,
-    notebook: &mut Notebook,
-) {
+fn by_hand(facts: &ContainerFacts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
     let name = &subject.name;
     notebook.warning(
         container::COMPOSE_CONTAINER_ONLY,
@@ -166,7 +161,10 @@ mod tests {
     use ferry_proto::v1::{ComposeFacts, Facts, Finding, Plan, Severity, action::Kind};
 
     use crate::{
-        recipes::{Compose, Recipe, Wishes, compare_facts, findings, has_blocker, pmm_in_place, plan},
+        recipes::{
+            Compose, Recipe, Wishes, compare_facts, findings, has_blocker, plan, pmm_in_place,
+        },
+        report::{self, Look},
         samples,
     };
 
@@ -288,7 +286,10 @@ mod tests {
     }
 
     fn hash_of(plan: &Plan) -> String {
-        let mut kinds = plan.steps.iter().filter_map(|step| step.action.clone()?.kind);
+        let mut kinds = plan
+            .steps
+            .iter()
+            .filter_map(|step| step.action.clone()?.kind);
         let hash = kinds.find_map(|kind| match kind {
             Kind::ReplaceContainer(it) => Some(it.compose_config_hash),
             _ => None,
@@ -307,7 +308,7 @@ mod tests {
         let note = named(&found, "compose-file-edited");
         assert_eq!(
             note.text,
-            "the run changes 3 entries of service `pmm` in `/home/me/pmm/docker-compose.yml`, and keeps the file as it was \
+            "the run changes 3 settings of service `pmm` in `/home/me/pmm/docker-compose.yml`, and keeps the file as it was \
              beside it"
         );
         assert_eq!(
@@ -328,7 +329,10 @@ mod tests {
         };
         let (one, two) = (told("1.29.2"), told("2.39.1"));
         assert!(one.text.contains("makes PMM 3 again from the edited file"));
-        assert!(one.hint.contains("`docker-compose up` leaves PMM 3 as it is"));
+        assert!(
+            one.hint
+                .contains("`docker-compose up` leaves PMM 3 as it is")
+        );
         assert!(two.text.contains("leaves PMM 3 as it is"));
         assert_eq!(two.severity(), Severity::Warning);
     }
@@ -407,8 +411,7 @@ mod tests {
     fn a_plan_shows_what_changes_in_the_file() {
         let made = plan("docker:p", looked_at(), &edit(), Default::default()).unwrap();
         for width in [60, 100] {
-            let look = crate::report::text::Look { width, ..crate::report::text::Look::plain() };
-            let shown = crate::report::plan(&made, "plan.json", look);
+            let shown = report::plan(&made, "plan.json", Look::plain(width));
             assert!(shown.contains("PMM_DATA_RETENTION: …"), "{shown}");
         }
     }
