@@ -6,6 +6,7 @@ use std::fmt::Display;
 use ferry_proto::v1::Failure;
 
 use crate::{
+    compose::FileError,
     engine::{EngineError, carry_over::CarryOverError},
     server::ServerError,
     tree::TreeError,
@@ -108,6 +109,19 @@ impl From<TreeError> for StepError {
         Self::new(error.code(), error.to_string())
             .hint(hint)
             .details(details)
+    }
+}
+
+impl From<FileError> for StepError {
+    fn from(error: FileError) -> Self {
+        if let FileError::Io { source, .. } = &error
+            && source.kind() == std::io::ErrorKind::StorageFull
+        {
+            return Self::new(NO_SPACE, error.to_string()).hint(NO_SPACE_HINT);
+        }
+        Self::new("compose-file", error.to_string()).hint(
+            "see that the file can be replaced on this machine, then `ferryctl migrate` again",
+        )
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod args;
 mod blocking;
+mod compose;
 pub mod context;
 pub mod dial;
 pub mod engine;

@@ -187,6 +187,8 @@ pub struct Subject {
 pub enum Compose {
     /// Make the container anew without Compose; the findings say what to change in its file
     ContainerOnly,
+    /// The same, and change its file with it; the file must be on this machine, and is kept beside as it was
+    Edit,
 }
 
 /// By which recipe.

@@ -41,6 +41,8 @@ pub struct Wanted {
     pub api_key: Option<Secret>,
     /// The server's clients, and nothing of its data.
     pub clients: bool,
+    /// Compose's file too, where Compose has made the container.
+    pub compose: bool,
 }
 
 /// Why a server could not be looked at.
@@ -148,6 +150,7 @@ pub async fn gather(
         pull: wanted.pull,
         backup_folder: wanted.backup_folder.clone(),
         data_volume: wanted.data_volume.clone(),
+        compose: wanted.compose,
         ..GetFactsRequest::default()
     };
     let mut client = host.client();

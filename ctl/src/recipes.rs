@@ -174,14 +174,21 @@ pub enum Compose {
     Refuse,
     /// The container is made again without Compose; its file is the operator's to change.
     ContainerOnly,
+    /// As that, and the run changes the file.
+    Edit,
 }
 
 impl Compose {
     /// What a plan was made with.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let code = catalogue::container::COMPOSE_CONTAINER_ONLY.name();
-        if plan.findings.iter().any(|finding| finding.code == code) {
+        let has = |code: &catalogue::Code| {
+            let mut findings = plan.findings.iter();
+            findings.any(|finding| finding.code == code.name())
+        };
+        if has(catalogue::container::COMPOSE_FILE_EDITED) {
+            Self::Edit
+        } else if has(catalogue::container::COMPOSE_CONTAINER_ONLY) {
             Self::ContainerOnly
         } else {
             Self::Refuse

@@ -89,6 +89,7 @@ impl Action {
             Some(Kind::KeepEncryptionKey(_)) => "keep-encryption-key",
             Some(Kind::RenewCluster(_)) => "renew-cluster",
             Some(Kind::CopyDataOut(_)) => "copy-data-out",
+            Some(Kind::EditComposeFile(_)) => "edit-compose-file",
         }
     }
 }

@@ -1,12 +1,16 @@
 //! A server that Compose made: it crosses by choice only, Compose goes on knowing the new container for its own, and a way
 //! back gives Compose its container again.
 
+use std::path::{Path, PathBuf};
+
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::witness::{self, Seen};
 use ferry_tests::{Error, Result};
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
+/// A variable's value, which nobody has to know.
+const SECRET: &str = "correct-horse-battery";
 
 /// A project of one service.
 struct Project {
@@ -15,8 +19,9 @@ struct Project {
 }
 
 impl Project {
-    /// The container of a server with data is made anew by Compose, on the same volume.
-    fn of_used_server() -> Result<Self> {
+    /// The container of a server with data is made anew by Compose, on the same volume. `service` is what else its file
+    /// says of it.
+    fn of_used_server(service: &str) -> Result<Self> {
         let server = TestServer::used(Options::default())?;
         let volume = server.data_mount()?["Name"].clone();
         let image = server.inspect()?["Config"]["Image"].clone();
@@ -25,7 +30,7 @@ impl Project {
         let folder = tempfile::tempdir()?;
         let file = format!(
             "version: '3'\nservices:\n  pmm:\n    image: {image}\n    container_name: {name}\n    \
-             network_mode: bridge\n    environment:\n      DATA_RETENTION: 720h\n    volumes:\n      - data:/srv\n\
+             network_mode: bridge\n{service}    volumes:\n      - data:/srv\n\
              volumes:\n  data:\n    external: true\n    name: {volume}\n",
             name = server.name,
         );
@@ -37,20 +42,45 @@ impl Project {
     }
 
     /// What Compose says to `up`.
+    fn up(&self) -> Result<String> {
+        Ok(self.compose(&["up", "--detach"])?.1)
+    }
+
+    /// What Compose answers, and what it says.
     #[expect(
         clippy::disallowed_methods,
         reason = "what a person types beside the tool"
     )]
-    fn up(&self) -> Result<String> {
+    fn compose(&self, words: &[&str]) -> Result<(String, String)> {
         let done = std::process::Command::new("docker-compose")
-            .args(["--project-name", &self.server.name, "up", "--detach"])
+            .args(["--project-name", &self.server.name])
+            .args(words)
             .current_dir(self.folder.path())
             .output()?;
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        let [answer, said] =
+            [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         if done.status.success() {
-            return Ok(said);
+            return Ok((answer, said));
         }
         Err(Error::of(said))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("docker-compose.yml")
+    }
+
+    fn text(&self) -> Result<String> {
+        Ok(fs_err::read_to_string(self.path())?)
+    }
+
+    /// The names of the files beside Compose's own, and it.
+    fn names(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs_err::read_dir(self.folder.path())? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
     }
 
     fn id(&self) -> Result<String> {
@@ -61,7 +91,7 @@ impl Project {
 
 #[test]
 fn by_choice_the_container_alone_crosses_and_compose_keeps_it() -> Result<()> {
-    let project = Project::of_used_server()?;
+    let project = Project::of_used_server("    environment:\n      DATA_RETENTION: 720h\n")?;
     let (server, tool) = (&project.server, Ferryctl::new()?);
     let (seen, was) = (Seen::of(server)?, project.id()?);
     let address = server.address();
@@ -103,5 +133,103 @@ fn by_choice_the_container_alone_crosses_and_compose_keeps_it() -> Result<()> {
     assert!(old.inspect().is_err(), "Compose has left the old container");
     assert_eq!(witness::version(server)?, "3.8.1");
     assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
+    Ok(())
+}
+
+/// Whether a file below the folder has the secret in it.
+fn tells_the_secret(folder: &Path) -> Result<bool> {
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        let tells = if path.is_dir() {
+            tells_the_secret(&path)?
+        } else {
+            let bytes = fs_err::read(&path)?;
+            bytes
+                .windows(SECRET.len())
+                .any(|it| it == SECRET.as_bytes())
+        };
+        if tells {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[test]
+fn by_choice_the_file_is_edited_with_the_container_and_comes_back_with_it() -> Result<()> {
+    let service = format!(
+        "    environment:   # ours\n      DATA_RETENTION: '720h'  # a month\n      DISABLE_UPDATES: 1\n      \
+         GF_SMTP_PASSWORD: \"{SECRET}\"\n      LESS_LOG_NOISE: \"1\"\n    ports:\n      - \"127.0.0.1::443\"   # https\n"
+    );
+    let project = Project::of_used_server(&service)?;
+    let (server, tool) = (&project.server, Ferryctl::new()?);
+    let (before, was) = (project.text()?, project.id()?);
+    let address = server.address();
+    let words = ["--to", TO, "--compose", "edit"];
+
+    // A file that was changed since describes another container.
+    fs_err::write(project.path(), before.replace("720h", "721h"))?;
+    let refused = tool.run(&[&["check", &address][..], &words].concat())?;
+    assert_eq!(refused.code, 3, "{}", refused.shown());
+    assert!(
+        refused.shown().contains("compose-file-refused"),
+        "{}",
+        refused.shown()
+    );
+    fs_err::write(project.path(), &before)?;
+
+    let migrate = [&["migrate", &address, "--yes"][..], &words].concat();
+    let done = tool.run(&migrate)?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    let mut wanted = before.clone();
+    for (old, new) in [
+        ("ferry-test/pmm-server:2.44.1", TO),
+        ("      DATA_RETENTION:", "      PMM_DATA_RETENTION:"),
+        ("DISABLE_UPDATES: 1", "PMM_ENABLE_UPDATES: \"false\""),
+        ("      LESS_LOG_NOISE: \"1\"\n", ""),
+        ("::443\"", "::8443\""),
+    ] {
+        assert!(wanted.contains(old), "{old}");
+        wanted = wanted.replace(old, new);
+    }
+    assert_eq!(project.text()?, wanted);
+    let kept = format!("docker-compose.yml.ferry-{}", tool.only_run()?);
+    assert_eq!(project.names()?, ["docker-compose.yml", kept.as_str()]);
+    assert_eq!(
+        fs_err::read_to_string(project.folder.path().join(&kept))?,
+        before
+    );
+    assert!(done.shown().contains(&kept), "{}", done.shown());
+    assert!(!done.shown().contains(SECRET), "{}", done.shown());
+    assert!(!tells_the_secret(tool.state())?, "a record has the secret");
+
+    let back = tool.run(&["rollback", &tool.only_run()?, "--yes"])?;
+    assert_eq!(back.code, 0, "{}", back.shown());
+    assert_eq!(project.text()?, before);
+    assert_eq!(project.names()?, ["docker-compose.yml"]);
+    server.wait_ready()?;
+    let said = project.up()?;
+    assert!(said.contains("up-to-date"), "{said}");
+    assert_eq!(project.id()?, was);
+
+    let again = Ferryctl::new()?;
+    let done = again.run(&migrate)?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    assert_eq!(project.text()?, wanted);
+    let new = project.id()?;
+    assert_ne!(new, was);
+    let hash = server.inspect()?["Config"]["Labels"]["com.docker.compose.config-hash"].take();
+    let (answer, _) = project.compose(&["config", "--hash", "pmm"])?;
+    assert_eq!(
+        Some(answer.trim()),
+        hash.as_str().map(|hash| format!("pmm {hash}")).as_deref()
+    );
+    // As the page about Compose says: once the old container is gone, the file and PMM 3 are one.
+    let finished = again.run(&["finish", &again.only_run()?, "--yes"])?;
+    assert_eq!(finished.code, 0, "{}", finished.shown());
+    let said = project.up()?;
+    assert!(said.contains("up-to-date"), "{said}");
+    assert_eq!(project.id()?, new);
+    assert_eq!(witness::version(server)?, "3.8.1");
     Ok(())
 }

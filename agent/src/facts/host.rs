@@ -9,6 +9,7 @@ use ferry_proto::v1::{
 
 use super::backups;
 use crate::{
+    compose,
     engine::{
         ContainerInspect, Engine, ImageInspect,
         containers::ContainerEntry,
@@ -66,6 +67,19 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
     if !request.target_image.is_empty() {
         container.fence_obstacle = fence::obstacle(engine, &inspect).await?;
     }
+    if request.compose
+        && container.managed_by == "compose"
+        && let Some(target) = target.as_ref().filter(|target| target.present)
+    {
+        let new = Successor {
+            image_id: &target.id,
+            version: &target.version,
+            same_major,
+            data_volume: None,
+        };
+        let observed = compose::observe(engine, &inspect, &image, new, &target.reference);
+        container.compose = Some(observed.await?);
+    }
     let others = others(engine, &inspect).await?;
     neighbours(engine, &mut container).await?;
     let backup_folder = match request.backup_folder.as_str() {
@@ -122,6 +136,7 @@ fn container_facts(
         updaters: Vec::new(),
         restarters: Vec::new(),
         fence_obstacle: String::new(),
+        compose: None,
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Subjects<'a> {
     pub(super) images: Vec<&'a str>,
     /// By id: the image itself has to be asked what it is called.
     pub(super) image_ids: Vec<&'a str>,
-    /// In which the backup gets a folder of its own.
+    /// In which the backup gets a folder of its own, or a file is changed.
     pub(super) folders: Vec<&'a str>,
     /// That a server gets its data on, or had.
     pub(super) volumes: Vec<&'a str>,
@@ -56,6 +56,12 @@ impl<'a> Subjects<'a> {
                 it.containers = vec![&step.container, &step.old_container_id];
                 it.folders = vec![&step.backup_folder];
                 it.volumes = vec![&step.data_volume];
+            }
+            Kind::EditComposeFile(step) => {
+                it.containers = vec![&step.old_container_id];
+                it.images = vec![&step.reference];
+                it.image_ids = vec![&step.image_id];
+                it.folders = vec![&step.file];
             }
             Kind::OpenBackup(step) => it.backup = step.backup.as_ref(),
             Kind::RemoveBackup(step) => it.backup = step.backup.as_ref(),
@@ -136,6 +142,7 @@ fn all() -> Vec<Kind> {
         Kind::RenewCluster(v1::RenewCluster::default()),
         Kind::KeepEncryptionKey(v1::KeepEncryptionKey::default()),
         Kind::CopyDataOut(v1::CopyDataOut::default()),
+        Kind::EditComposeFile(v1::EditComposeFile::default()),
     ]
 }
 

@@ -83,6 +83,7 @@ pub(super) fn wishes(subject: &Subject) -> Wishes {
     }
     let compose = match subject.compose {
         Some(cli::Compose::ContainerOnly) => Compose::ContainerOnly,
+        Some(cli::Compose::Edit) => Compose::Edit,
         None => Compose::Refuse,
     };
     Wishes {

@@ -19,7 +19,7 @@ use crate::{
     },
     exit::Exit,
     facts::{self, Wanted},
-    recipes::{Wishes, policy, upkeep::is_upkeep},
+    recipes::{Compose, Wishes, policy, upkeep::is_upkeep},
     report::{Printer, live},
     run::{
         driver::{self, Driver},
@@ -102,6 +102,7 @@ impl Session {
             data_volume: wishes.data_volume.clone().unwrap_or_default(),
             api_key: self.api_key.clone(),
             clients: false,
+            compose: wishes.compose == Compose::Edit,
         };
         let identity = facts::identify(host.agent(), address.container()).await?;
         super::apply::refuse_locked(self, &identity)?;

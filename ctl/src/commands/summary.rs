@@ -213,6 +213,14 @@ fn kept(record: &RunRecord) -> Vec<String> {
         };
         kept.push(format!("container {name} ({what})"));
     }
+    let edited = outcome(
+        record,
+        |kind| matches!(kind, Kind::EditComposeFile(_)),
+        false,
+    );
+    if let Some(file) = edited.and_then(|it| it.values.get("kept")) {
+        kept.push(format!("Compose's file as it was {file}"));
+    }
     let launched = outcome(record, |kind| matches!(kind, Kind::LaunchAgents(_)), false);
     if let (Some(place), Some(_)) = (crate::backups::whereabouts(record), launched) {
         let bytes = record

@@ -153,6 +153,21 @@ fn container(changes: &mut Changes, planned: &ContainerFacts, now: &ContainerFac
         &planned.carry_over_refusal,
         &now.carry_over_refusal,
     );
+    changes.part(
+        "Compose's file",
+        &planned.compose,
+        &now.compose,
+        |changes, planned, now| {
+            changes.differ("Compose's file", &planned.file, &now.file);
+            changes.ids("Compose's file", &planned.digest, &now.digest);
+            changes.ids(
+                "Compose's file, edited",
+                &planned.edited_digest,
+                &now.edited_digest,
+            );
+            changes.ids("Compose's hash", &planned.config_hash, &now.config_hash);
+        },
+    );
 }
 
 fn state(container: &ContainerFacts) -> &str {

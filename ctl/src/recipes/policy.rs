@@ -399,6 +399,13 @@ pub fn refuses_name(wishes: &Wishes) -> bool {
     rule.verdict == Verdict::Refused && !wishes.allowed.overrules(rule)
 }
 
+/// Whether the wished image's name may mean another image tomorrow.
+#[must_use]
+pub fn floats(facts: &Facts, wishes: &Wishes) -> bool {
+    let target = facts.target.clone().unwrap_or_default();
+    reference(&wishes.target_image, &target).name == FLOATING.name
+}
+
 /// The image to hop to, from where the wanted one comes from: what can be typed in its place.
 #[must_use]
 pub fn hop_image(asked: &str) -> String {

@@ -1,7 +1,7 @@
 //! A plan as a person approves it: what happens where, how long it takes, when the server is down,
 //! and from where on the way back is another.
 
-use ferry_proto::v1::{Plan, PolicyRule, Severity, Step};
+use ferry_proto::v1::{Plan, PolicyRule, Severity, Step, action::Kind};
 
 use super::{
     check,
@@ -173,6 +173,7 @@ fn step_lines(out: &mut String, number: usize, step: &Step, look: Look) {
         let parts = [place, &time, &remark];
         let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         hang(out, "       ", 7, &parts.join(" · "), look.width);
+        diff_lines(out, "     ", step, look);
         return;
     }
     let width = title_width(look);
@@ -196,6 +197,18 @@ fn step_lines(out: &mut String, number: usize, step: &Step, look: Look) {
     }
     if !fits {
         hang(out, &indent, START, &remark, look.width);
+    }
+    diff_lines(out, &indent, step, look);
+}
+
+/// The lines of Compose's file that a step changes. They have no value of a variable.
+fn diff_lines(out: &mut String, indent: &str, step: &Step, look: Look) {
+    let action = step.action.as_ref().and_then(|action| action.kind.as_ref());
+    let Some(Kind::EditComposeFile(edit)) = action else {
+        return;
+    };
+    for line in &edit.diff {
+        hang(out, indent, indent.len(), &clean(line), look.width);
     }
 }
 

@@ -9,7 +9,8 @@ mod table;
 mod values;
 
 use table::Rule;
-use values::{complaint, parse_bool};
+use values::complaint;
+pub(crate) use values::parse_bool;
 
 /// The version of PMM 3 that the server goes to; some variables came or went between minors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -16,7 +16,7 @@ pub(super) fn complaint(name: &str, value: &str) -> Option<&'static str> {
 }
 
 /// Go's `strconv.ParseBool`: exactly these texts, because anything else made PMM 2 itself fail.
-pub(super) fn parse_bool(text: &str) -> Option<bool> {
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),

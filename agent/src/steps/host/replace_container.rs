@@ -3,9 +3,10 @@
 
 use async_trait::async_trait;
 use ferry_proto::v1::{self, Outcome};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::{
+    compose,
     context::Context,
     engine::{ContainerInspect, EngineKind, containers::DEFAULT_GRACE},
     error::StepError,
@@ -21,6 +22,18 @@ impl ReplaceContainer {
     /// The volume that takes the place of the old container's own layer.
     fn data_volume(&self) -> Option<&str> {
         Some(self.0.data_volume.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// Compose's file describes the new container: without this, Compose would make it again for the old one's labels.
+    fn make_known_to_compose(&self, labels: &mut Map<String, Value>) {
+        let hash = &self.0.compose_config_hash;
+        if hash.is_empty() {
+            return;
+        }
+        labels.insert(compose::CONFIG_HASH.to_owned(), json!(hash));
+        if let Some(image) = labels.get_mut(compose::IMAGE) {
+            *image = json!(self.0.image_id);
+        }
     }
 }
 
@@ -50,6 +63,7 @@ impl Work for ReplaceContainer {
         carried.over.body["HostConfig"]["PidsLimit"] = json!(limit);
         if let Some(labels) = carried.over.body["Labels"].as_object_mut() {
             labels.insert(RUN_LABEL.to_owned(), json!(cx.run));
+            self.make_known_to_compose(labels);
         } else {
             carried.over.body["Labels"] = json!({ RUN_LABEL: cx.run });
         }
@@ -140,5 +154,35 @@ impl Work for ReplaceContainer {
         }
         engine.remove_container(there.id()).await?;
         Ok(done_with("the new container is removed", Vec::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(hash: &str) -> Value {
+        let step = ReplaceContainer(v1::ReplaceContainer {
+            image_id: "sha256:new".into(),
+            compose_config_hash: hash.into(),
+            ..v1::ReplaceContainer::default()
+        });
+        let old = json!({
+            compose::CONFIG_HASH: "old", compose::IMAGE: "sha256:old", "com.docker.compose.service": "pmm",
+        });
+        let mut labels = old.as_object().unwrap().clone();
+        step.make_known_to_compose(&mut labels);
+        Value::Object(labels)
+    }
+
+    #[test]
+    fn compose_knows_the_new_container_by_the_edited_file_alone() {
+        let edited = labels("new");
+        assert_eq!(edited[compose::CONFIG_HASH], "new");
+        assert_eq!(edited[compose::IMAGE], "sha256:new");
+        assert_eq!(edited["com.docker.compose.service"], "pmm");
+        let untouched = labels("");
+        assert_eq!(untouched[compose::CONFIG_HASH], "old");
+        assert_eq!(untouched[compose::IMAGE], "sha256:old");
     }
 }

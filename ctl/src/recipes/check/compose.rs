@@ -1,20 +1,128 @@
 //! A container of Compose's that is made again without Compose: what its file has to say afterwards, so that Compose makes
 //! the same server when it is asked to.
 //!
-//! Why from the facts and not from the file: the file lies on the engine's host, which may be another machine, and it may
-//! take its values from variables, other files and merges, which only Compose resolves.
+//! The run edits the file where the host agent has found that it can. Otherwise the list of changes comes from the facts and not
+//! from the file: the file lies on the engine's host, which may be another machine, and it may take its values from variables,
+//! other files and merges, which only Compose resolves.
 
-use ferry_proto::v1::{ContainerFacts, EnvironmentChange, EnvironmentChangeKind as Kind};
+use ferry_proto::v1::{
+    ComposeFacts, ContainerFacts, EnvironmentChange, EnvironmentChangeKind as Kind, Facts,
+};
 
 use super::{Notebook, Subject, catalogue::container};
-use crate::recipes::Wishes;
+use crate::{
+    recipes::{Compose, Wishes, policy},
+    units::counted,
+};
 
 pub(super) fn check(
-    facts: &ContainerFacts,
+    facts: &Facts,
+    made: &ContainerFacts,
     wishes: &Wishes,
     subject: &Subject,
     notebook: &mut Notebook,
 ) {
+    if wishes.compose != Compose::Edit {
+        return by_hand(made, wishes, subject, notebook);
+    }
+    let refused = |notebook: &mut Notebook, why: &str, hint: &str| {
+        let text = format!("Compose's file is not edited: {why}");
+        notebook.blocker(container::COMPOSE_FILE_REFUSED, text, hint);
+    };
+    let on_no_volume = facts
+        .data
+        .as_ref()
+        .is_some_and(|data| data.new_volume.is_some());
+    if wishes.data_volume.is_some() && on_no_volume {
+        return refused(
+            notebook,
+            "its data lies in the container itself, and the file would have to name the new volume too",
+            "say `--compose container-only` for the move, and put the volume into the file; then `--compose edit` for the crossing",
+        );
+    }
+    match &made.compose {
+        // Without the image nothing is known of what it needs, and that is said elsewhere.
+        None if facts.target.as_ref().is_none_or(|target| !target.present) => {}
+        None => refused(
+            notebook,
+            "the host agent has not looked at it",
+            "use agent and controller of one release, or say `--compose container-only`",
+        ),
+        Some(compose) if !compose.refusal.is_empty() => refused(
+            notebook,
+            &compose.refusal,
+            "mend that, then check again; or say `--compose container-only`, and change the file yourself (docs/compose.md)",
+        ),
+        // Without the flag that allows it, such a name has a finding of its own.
+        Some(_) if policy::floats(facts, wishes) && !policy::refuses_name(wishes) => refused(
+            notebook,
+            &format!(
+                "it would say `image: {}`, which may name another image tomorrow",
+                wishes.target_image
+            ),
+            "name an image that does not move with `--to`, or say `--compose container-only`",
+        ),
+        Some(compose) => edited(compose, subject, notebook),
+    }
+}
+
+/// The run changes the file.
+fn edited(compose: &ComposeFacts, subject: &Subject, notebook: &mut Notebook) {
+    let entries = changed_entries(&compose.diff);
+    notebook.note(
+        container::COMPOSE_FILE_EDITED,
+        format!(
+            "the run changes {} of service `{}` in `{}`, and keeps the file as it was beside it",
+            counted(entries.len() as u64, "setting"),
+            compose.service,
+            compose.file
+        ),
+        &entries.join("; "),
+    );
+    let (becomes, then) = if compose.version.starts_with("1.") {
+        (
+            "makes PMM 3 again from the edited file",
+            ", after which `docker-compose up` leaves PMM 3 as it is",
+        )
+    } else {
+        ("leaves PMM 3 as it is", "")
+    };
+    notebook.warning(
+        container::COMPOSE_REMOVES_OLD,
+        format!(
+            "the next `up` of Compose removes the old container of {}, which bears Compose's labels as well, and {becomes}; \
+             the backup stays",
+            subject.name
+        ),
+        &format!(
+            "decide before it whether to keep PMM 3, because `ferryctl rollback` needs the old container; \
+             `ferryctl finish` removes it{then}"
+        ),
+    );
+}
+
+/// One clause an entry, from the lines of a diff.
+fn changed_entries(diff: &[String]) -> Vec<String> {
+    let mut entries: Vec<String> = Vec::new();
+    for line in diff {
+        let (sign, rest) = line.split_at_checked(1).unwrap_or(("", line));
+        let (number, entry) = rest.trim_start().split_once(' ').unwrap_or(("", rest));
+        let entry = entry.trim();
+        match entries.last_mut().filter(|_| sign == "+") {
+            Some(last) => last.push_str(&format!(" → `{entry}`")),
+            None => entries.push(format!("line {number}: `{entry}`")),
+        }
+    }
+    for entry in &mut entries {
+        if !entry.contains('→') {
+            entry.push_str(" goes");
+        }
+    }
+    entries
+}
+
+/// The file is the operator's to change.
+fn by_hand(facts: &ContainerFacts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
     let name = &subject.name;
     let goes_on = if wishes.is_move() {
         "a server without a volume, and would make an empty one once it makes the container again"
@@ -80,10 +188,14 @@ fn variable(change: &EnvironmentChange) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use ferry_proto::v1::{Facts, Finding, Severity};
+    use ferry_proto::v1::{ComposeFacts, Facts, Finding, Plan, Severity, action::Kind};
 
     use crate::{
-        recipes::{Compose, Wishes, findings, has_blocker, pmm_in_place},
+        recipes::{
+            Compose, Recipe, Wishes, compare_facts, findings, has_blocker, plan, pmm_in_place,
+            policy::{self, Allowed},
+        },
+        report::{self, Look},
         samples,
     };
 
@@ -167,5 +279,196 @@ mod tests {
             findings(&samples::facts(), &alone()),
             findings(&samples::facts(), &samples::wishes())
         );
+    }
+
+    /// The host agent has looked at the file, and it can be edited.
+    fn looked_at() -> Facts {
+        let mut facts = of_compose();
+        let lines = [
+            "-    5  image: percona/pmm-server:2",
+            "+    5  image: percona/pmm-server:3.8.1",
+            "-    9  DATA_RETENTION: …",
+            "+    9  PMM_DATA_RETENTION: …",
+            "-   10  LESS_LOG_NOISE: …",
+        ];
+        facts.container.as_mut().unwrap().compose = Some(ComposeFacts {
+            service: "pmm".into(),
+            version: "1.29.2".into(),
+            file: "/home/me/pmm/docker-compose.yml".into(),
+            digest: "01d".into(),
+            edited_digest: "4e3".into(),
+            config_hash: "ha54".into(),
+            diff: lines.map(str::to_owned).to_vec(),
+            ..ComposeFacts::default()
+        });
+        facts
+    }
+
+    fn file(facts: &mut Facts) -> &mut ComposeFacts {
+        let container = facts.container.as_mut().unwrap();
+        container.compose.as_mut().unwrap()
+    }
+
+    fn edit() -> Wishes {
+        Wishes {
+            compose: Compose::Edit,
+            ..samples::wishes()
+        }
+    }
+
+    fn hash_of(plan: &Plan) -> String {
+        let mut kinds = plan
+            .steps
+            .iter()
+            .filter_map(|step| step.action.clone()?.kind);
+        let hash = kinds.find_map(|kind| match kind {
+            Kind::ReplaceContainer(it) => Some(it.compose_config_hash),
+            _ => None,
+        });
+        hash.unwrap()
+    }
+
+    fn position(plan: &Plan, id: &str) -> Option<usize> {
+        plan.steps.iter().position(|step| step.id == id)
+    }
+
+    #[test]
+    fn each_entry_that_the_run_changes_is_told() {
+        let found = findings(&looked_at(), &edit());
+        assert!(!has_blocker(&found), "{found:?}");
+        let note = named(&found, "compose-file-edited");
+        assert_eq!(
+            note.text,
+            "the run changes 3 settings of service `pmm` in `/home/me/pmm/docker-compose.yml`, and keeps the file as it was \
+             beside it"
+        );
+        assert_eq!(
+            note.hint,
+            "line 5: `image: percona/pmm-server:2` → `image: percona/pmm-server:3.8.1`; \
+             line 9: `DATA_RETENTION: …` → `PMM_DATA_RETENTION: …`; line 10: `LESS_LOG_NOISE: …` goes"
+        );
+        assert!(found.iter().all(|it| it.code != "compose-container-only"));
+    }
+
+    /// The two do not do the same with the container that was set aside (docs/compose.md).
+    #[test]
+    fn what_compose_does_next_depends_on_its_version() {
+        let told = |version: &str| {
+            let mut facts = looked_at();
+            file(&mut facts).version = version.into();
+            named(&findings(&facts, &edit()), "compose-removes-old")
+        };
+        let (one, two) = (told("1.29.2"), told("2.39.1"));
+        assert!(one.text.contains("makes PMM 3 again from the edited file"));
+        assert!(
+            one.hint
+                .contains("`docker-compose up` leaves PMM 3 as it is")
+        );
+        assert!(two.text.contains("leaves PMM 3 as it is"));
+        assert_eq!(two.severity(), Severity::Warning);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_edited_stands_in_the_way() {
+        let mut facts = looked_at();
+        file(&mut facts).refusal = "`/c.yml` does not describe this container any more".into();
+        let mut unasked = looked_at();
+        unasked.container.as_mut().unwrap().compose = None;
+        for facts in [facts, unasked] {
+            let refused = named(&findings(&facts, &edit()), "compose-file-refused");
+            assert_eq!(refused.severity(), Severity::Blocker);
+            assert!(refused.hint.contains("--compose container-only"));
+            assert!(!has_blocker(&findings(&facts, &alone())));
+        }
+    }
+
+    /// `apply` looks such an image up by its id, and Compose by whatever the name means then.
+    #[test]
+    fn a_name_that_moves_is_not_written_into_the_file() {
+        let wishes = Wishes {
+            target_image: "percona/pmm-server:3".into(),
+            allowed: Allowed::default().and(policy::FLOATING.name),
+            ..edit()
+        };
+        let refused = named(&findings(&looked_at(), &wishes), "compose-file-refused");
+        assert!(
+            refused.text.contains("`image: percona/pmm-server:3`"),
+            "{refused:?}"
+        );
+        let not_allowed = Wishes {
+            allowed: Allowed::default(),
+            ..wishes
+        };
+        let found = findings(&looked_at(), &not_allowed);
+        assert!(
+            found.iter().all(|it| it.code != "compose-file-refused"),
+            "{found:?}"
+        );
+        assert!(has_blocker(&found));
+    }
+
+    #[test]
+    fn the_file_is_edited_between_the_old_container_and_the_new_one() {
+        for recipe in [Recipe::PmmInPlace, Recipe::PmmDumpRestore] {
+            let wishes = Wishes { recipe, ..edit() };
+            let plan = plan("docker:p", looked_at(), &wishes, Default::default()).unwrap();
+            assert_eq!(Compose::of(&plan), Compose::Edit);
+            let at = position(&plan, "edit-compose-file").unwrap();
+            assert_eq!(position(&plan, "set-aside-container"), Some(at - 1));
+            assert_eq!(position(&plan, "replace-container"), Some(at + 1));
+            assert!(plan.steps[at].downtime);
+            assert_eq!(hash_of(&plan), "ha54");
+        }
+    }
+
+    #[test]
+    fn a_file_that_says_it_already_is_left_alone() {
+        let mut facts = looked_at();
+        file(&mut facts).diff.clear();
+        let made = plan("docker:p", facts, &edit(), Default::default()).unwrap();
+        assert_eq!(position(&made, "edit-compose-file"), None);
+        assert_eq!(hash_of(&made), "ha54");
+    }
+
+    #[test]
+    fn only_whoever_chose_it_gets_it() {
+        let made = plan("docker:p", looked_at(), &alone(), Default::default()).unwrap();
+        assert_eq!(position(&made, "edit-compose-file"), None);
+        assert_eq!(hash_of(&made), "");
+        let rehearsed =
+            pmm_in_place::rehearsal("docker:p", looked_at(), &edit(), false, Default::default());
+        assert_eq!(position(&rehearsed.unwrap(), "edit-compose-file"), None);
+        assert_eq!(
+            findings(&samples::facts(), &edit()),
+            findings(&samples::facts(), &samples::wishes())
+        );
+    }
+
+    #[test]
+    fn a_plan_fits_only_the_file_that_it_was_made_for() {
+        let planned = looked_at();
+        assert_eq!(compare_facts(&planned, &planned), []);
+        let changes: [fn(&mut ComposeFacts); 4] = [
+            |file| file.file = "/other.yml".into(),
+            |file| file.digest = "5ec0nd".into(),
+            |file| file.edited_digest = "5ec0nd".into(),
+            |file| file.config_hash = "5ec0nd".into(),
+        ];
+        for change in changes {
+            let mut now = looked_at();
+            change(file(&mut now));
+            let found = compare_facts(&planned, &now);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].what.starts_with("Compose's"), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_shows_what_changes_in_the_file() {
+        let made = plan("docker:p", looked_at(), &edit(), Default::default()).unwrap();
+        for width in [60, 100] {
+            let shown = report::plan(&made, "plan.json", Look::plain(width));
+            assert!(shown.contains("PMM_DATA_RETENTION: …"), "{shown}");
+        }
     }
 }

@@ -34,8 +34,8 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
         );
     }
     check_state(container, subject, notebook);
-    if container.managed_by == "compose" && wishes.compose == Compose::ContainerOnly {
-        compose::check(container, wishes, subject, notebook);
+    if container.managed_by == "compose" && wishes.compose != Compose::Refuse {
+        compose::check(facts, container, wishes, subject, notebook);
     } else {
         check_owner(container, subject, notebook);
     }
@@ -115,8 +115,8 @@ fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
     let hint = match container.managed_by.as_str() {
         "" => return,
         "compose" => {
-            "say `--compose container-only` to have the container alone made anew; the findings then say \
-             what to change in Compose's file (docs/compose.md)"
+            "say `--compose edit` to have Compose's file changed with the container, or `--compose container-only` to have \
+             the container alone made anew and be told what to change in the file (docs/compose.md)"
         }
         "swarm" => {
             "take the service out of the swarm: run it as a plain container on the same volume, \

@@ -427,7 +427,7 @@ fn each_kind_of_bad_input_gets_its_finding() {
 }
 
 /// The codes that wishes bring about, whose cases are in `backup`, `compose`, `layer` and below.
-const BY_WISHES: [(&str, Severity); 21] = [
+const BY_WISHES: [(&str, Severity); 23] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -450,6 +450,8 @@ const BY_WISHES: [(&str, Severity); 21] = [
     ("data-volume-other-version", Severity::Blocker),
     ("data-volume-needless", Severity::Blocker),
     ("data-volume-needless", Severity::Note),
+    ("compose-file-edited", Severity::Note),
+    ("compose-file-refused", Severity::Blocker),
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use ferry_proto::{
 
 use super::roles_to_heal;
 use crate::{
-    recipes::{Backup, Version, Wishes, estimate, policy, space::Space},
+    recipes::{Backup, Compose, Version, Wishes, estimate, policy, space::Space},
     units::{bytes, count, counted, estimate as duration},
 };
 
@@ -220,17 +220,19 @@ impl<'a> Ground<'a> {
             steps.extend(self.set_aside());
         }
         steps.extend(self.transfer());
+        steps.push(step(
+            Place::Host,
+            "set aside the old container",
+            estimate::ENGINE_CALL,
+            Kind::SetAsideContainer(v1::SetAsideContainer {
+                container_id: container.id.clone(),
+                name: container.name.clone(),
+                version: self.version_now().to_owned(),
+            }),
+        ));
+        let compose = self.compose_file(wishes);
+        steps.extend(compose.and_then(|file| self.edit_compose_file(file)));
         steps.extend([
-            step(
-                Place::Host,
-                "set aside the old container",
-                estimate::ENGINE_CALL,
-                Kind::SetAsideContainer(v1::SetAsideContainer {
-                    container_id: container.id.clone(),
-                    name: container.name.clone(),
-                    version: self.version_now().to_owned(),
-                }),
-            ),
             step(
                 Place::Host,
                 &self.replace_title(),
@@ -245,6 +247,9 @@ impl<'a> Ground<'a> {
                     pids_limit: container.pids_limit,
                     same_major: update,
                     data_volume: String::new(),
+                    compose_config_hash: compose
+                        .map(|file| file.config_hash.clone())
+                        .unwrap_or_default(),
                 }),
             ),
             step(
@@ -405,6 +410,34 @@ impl<'a> Ground<'a> {
         });
         let estimate = estimate::transfer(entries);
         Some(step(Place::Volume, &title, estimate, transfer))
+    }
+
+    /// Compose's file, where the run is to change it.
+    fn compose_file(&self, wishes: &Wishes) -> Option<&v1::ComposeFacts> {
+        let file = self.container.compose.as_ref()?;
+        (wishes.compose == Compose::Edit && file.refusal.is_empty()).then_some(file)
+    }
+
+    /// Nothing where it describes the target already.
+    fn edit_compose_file(&self, file: &v1::ComposeFacts) -> Option<Step> {
+        if file.diff.is_empty() {
+            return None;
+        }
+        let target = self.target;
+        let edit = Kind::EditComposeFile(v1::EditComposeFile {
+            old_container_id: self.container.id.clone(),
+            image_id: target.id.clone(),
+            reference: target.reference.clone(),
+            target_version: target.version.clone(),
+            same_major: self.is_update(),
+            file: file.file.clone(),
+            service: file.service.clone(),
+            digest: file.digest.clone(),
+            edited_digest: file.edited_digest.clone(),
+            diff: file.diff.clone(),
+        });
+        let title = format!("edit Compose's file {}", file.file);
+        Some(step(Place::Host, &title, estimate::ENGINE_CALL, edit))
     }
 
     fn launch(&self, volume_agent: bool, wishes: &Wishes) -> Kind {

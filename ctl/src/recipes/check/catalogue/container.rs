@@ -30,10 +30,16 @@ super::codes! { "Engine and container"
         => "make the container again without `--rm`, on the same volume";
     CONTAINER_MANAGED "container-managed" [Blocker] "7.5":
         "Compose, Swarm, systemd or Kubernetes manages the container, and would make it anew or restart it in the middle of the run"
-        => "for Compose, `--compose container-only` ([docs/compose.md](compose.md)); otherwise take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
+        => "for Compose, `--compose edit` or `--compose container-only` ([docs/compose.md](compose.md)); otherwise take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
     COMPOSE_CONTAINER_ONLY "compose-container-only" [Warning] "7.4":
         "Compose made the container, and by choice the container alone is made again: Compose's file still describes PMM 2, and would bring it up on PMM 3's data"
         => "change the file as the finding says, before Compose makes the container again ([docs/compose.md](compose.md))";
+    COMPOSE_FILE_EDITED "compose-file-edited" [Note] "7.5":
+        "Compose made the container, and by choice the run changes its file: image, names and values of variables, the container's side of ports; all else in it stays, and the file as it was lies beside it"
+        => "nothing; the finding and the plan show each entry, without the values of variables";
+    COMPOSE_FILE_REFUSED "compose-file-refused" [Blocker] "7.5":
+        "`--compose edit` was said, and the file is not on this machine, does not describe this container any more, or has what must change in a form that cannot be edited so that it is surely right"
+        => "mend what the finding names, or say `--compose container-only` and change the file yourself ([docs/compose.md](compose.md))";
     COMPOSE_REMOVES_OLD "compose-removes-old" [Warning] "7.5":
         "an engine cannot take Compose's labels off the old container: the next `docker compose up` finds one container too many and removes that one"
         => "decide before it whether to keep PMM 3; the backup stays in any case";
