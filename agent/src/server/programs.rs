@@ -1,4 +1,4 @@
-//! The only place where the agent starts a program: of the server's, and for [`compose`] one beside the engine.
+//! The only place where the agent starts a program: of the server's, and for `compose` one beside the engine.
 //!
 //! Why so narrow: whoever can make the agent start a program of their choosing owns the server. Here the programs are
 //! an enum; the path is absolute and inside the server's root; the program gets that root, an unprivileged user of the
