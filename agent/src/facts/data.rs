@@ -1,6 +1,6 @@
 //! What the server's data is as a tree: how many entries, whose, and what stands in the way.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ferry_proto::v1::{DataFacts, LedgerEntry, MountFact, OwnerCount, StepStatus};
 
@@ -37,6 +37,15 @@ impl Tree {
     }
 }
 
+/// A mount below the data, by the path that the server and its engine know it by.
+fn mount_below(data: &Path, path: &Path, read_only: bool) -> MountFact {
+    MountFact {
+        destination: data.join(path).display().to_string(),
+        read_only,
+        ..MountFact::default()
+    }
+}
+
 pub(super) async fn observe(
     tree: Tree,
     engine_disk: Option<PathBuf>,
@@ -68,11 +77,7 @@ pub(super) async fn observe(
         let below = stats
             .mounts_below
             .iter()
-            .map(|(path, read_only)| MountFact {
-                destination: path.display().to_string(),
-                read_only: *read_only,
-                ..MountFact::default()
-            });
+            .map(|(path, read_only)| mount_below(&data, path, *read_only));
         Ok(DataFacts {
             destination: data.display().to_string(),
             entries: stats.entries,
@@ -140,6 +145,13 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The check compares it with `/srv/nginx`.
+    #[test]
+    fn a_mount_below_is_named_from_the_root() {
+        let mount = mount_below(Path::new("/srv"), Path::new("nginx"), true);
+        assert_eq!((&*mount.destination, mount.read_only), ("/srv/nginx", true));
+    }
 
     fn entry(run: &str, step: &str, status: StepStatus) -> LedgerEntry {
         LedgerEntry {
