@@ -146,7 +146,11 @@ impl Policy {
         let known: BTreeSet<&str> = subjects::kinds().collect();
         let steps = written.steps.iter().flatten();
         if let Some(step) = steps.into_iter().find(|it| !known.contains(it.as_str())) {
-            return Err(format!("there is no kind of step called `{step}`"));
+            let known: Vec<&str> = known.into_iter().collect();
+            return Err(format!(
+                "there is no kind of step called `{step}`; there are {}",
+                known.join(", ")
+            ));
         }
         Ok(Self {
             rules: Some(Arc::new(Rules {
@@ -266,6 +270,7 @@ mod tests {
             ("/mnt/backups", "mnt/backups", "`mnt/backups`"),
             ("/mnt/backups", "/mnt/../etc", "`/mnt/../etc`"),
             ("pull-image", "pull-images", "`pull-images`"),
+            ("pull-image", "pull-images", "there are capture-baseline, "),
             ("\"format\": 1,", "", "missing field `format`"),
         ] {
             let error = with(from, to).unwrap_err();
