@@ -8,7 +8,7 @@ use pbjson_types::Timestamp;
 use super::text::{Look, Tone, clean, columns, hang, moment, pad, push_line};
 use crate::{
     recipes::{count_of, data_mount},
-    units::{age, bytes, count, counted},
+    units::{age, bytes, counted},
 };
 
 /// How to show a check.
@@ -110,9 +110,9 @@ fn identity(facts: &Facts) -> String {
             None => "no volume".to_owned(),
         };
         text.push_str(&format!(
-            ", {place} ({}, {} files)",
+            ", {place} ({}, {})",
             bytes(data.bytes),
-            count(data.entries)
+            counted(data.entries, "file")
         ));
     }
     let running = facts

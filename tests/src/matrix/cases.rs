@@ -211,9 +211,32 @@ fn missing(step: &str, undo: bool) -> Error {
     .into()
 }
 
-/// So many of the cases, spread evenly over the steps, with the victims taking turns and with both ways. The same each time.
+/// The cases that `parts` names, with commas between: each a part of names, or a whole name. A whole name is played as it is, since the moment
+/// within a step differs from run to run, by a stage that has its victim.
+#[must_use]
+pub fn named(all: Vec<Case>, parts: &str, victims: &[Victim]) -> Vec<Case> {
+    let mut chosen = Vec::new();
+    let mut names = Vec::new();
+    for part in parts.split(',') {
+        match part.parse::<Case>() {
+            Ok(case) if victims.contains(&case.victim) => chosen.push(case),
+            Ok(_) => {}
+            Err(()) => names.push(part),
+        }
+    }
+    chosen.extend(all.into_iter().filter(|case| {
+        let name = case.to_string();
+        names.iter().any(|part| name.contains(part))
+    }));
+    chosen
+}
+
+/// So many of the cases, or all where there are no more, spread evenly over the steps, with the victims taking turns and with both ways. The same each time.
 #[must_use]
 pub fn slice(all: &[Case], number: usize) -> Vec<Case> {
+    if number >= all.len() {
+        return all.to_vec();
+    }
     let mut victims: Vec<Victim> = all.iter().map(|case| case.victim).collect();
     victims.sort_unstable();
     victims.dedup();
@@ -230,7 +253,9 @@ pub fn slice(all: &[Case], number: usize) -> Vec<Case> {
         let way = if back { Way::Rollback } else { Way::Resume };
         let fits = |case: &&Case| case.victim == victim && case.way == way;
         let after = all[from..].iter().find(fits);
-        chosen.extend(after.or_else(|| all.iter().rfind(fits)).cloned());
+        let found = after.or_else(|| all.iter().rfind(fits));
+        // Where cases are chosen densely two parts may find the same.
+        chosen.extend(found.filter(|it| !chosen.contains(*it)).cloned());
     }
     chosen
 }
@@ -294,6 +319,42 @@ mod tests {
         }
         assert_eq!("copy:within-x:controller:resume".parse::<Case>(), Err(()));
         assert_eq!("copy".parse::<Case>(), Err(()));
+    }
+
+    #[test]
+    fn cases_are_chosen_by_parts_of_their_names_or_by_whole_ones() {
+        let (steps, moments) = three_steps();
+        let all = cases(&steps, &moments, &mut Random::seeded(2)).unwrap();
+        let chosen = named(all.clone(), "stop:undo,look:intended", &Victim::PROCESSES);
+        let fits = |case: &Case| {
+            case.step == "stop" && case.undo
+                || case.step == "look" && !case.undo && case.event == Event::Intended
+        };
+        assert_eq!(
+            chosen,
+            all.iter()
+                .filter(|it| fits(it))
+                .cloned()
+                .collect::<Vec<_>>()
+        );
+        // A moment that only another run knew.
+        let name = "copy:within-7ms:controller:resume";
+        assert_eq!(
+            named(all.clone(), name, &Victim::PROCESSES),
+            [name.parse().unwrap()]
+        );
+        assert_eq!(named(all, name, &Victim::ENGINES), []);
+    }
+
+    #[test]
+    fn a_slice_of_more_than_there_is_is_all_and_none_comes_twice() {
+        let (steps, moments) = three_steps();
+        let all = cases(&steps, &moments, &mut Random::seeded(3)).unwrap();
+        assert_eq!(slice(&all, all.len() + 1), all);
+        let most = slice(&all, all.len() - 1);
+        for case in &most {
+            assert_eq!(most.iter().filter(|it| *it == case).count(), 1, "{case}");
+        }
     }
 
     #[test]

@@ -13,17 +13,19 @@ mod observed;
 mod play;
 mod stage;
 
-pub use cases::{Case, Event, Moment, Victim, Way, cases, slice};
+pub use cases::{Case, Event, Moment, Victim, Way, cases, named, slice};
 pub use observed::Observed;
 pub use play::play;
 pub use stage::{IN_PLACE, Stage, Undisturbed};
 
-use crate::Result;
 use crate::engine::PrivateEngine;
 use crate::random::Random;
+use crate::{Error, Result};
 
-/// Cases by name, or by a part of it, instead of those that a test would choose.
+/// Cases by name, or by parts of names with commas between, instead of those that a test would choose.
 const CHOSEN: &str = "FERRY_MATRIX_CASE";
+/// No more than so many of the cases, spread evenly over them.
+const NUMBER: &str = "FERRY_MATRIX_NUMBER";
 
 /// Plays, of a crossing by `recipe`, every `workers`-th of the cases that `choose` leaves, from the `worker`-th on, and tells of each: on a private engine those
 /// whose victim is its daemon, on the machine's own all others. A case that fails does not keep the others from
@@ -67,21 +69,13 @@ pub fn work(
     };
     all.retain(|case| victims.contains(&case.victim));
     let chosen = match std::env::var(CHOSEN) {
-        Ok(part) => part.parse().map_or_else(
-            |_| {
-                all.into_iter()
-                    .filter(|c| c.to_string().contains(&part))
-                    .collect()
-            },
-            |one: Case| {
-                if victims.contains(&one.victim) {
-                    vec![one]
-                } else {
-                    Vec::new()
-                }
-            },
-        ),
+        Ok(parts) => named(all, &parts, victims),
         Err(_) => choose(all),
+    };
+    let chosen = match std::env::var(NUMBER).map(|number| number.parse()) {
+        Ok(Ok(number)) => slice(&chosen, number),
+        Ok(Err(_)) => return Err(Error::of(format!("{NUMBER} is no number"))),
+        Err(_) => chosen,
     };
     let mine: Vec<Case> = chosen.into_iter().skip(worker).step_by(workers).collect();
     let mut failed = Vec::new();
