@@ -102,6 +102,15 @@ impl AgentKind {
         }
     }
 
+    /// Whether its work is with all files of a server.
+    #[must_use]
+    pub fn walks_trees(&self) -> bool {
+        match self {
+            Self::Volume { .. } | Self::Workshop { .. } | Self::Mover { .. } => true,
+            Self::Sidecar | Self::Observer { .. } | Self::Second => false,
+        }
+    }
+
     /// What its program is started as.
     fn command(&self) -> &'static str {
         match self {

@@ -118,16 +118,20 @@ fn pass(way: Way, load: Load, binaries: &Binaries, images: &Images) -> Result<Pa
     match way {
         Way::Ferry => {
             let state = place::ours("bench")?;
-            Tool::new(&binaries.ferryctl)
+            let journal = Tool::new(&binaries.ferryctl)
                 .args([
                     "migrate",
                     &format!("docker:{NAME}"),
                     "--to",
                     &images.pmm3,
                     "--yes",
+                    "--output",
+                    "json",
                 ])
                 .env("FERRY_STATE_DIR", &state)
                 .read()?;
+            // Which step took how long, for whom a figure surprises.
+            fs_err::write(place::ours("logs")?.join("bench-crossing.jsonl"), journal)?;
             fs_err::remove_dir_all(&state)?;
         }
         Way::Script(copy) => manual::script(&server, &images.pmm2, &images.pmm3, copy)?,
