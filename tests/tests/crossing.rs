@@ -1,5 +1,8 @@
 //! The crossing, on a server that has everything people have, and proven by other means than the tool's own.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::server::{Container, Options, Seed, TestServer};
 use ferry_tests::witness::{self, Seen};
@@ -11,6 +14,23 @@ const RULES: &str =
     "groups:\n- name: own\n  rules:\n  - alert: Down\n    expr: up == 0\n    for: 5m\n";
 const RULES_PATH: &str = "prometheus/rules/pmm.rules.yml";
 const WEIRD: &str = "it's \"quoted\", costs $HOME `id` \\n\nand has a second line";
+
+/// What PMM 3 drops or shows otherwise is there for people to read, and for root alone.
+fn assert_exported(folder: &Path) -> Result<()> {
+    let mut texts = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("export-") {
+            assert_eq!(entry.metadata()?.mode() & 0o777, 0o600);
+            texts.push(fs_err::read_to_string(entry.path())?);
+        }
+    }
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    for part in ["\"ia_channels\"", "\"singlestat\""] {
+        assert!(texts.iter().any(|text| text.contains(part)), "{texts:?}");
+    }
+    Ok(())
+}
 
 /// The settings that a container's user chose, as the engine tells them, without what follows from the image or the moment.
 fn settings(inspected: &Value) -> Value {
@@ -160,10 +180,11 @@ fn a_used_server_crosses_whole_and_comes_back_whole() -> Result<()> {
     // PMM 3's own key is with the backup, which was made before there was one.
     let backup = format!("{}-data-ferry-{run}", server.name);
     let backup = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &backup])?;
-    let kept_key = std::path::Path::new(&backup).join("keys/pmm-encryption.key");
+    let kept_key = Path::new(&backup).join("keys/pmm-encryption.key");
     let key = fs_err::read(server.mountpoint()?.join("pmm-encryption.key"))?;
     assert_eq!(fs_err::read(&kept_key)?, key);
     assert_eq!(witness::strangers(&kept_key, (0, 0))?, [""; 0]);
+    assert_exported(&Path::new(&backup).join("run"))?;
 
     // Not even somebody's hand brings it up beside the new one.
     assert_eq!(kept["HostConfig"]["PidsLimit"], 1);

@@ -17,6 +17,7 @@ use super::users::Users;
 use super::{Result, ServerRoot};
 
 pub use certificates::CertificateProblem;
+pub(super) use uses::with_removed_panels;
 pub use uses::{Logins, OldDashboards, Uses};
 
 /// The largest small file that is read, in bytes.

@@ -19,6 +19,7 @@
 
 pub mod baseline;
 pub mod error;
+pub mod exports;
 pub mod facts;
 pub mod http;
 pub mod ini;

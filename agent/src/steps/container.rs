@@ -3,6 +3,7 @@
 mod baseline;
 mod copy_data_out;
 mod dump_databases;
+mod exports;
 mod heal_roles;
 mod migrate_api_keys;
 mod own_key;

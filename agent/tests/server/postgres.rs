@@ -449,7 +449,7 @@ async fn keys_and_the_databases_part_of_a_baseline() {
 
 /// What people use that PMM 3 does not have, as rows of PMM 2's and Grafana 9's tables (facts/pmm.md 8.6).
 #[tokio::test(flavor = "multi_thread")]
-async fn what_people_use_is_counted_and_a_missing_table_is_told() {
+async fn what_people_use_is_counted_and_exported() {
     let Some(cluster) = Cluster::start() else {
         return;
     };
@@ -502,6 +502,23 @@ async fn what_people_use_is_counted_and_a_missing_table_is_told() {
         local_admins: 2,
     };
     assert_eq!(uses.logins, Some(logins));
+    let alerting = postgres.export_alerting().await.unwrap().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&alerting.json).unwrap();
+    assert_eq!(
+        told,
+        serde_json::json!({
+            "ia_channels": [{"id": "a"}, {"id": "b"}], "ia_rules": [{"id": "a"}], "alert_manager_url": "http://am:9093",
+        })
+    );
+    let ids = postgres.dashboards_to_export().await.unwrap();
+    assert_eq!(ids, [1, 2]);
+    let exports = postgres.export_dashboards(&ids).await.unwrap();
+    assert_eq!(exports[0].name, "export-dashboard-1.json");
+    assert_eq!(
+        String::from_utf8_lossy(&exports[0].json),
+        r#"{"panels": [{"type" : "graph"}]}"#
+    );
+    assert_eq!(exports.len(), 2);
     cluster.sql(
         "pmm-managed",
         "UPDATE settings SET settings = '{}'; CREATE TABLE kubernetes_clusters (id text)",
@@ -515,6 +532,18 @@ async fn what_people_use_is_counted_and_a_missing_table_is_told() {
         (Some(0), Some(false))
     );
     assert_eq!(uses.dashboards.unwrap().count, 3);
+    // Rows that nobody has used are no reason for a file; what is no JSON is told and not written.
+    cluster.sql(
+        "pmm-managed",
+        "DELETE FROM ia_rules; DELETE FROM ia_channels",
+    );
+    assert_eq!(postgres.export_alerting().await.unwrap(), None);
+    cluster.sql(
+        "grafana",
+        "UPDATE dashboard SET data = '{\"type\": \"graph\"' WHERE id = 1",
+    );
+    let error = postgres.export_dashboards(&[1]).await.unwrap_err();
+    assert!(error.to_string().contains("EOF"), "{error}");
 }
 
 fn closed_ports() -> Ports {

@@ -110,7 +110,20 @@ async fn managed(postgres: &Postgres, sql: &str) -> Result<u64> {
 }
 
 async fn dashboards(postgres: &Postgres) -> Result<OldDashboards> {
-    // Percona's own come anew with PMM 3. Newer versions of Grafana keep what they provision elsewhere.
+    let which = with_removed_panels(postgres).await?;
+    let sql = format!("SELECT count(*) OVER (), title {which} ORDER BY 2 LIMIT {TITLES}");
+    let mut found = OldDashboards::default();
+    for row in postgres.query("grafana", &sql).await? {
+        let mut columns = row.into_iter();
+        found.count = number(columns.next().flatten())?;
+        found.titles.extend(columns.next().flatten());
+    }
+    Ok(found)
+}
+
+/// From where and which: people's own dashboards with panels of removed kinds. Percona's own come anew with PMM 3.
+pub(in crate::server) async fn with_removed_panels(postgres: &Postgres) -> Result<String> {
+    // Newer versions of Grafana keep what they provision elsewhere.
     let provisioned = postgres
         .has_table("grafana", "dashboard_provisioning")
         .await?;
@@ -120,17 +133,10 @@ async fn dashboards(postgres: &Postgres) -> Result<OldDashboards> {
         ""
     };
     let kinds = ANGULAR_PANELS.join("|");
-    let sql = format!(
-        "SELECT count(*) OVER (), title FROM dashboard d WHERE NOT is_folder AND coalesce(plugin_id, '') = '' {own} \
-         AND data::text ~ '\"type\"[[:space:]]*:[[:space:]]*\"({kinds})\"' ORDER BY 2 LIMIT {TITLES}"
-    );
-    let mut found = OldDashboards::default();
-    for row in postgres.query("grafana", &sql).await? {
-        let mut columns = row.into_iter();
-        found.count = number(columns.next().flatten())?;
-        found.titles.extend(columns.next().flatten());
-    }
-    Ok(found)
+    Ok(format!(
+        "FROM dashboard d WHERE NOT is_folder AND coalesce(plugin_id, '') = '' {own} \
+         AND data::text ~ '\"type\"[[:space:]]*:[[:space:]]*\"({kinds})\"'"
+    ))
 }
 
 async fn logins(postgres: &Postgres) -> Result<Logins> {

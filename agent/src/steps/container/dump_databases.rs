@@ -10,8 +10,10 @@ use crate::{
     context::Context,
     error::StepError,
     server::postgres::{ARCHIVE, Dump, DumpProgress, DumpRequest, verify_manifest},
-    steps::{Work, done},
+    steps::{Work, done, done_with},
 };
+
+use super::exports;
 
 pub(in crate::steps) struct DumpDatabases(pub(in crate::steps) v1::DumpDatabases);
 
@@ -97,11 +99,19 @@ impl Work for DumpDatabases {
                 .map_err(|e| StepError::new("dump-manifest", e.to_string()))?;
             cx.run_dir.replace(&manifest_name(database), &json)?;
         }
-        let mut outcome = done(format!(
+        let mut summary = format!(
             "{}, {} KiB",
             self.0.databases.join(", "),
             bytes.div_ceil(1024)
-        ));
+        );
+        let mut warnings = Vec::new();
+        // A rehearsal's folder is discarded.
+        if container.state_apart.is_none() {
+            let exported;
+            (exported, warnings) = exports::export(cx, &postgres).await?;
+            summary.extend(exported.map(|words| format!("; {words}")));
+        }
+        let mut outcome = done_with(summary, warnings);
         outcome.values.insert("bytes".to_owned(), bytes.to_string());
         Ok(outcome)
     }

@@ -42,7 +42,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
                 },
                 names(used.dashboards.iter().map(String::as_str), dashboards),
             ),
-            "look at each after the migration, and choose another kind of panel",
+            "look at each after the migration, and choose another kind of panel; the run exports each as it was (docs/backups.md)",
         );
     }
     check_files(used, notebook);
@@ -78,7 +78,7 @@ fn check_backups_and_keys(server: &ServerFacts, subject: &Subject, notebook: &mu
 }
 
 fn check_alerting(used: &UsedFacts, notebook: &mut Notebook) {
-    let hint = "note them, and make them again in PMM 3's alerting";
+    let hint = "make them again in PMM 3's alerting: the run writes them down for you, beside the dumps (docs/backups.md)";
     if used.alerting_channels > 0 {
         notebook.warning(
             uses::ALERTING_CHANNELS,

@@ -80,14 +80,15 @@ pub const ROWS: &[Row] = &[
         [("agent/tests/server/supervisor.rs", "a_whole_server_is_observed_as_far_as_it_can_be")]),
     row!(13 "Integrated Alerting's and Alertmanager's configuration is lost"
         [Finding(uses::ALERTING_CHANNELS), Finding(uses::ALERTING_RULES), Finding(uses::EXTERNAL_ALERTMANAGER), Step("dump-databases"),
-         NotYet("it is in the dump and in the backup, not exported for people to read")]
-        []),
+         Otherwise("channels, rules and templates are exported for people to read; Alertmanager's files are in the backup")]
+        [("agent/tests/server/postgres.rs", "what_people_use_is_counted_and_exported")]),
     row!(14 "clusters of DBaaS are dropped"
         [Finding(uses::DBAAS_CLUSTERS), Finding(environment::DBAAS_REMOVED)] []),
     row!(15 "who logs in by Percona Platform only is locked out"
         [Finding(uses::LOGINS_SSO_ONLY), Finding(uses::PLATFORM_CONNECTED)] []),
     row!(16 "dashboards with Angular panels break"
-        [Finding(uses::ANGULAR_PANELS), Step("dump-databases"), NotYet("they are in the dump, not exported one by one")] []),
+        [Finding(uses::ANGULAR_PANELS), Step("dump-databases"), Otherwise("each is exported as it was")]
+        [("agent/tests/server/postgres.rs", "what_people_use_is_counted_and_exported")]),
     row!(17 "Podman: user namespaces, SELinux, a log driver that breaks `nginx -t`"
         [Finding(container::PODMAN_UNSUPPORTED), Finding(carry_over::LOG_DRIVER_DROPPED), Otherwise("root's Podman is carried over, its words put into Docker's"), NotYet("an ordinary user's Podman is recognised and refused")]
         [("agent/src/engine/podman.rs", "what_the_engine_adds_is_taken_away_and_what_a_person_set_is_kept")]),

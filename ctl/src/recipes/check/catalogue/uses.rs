@@ -12,10 +12,10 @@ super::codes! { "What is used, and is different in PMM 3"
         => "nothing";
     ALERTING_CHANNELS "alerting-channels" [Warning] "1.10":
         "notification channels of Integrated Alerting are dropped by PMM 3; nobody would be told of an alert"
-        => "note them, and make contact points in PMM 3's alerting";
+        => "make contact points in PMM 3's alerting; the run writes the channels down, with their secrets, in `export-alerting.json` beside the dumps";
     ALERTING_RULES "alerting-rules" [Warning] "1.10":
         "rules of Integrated Alerting are dropped by PMM 3; their templates are kept"
-        => "note them, and make them again from their templates in PMM 3's alerting";
+        => "make them again from their templates in PMM 3's alerting; the run writes them down in `export-alerting.json` beside the dumps";
     EXTERNAL_ALERTMANAGER "external-alertmanager" [Warning] "1.10":
         "alerts go to an Alertmanager outside, whose address PMM 3 drops from its settings"
         => "make it a contact point in PMM 3's alerting";
@@ -30,7 +30,7 @@ super::codes! { "What is used, and is different in PMM 3"
         => "give an administrator a password (`change-admin-password` inside the container), and log in with it once";
     ANGULAR_PANELS "angular-panels" [Warning] "1.10":
         "dashboards of your own have panels of kinds (Angular) that the newer Grafana does not show, or shows as another kind"
-        => "look at each after the crossing; replace `graph` by `timeseries`, `singlestat` by `stat`, `table-old` by `table`, and so on";
+        => "look at each after the crossing; replace `graph` by `timeseries`, `singlestat` by `stat`, `table-old` by `table`, and so on; the run exports each as it was, beside the dumps";
     PROMETHEUS_DATA_UNREAD "prometheus-data-unread" [Warning] "1.10":
         "data from before PMM 2.12 is still in Prometheus' format in `/srv/prometheus/data`; PMM 3 does not read it"
         => "nothing, if its history may become invisible; it stays on the volume and in the backup";
