@@ -443,6 +443,8 @@ pub(crate) mod cases {
 
 #[cfg(test)]
 mod tests {
+    use ferry_proto::v1::Severity;
+
     use super::{cases::facts, *};
 
     #[test]
