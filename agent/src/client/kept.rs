@@ -285,6 +285,7 @@ mod tests {
             target_package: "pmm-client".into(),
             target_package_version: "3.8.1-7".into(),
             config_digest: "ab".into(),
+            ..v1::ClientChange::default()
         }
     }
 
