@@ -275,7 +275,7 @@ mod tests {
             ("/mnt/backups", "mnt/backups", "`mnt/backups`"),
             ("/mnt/backups", "/mnt/../etc", "`/mnt/../etc`"),
             ("pull-image", "pull-images", "`pull-images`"),
-            ("pull-image", "pull-images", "there are capture-baseline, "),
+            ("pull-image", "pull-images", "there are await-client, "),
             ("\"format\": 1,", "", "missing field `format`"),
         ] {
             let error = with(from, to).unwrap_err();

@@ -35,6 +35,14 @@ const OPTIONS: [&str; 8] = [
     "APT::Sandbox::User=root",
 ];
 
+/// How a package is installed from its file.
+const INSTALL: [&str; 4] = [
+    "install",
+    "--quiet",
+    "--no-install-recommends",
+    "--allow-downgrades",
+];
+
 /// A package of PMM's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Package {
@@ -216,14 +224,8 @@ async fn found(package: &Package, folder: &StateDir) -> Result<Option<String>, S
 /// With what stands in the way; nothing was changed.
 pub(crate) async fn try_install(file: &Path) -> Result<(), StepError> {
     let path = file.to_string_lossy();
-    let arguments = [
-        &["--simulate", "install", "--quiet", "--allow-downgrades"],
-        &OPTIONS[..],
-        &[&*path],
-    ]
-    .concat();
+    let arguments = [&["--simulate"], &INSTALL[..], &OPTIONS[..], &[&*path]].concat();
     let answer = ask(Tool::AptGet, &arguments).await?;
-    let others = removed_others(&answer.text);
     if !answer.success {
         return Err(StepError::new(
             "client-package-refused",
@@ -232,26 +234,39 @@ pub(crate) async fn try_install(file: &Path) -> Result<(), StepError> {
         .details(answer.complaint.lines().take(10).map(str::to_owned))
         .hint("`apt-get install --simulate pmm-client` on the client's host says what it lacks"));
     }
-    if others.is_empty() {
+    let removed = others(&answer.text, "Remv ");
+    if !removed.is_empty() {
+        let what = format!(
+            "apt would remove {} with the client's old package",
+            removed.join(", ")
+        );
+        return Err(StepError::new("client-removes-others", what)
+            .hint("see on the client's host what depends on it"));
+    }
+    let needed = others(&answer.text, "Inst ");
+    if needed.is_empty() {
         return Ok(());
     }
+    // They would come from a mirror in the middle of the change, and stay behind on the way back.
+    let needed = needed.join(" ");
     Err(StepError::new(
-        "client-removes-others",
+        "client-needs-others",
         format!(
-            "apt would remove {} with the client's old package",
-            others.join(", ")
+            "the client's new package needs {needed}, which would be installed or changed with it"
         ),
     )
-    .hint("see on the client's host what depends on it"))
+    .hint(format!(
+        "`apt-get install {needed}` on the client's host first"
+    )))
 }
 
-/// The packages that are none of ours in apt's lines `Remv NAME [VERSION]`.
-fn removed_others(text: &str) -> Vec<String> {
-    let removed = text
+/// The packages that are none of ours in apt's lines `Remv NAME [VERSION]` or `Inst NAME (VERSION)`.
+fn others(text: &str, begin: &str) -> Vec<String> {
+    let named = text
         .lines()
-        .filter_map(|line| line.strip_prefix("Remv ")?.split(' ').next());
-    let removed = removed.filter(|name| known_package(name).is_none());
-    removed.map(str::to_owned).collect()
+        .filter_map(|line| line.strip_prefix(begin)?.split(' ').next());
+    let others = named.filter(|name| known_package(name).is_none());
+    others.map(str::to_owned).collect()
 }
 
 /// Puts a package from its file in the place of the other one.
@@ -260,14 +275,7 @@ fn removed_others(text: &str) -> Vec<String> {
 /// When apt fails, with the end of what it said.
 pub(crate) async fn install(file: &Path, log: (&StateDir, &str)) -> Result<(), StepError> {
     let path = file.to_string_lossy();
-    let words = [
-        "install",
-        "--yes",
-        "--quiet",
-        "--no-install-recommends",
-        "--allow-downgrades",
-    ];
-    let arguments = [&words[..], &OPTIONS[..], &[&*path]].concat();
+    let arguments = [&INSTALL[..], &["--yes"], &OPTIONS[..], &[&*path]].concat();
     perform(Tool::AptGet, &arguments, Path::new("/"), log).await
 }
 
@@ -401,10 +409,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_clients_own_package_may_go() {
-        let text = "Inst pmm-client (3.8.1)\nRemv pmm2-client [2.44.1]\nRemv monitoring [1.0]\n";
-        assert_eq!(removed_others(text), ["monitoring"]);
-        assert_eq!(removed_others("Remv pmm2-client [2.44.1]\n"), [""; 0]);
+    fn only_the_clients_own_packages_come_and_go() {
+        let text = "Remv pmm2-client [2.44.1]\nRemv monitoring [1.0]\nInst libx [1] (2 repo)\nInst pmm-client (3.8.1)\nConf libx (2)\n";
+        assert_eq!(others(text, "Remv "), ["monitoring"]);
+        assert_eq!(others(text, "Inst "), ["libx"]);
+        assert_eq!(others("Remv pmm2-client [2.44.1]\n", "Remv "), [""; 0]);
     }
 
     #[test]

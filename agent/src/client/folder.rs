@@ -37,7 +37,7 @@ pub(crate) struct Folder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) bytes: Vec<u8>,
-    /// The permission bits.
+    /// The permission bits. Those that would lend a program its owner's rights are not carried.
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
@@ -171,7 +171,7 @@ impl Folder {
         }
         Ok(Some(Content {
             bytes,
-            mode: stat.st_mode & 0o7777,
+            mode: stat.st_mode & 0o777,
             uid: stat.st_uid,
             gid: stat.st_gid,
         }))

@@ -224,9 +224,10 @@ impl Pair {
     /// Lays out the new folder beside the old one, from a tarball of ours. What an attempt left that was cut off goes before.
     ///
     /// # Errors
-    /// When it cannot be unpacked or written.
+    /// When it has another version, or cannot be unpacked or written.
     pub(crate) async fn lay_out(
         &self,
+        version: &str,
         tarball: &StateDir,
         unpacked: &StateDir,
         log: (&StateDir, &str),
@@ -235,17 +236,24 @@ impl Pair {
         clear(unpacked)?;
         let file = tarball.path().join(COPY);
         let (file, into) = (file.to_string_lossy(), unpacked.path().to_string_lossy());
+        // Before anything is unpacked, and by the file itself: the version in the plan is what the policy was asked about.
+        let (top, inside) = top_of(&file).await?;
+        if inside != version {
+            let what = format!("PMM {inside} is in the tarball, and not {version}");
+            return Err(StepError::new("client-package-other", what)
+                .hint("`ferryctl clients upgrade` again makes a plan with what is in it"));
+        }
         let words = [
             "--extract",
             "--gzip",
             "--no-same-owner",
+            "--no-same-permissions",
             "--file",
             &*file,
             "--directory",
             &*into,
         ];
         perform(Tool::Tar, &words, Path::new("/"), log).await?;
-        let (top, _) = top_of(&file).await?;
         let from = Folder::open(unpacked.path())?
             .and_then(|it| it.sub(&top).transpose())
             .transpose()?;

@@ -115,13 +115,13 @@ impl Way {
             }
             Self::Tarball {
                 folder,
+                version,
                 file,
                 sha256,
-                ..
             } => {
                 tarball::take(file, sha256, &places.new)?;
                 let pair = Pair::of(folder, &cx.run)?;
-                pair.lay_out(&places.new, &cx.run_dir.sub("unpacked")?, log)
+                pair.lay_out(version, &places.new, &cx.run_dir.sub("unpacked")?, log)
                     .await?;
                 Ok((String::new(), tarball::COPY.to_owned()))
             }
@@ -175,6 +175,8 @@ impl Way {
                 if deb::installed().await?.as_ref() == Some(new) {
                     return Ok(());
                 }
+                // The host may have changed since it was tried.
+                deb::try_install(&kept.new).await?;
                 deb::install(&kept.new, log).await
             }
             Self::Tarball { folder, .. } => Pair::of(folder, &cx.run)?.forward(),
