@@ -27,6 +27,8 @@ pub enum Command {
     Inside(Serve),
     /// Serve beside a container engine, for controllers on other machines that have a certificate
     Host(ServeHost),
+    /// Serve on the host of a PMM client, for controllers on other machines that have a certificate
+    Client(ServeClient),
     /// Make, look at or remove a backup's own folder; what the host agent starts with the folder above it at `/target`
     #[command(hide = true)]
     Folder {
@@ -115,6 +117,23 @@ pub struct ServeHost {
     /// The static `ferryd` that agents in containers are made of; this program when it is not named
     #[arg(long, value_name = "FILE")]
     pub agent_binary: Option<PathBuf>,
+}
+
+/// How to serve on a client's host.
+#[derive(Debug, Args)]
+pub struct ServeClient {
+    /// The address to listen on, for example `0.0.0.0:7651`
+    #[arg(long)]
+    pub listen: SocketAddr,
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem`
+    #[arg(long, value_name = "DIR", default_value = "/etc/ferry/tls")]
+    pub tls: PathBuf,
+    /// Who may call, and which versions the client may get
+    #[arg(long, value_name = "FILE", default_value = "/etc/ferry/policy.json")]
+    pub policy: PathBuf,
+    /// The folder for the ledger and for what the way back needs
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ferry")]
+    pub state: PathBuf,
 }
 
 /// Which engine.

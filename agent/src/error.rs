@@ -60,6 +60,11 @@ impl StepError {
         self
     }
 
+    /// Whether one of the lines that help has these words.
+    pub(crate) fn tells(&self, words: &str) -> bool {
+        self.details.iter().any(|line| line.contains(words))
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {

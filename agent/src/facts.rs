@@ -8,7 +8,7 @@ mod host;
 
 use ferry_proto::v1::{Facts, GetFactsRequest};
 
-use crate::{error::StepError, ledger, surroundings::Surroundings};
+use crate::{client, error::StepError, ledger, surroundings::Surroundings};
 
 /// Observes what this agent can see from where it is.
 ///
@@ -23,6 +23,10 @@ pub async fn observe(
         Surroundings::Container(container) => container::observe(container, request).await?,
         Surroundings::Volume(volume) | Surroundings::Workshop(_, volume) => Facts {
             data: Some(data::observe(data::Tree::at(volume.data.clone()), None).await?),
+            ..Facts::default()
+        },
+        Surroundings::Client(_) => Facts {
+            client_host: Some(client::look(&request.client_file).await?),
             ..Facts::default()
         },
     };

@@ -9,6 +9,7 @@
 
 pub mod args;
 mod blocking;
+mod client;
 mod compose;
 pub mod context;
 pub mod dial;

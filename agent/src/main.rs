@@ -4,7 +4,7 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use ferry_agent::{
-    args::{Arguments, Command, EngineName, Serve, ServeHost},
+    args::{Arguments, Command, EngineName, Serve, ServeClient, ServeHost},
     dial,
     engine::{EndpointConfig, Engine},
     folder,
@@ -14,7 +14,7 @@ use ferry_agent::{
     serve,
     server::ServerRoot,
     state_dir::STATE_DIR_NAME,
-    surroundings::{Container, Host, Surroundings, Volume},
+    surroundings::{Client, Container, Host, Surroundings, Volume},
 };
 use futures_util::Stream;
 use sd_notify::NotifyState;
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         Command::Workshop(options) => runtime.block_on(run(&options, workshop)),
         Command::Inside(options) => runtime.block_on(run(&options, inside)),
         Command::Host(options) => ended(&runtime.block_on(host(&options))),
+        Command::Client(options) => ended(&runtime.block_on(client(&options))),
         Command::Folder { act } => {
             let (answer, code) = folder::act(&act);
             // The one thing that is data and not talk: whoever started this reads it.
@@ -175,6 +176,18 @@ async fn host(options: &ServeHost) -> Result<(), Box<dyn std::error::Error>> {
     tracing::info!(%address, "ready");
     serve_until_told(runner, connections).await?;
     Ok(())
+}
+
+async fn client(options: &ServeClient) -> Result<(), Box<dyn std::error::Error>> {
+    let policy = Policy::read(&options.policy)?;
+    fs_err::create_dir_all(&options.state)?;
+    let ledger = Ledger::at(&options.state, "client");
+    let surroundings = Arc::new(Surroundings::Client(Client));
+    let runner = Runner::bounded(surroundings, ledger, Works::default(), policy.clone());
+    let files = serve::Files::in_folder(&options.tls);
+    let (address, connections) = serve::tls_connections(options.listen, files, policy).await?;
+    tracing::info!(%address, "ready");
+    serve_until_told(runner, connections).await
 }
 
 /// Serves until systemd or a person says that it is enough, and lets running steps end at a safe place.

@@ -333,7 +333,7 @@ pub async fn dial(
                 .await?
                 .id
         }
-        Place::Host | Place::Unknown => {
+        Place::Host | Place::Client | Place::Unknown => {
             return Err(StepError::new(
                 "bad-parameter",
                 "a tunnel leads into a container",

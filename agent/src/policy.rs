@@ -53,6 +53,8 @@ struct Written {
     images: Vec<String>,
     #[serde(default)]
     folders: Vec<PathBuf>,
+    #[serde(default)]
+    versions: Vec<String>,
     steps: Option<BTreeSet<String>>,
 }
 
@@ -63,6 +65,7 @@ struct Rules {
     containers: Vec<Pattern>,
     images: Vec<ImagePattern>,
     folders: Vec<PathBuf>,
+    versions: Vec<Pattern>,
     steps: Option<BTreeSet<String>>,
 }
 
@@ -167,6 +170,7 @@ impl Policy {
                     .map(|it| ImagePattern::new(it))
                     .collect(),
                 folders: written.folders,
+                versions: written.versions.iter().map(|it| Pattern::new(it)).collect(),
                 steps: written.steps,
             })),
         })
@@ -185,6 +189,7 @@ impl Policy {
                 containers: vec![Pattern::new("*")],
                 images: Vec::new(),
                 folders: Vec::new(),
+                versions: Vec::new(),
                 steps: Some(kinds.iter().cloned().collect()),
             })),
         }
@@ -270,7 +275,7 @@ mod tests {
             ("/mnt/backups", "mnt/backups", "`mnt/backups`"),
             ("/mnt/backups", "/mnt/../etc", "`/mnt/../etc`"),
             ("pull-image", "pull-images", "`pull-images`"),
-            ("pull-image", "pull-images", "there are capture-baseline, "),
+            ("pull-image", "pull-images", "there are await-client, "),
             ("\"format\": 1,", "", "missing field `format`"),
         ] {
             let error = with(from, to).unwrap_err();

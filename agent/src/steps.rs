@@ -3,6 +3,7 @@
 //! Every step is idempotent: it may be begun again after a crash at any point, and its undo may be
 //! asked for whatever became of it.
 
+mod client;
 mod container;
 mod host;
 mod volume;
@@ -65,6 +66,9 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
         Some(Kind::RemoveBackup(it)) => Box::new(host::RemoveBackup(it)),
         Some(Kind::FinishRun(it)) => Box::new(host::FinishRun(it)),
         Some(Kind::KeepEncryptionKey(_)) => Box::new(volume::KeepEncryptionKey),
+        Some(Kind::KeepClient(it)) => Box::new(client::KeepClient(it)),
+        Some(Kind::UpgradeClient(it)) => Box::new(client::UpgradeClient(it)),
+        Some(Kind::AwaitClient(it)) => Box::new(host::AwaitClient(it)),
         None => {
             return Err(StepError::new(
                 "unknown-step",

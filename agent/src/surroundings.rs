@@ -18,7 +18,13 @@ pub enum Surroundings {
     Volume(Volume),
     /// On the server's own image, with a copy of its data: the means of both, and no server that runs.
     Workshop(Container, Volume),
+    /// On the host of one of the server's clients.
+    Client(Client),
 }
+
+/// The means of an agent on a client's host: that host's own package manager and service manager, by fixed paths.
+#[derive(Debug, Clone, Copy)]
+pub struct Client;
 
 /// The means of a host agent.
 #[derive(Debug)]
@@ -68,6 +74,7 @@ impl Surroundings {
             Self::Host(_) => Place::Host,
             Self::Container(_) => Place::Container,
             Self::Volume(_) | Self::Workshop(..) => Place::Volume,
+            Self::Client(_) => Place::Client,
         }
     }
 
@@ -79,6 +86,7 @@ impl Surroundings {
             Self::Container(_) => &["supervisor", "postgres", "api", "tree"],
             Self::Volume(_) => &["tree", "backup"],
             Self::Workshop(..) => &["tree", "backup", "postgres"],
+            Self::Client(_) => &["client"],
         };
         names.iter().map(|name| (*name).to_owned()).collect()
     }
@@ -113,6 +121,17 @@ impl Surroundings {
         match self {
             Self::Volume(volume) | Self::Workshop(_, volume) => Ok(volume),
             _ => Err(self.misplaced(Place::Volume)),
+        }
+    }
+
+    /// The means of an agent on a client's host.
+    ///
+    /// # Errors
+    /// When this agent is none.
+    pub fn client(&self) -> Result<Client, StepError> {
+        match self {
+            Self::Client(client) => Ok(*client),
+            _ => Err(self.misplaced(Place::Client)),
         }
     }
 

@@ -11,6 +11,7 @@ mod embedded;
 mod error;
 mod host;
 mod remote;
+mod run;
 mod server;
 mod settle;
 mod tunnel;
@@ -27,7 +28,8 @@ pub use self::{
     embedded::{LocalEngine, start_embedded},
     error::{ConnectError, Refusal, refusal},
     host::ConnectedHost,
-    remote::{TlsError, TlsFolder, connect_remote},
+    remote::{TlsError, TlsFolder, connect_client, connect_remote},
+    run::RunAgents,
     server::{HostAgent, ServerAgents},
     tunnel::Tunnel,
 };

@@ -41,6 +41,8 @@ pub struct Wanted {
     pub api_key: Option<Secret>,
     /// The server's clients, and nothing of its data.
     pub clients: bool,
+    /// With them: of the server nothing but its version.
+    pub only_clients: bool,
     /// Compose's file too, where Compose has made the container.
     pub compose: bool,
 }
@@ -178,6 +180,7 @@ pub async fn gather(
         let request = GetFactsRequest {
             walk: !wanted.clients,
             clients: wanted.clients,
+            only_clients: wanted.only_clients,
             api_key: wanted.api_key.clone(),
             ..GetFactsRequest::default()
         };

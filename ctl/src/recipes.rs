@@ -6,6 +6,7 @@ mod check;
 mod compare;
 pub mod downtime;
 mod estimate;
+pub mod pmm_client_upgrade;
 pub mod pmm_dump_restore;
 pub mod pmm_in_place;
 pub mod pmm_move_data;
@@ -16,7 +17,7 @@ mod space;
 pub mod upkeep;
 mod version;
 
-pub use check::{catalogue, data_mount, findings};
+pub use check::{catalogue, client_findings, client_target, client_version, data_mount, findings};
 pub use compare::{FactChange, compare_facts};
 pub use version::Version;
 

@@ -85,6 +85,7 @@ pub(crate) fn facts() -> Facts {
         server: Some(server()),
         backups: Vec::new(),
         clients: None,
+        client_host: None,
         data: Some(DataFacts {
             destination: "/srv".into(),
             entries: 612_408,

@@ -33,6 +33,7 @@ impl Place {
             Self::Container => "container",
             Self::Volume => "volume",
             Self::Copy => "copy",
+            Self::Client => "client",
         }
     }
 }
@@ -90,6 +91,9 @@ impl Action {
             Some(Kind::RenewCluster(_)) => "renew-cluster",
             Some(Kind::CopyDataOut(_)) => "copy-data-out",
             Some(Kind::EditComposeFile(_)) => "edit-compose-file",
+            Some(Kind::KeepClient(_)) => "keep-client",
+            Some(Kind::UpgradeClient(_)) => "upgrade-client",
+            Some(Kind::AwaitClient(_)) => "await-client",
         }
     }
 }

@@ -37,12 +37,8 @@ impl HostAgent {
     /// When the documented commands fail, or it does not start.
     pub fn start(containers: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ferry-host-").tempdir()?;
+        certificates(folder.path())?;
         let page = fs_err::read_to_string(PAGE)?;
-        let commands =
-            fenced(&page, "sh").ok_or_else(|| Error::of("the page has no commands".into()))?;
-        run(Command::new("sh")
-            .args(["-e", "-c", &commands.replace(AGENT.0, AGENT.1)])
-            .current_dir(folder.path()))?;
         let policy =
             fenced(&page, "json").ok_or_else(|| Error::of("the page has no policy".into()))?;
         let mut policy: serde_json::Value = serde_json::from_str(policy)?;
@@ -103,6 +99,17 @@ impl Drop for HostAgent {
     }
 }
 
+/// Makes certificates in a folder: of an agent at `localhost`, and of a controller at `night.example.com`.
+pub(crate) fn certificates(folder: &Path) -> Result<()> {
+    let page = fs_err::read_to_string(PAGE)?;
+    let commands =
+        fenced(&page, "sh").ok_or_else(|| Error::of("the page has no commands".into()))?;
+    run(Command::new("sh")
+        .args(["-e", "-c", &commands.replace(AGENT.0, AGENT.1)])
+        .current_dir(folder))?;
+    Ok(())
+}
+
 fn begin(folder: &Path, port: u16) -> Result<(Child, u16)> {
     let mut command = of_engine(&programs()?.ferryd);
     command
@@ -155,7 +162,7 @@ fn lines_of(process: &mut Child) -> Receiver<String> {
 }
 
 /// The first block of a page in this language.
-fn fenced<'p>(page: &'p str, language: &str) -> Option<&'p str> {
+pub(crate) fn fenced<'p>(page: &'p str, language: &str) -> Option<&'p str> {
     let (_, rest) = page.split_once(&format!("\n```{language}\n"))?;
     Some(rest.split_once("\n```")?.0)
 }

@@ -33,6 +33,9 @@ pub(super) async fn observe(
     request: &GetFactsRequest,
 ) -> Result<Facts, StepError> {
     let access = Access::default();
+    if request.only_clients {
+        return Ok(only_clients(&access).await);
+    }
     let seen = look(&container.root, &access).await;
     let cluster: Option<&Postgres> = seen.postgres.as_ref().map(|it| &it.cluster);
     let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
@@ -73,6 +76,29 @@ pub(super) async fn observe(
         clients: clients.flatten(),
         ..Facts::default()
     })
+}
+
+/// The server's version and its clients: what is asked for again and again while one is waited for.
+async fn only_clients(access: &Access) -> Facts {
+    let mut server = ServerFacts::default();
+    let clients = match Pmm::detect(&access.ports, None).await {
+        Ok(pmm) => {
+            server.version.clone_from(&pmm.version().version);
+            clients(&pmm, access, &mut server).await
+        }
+        Err(error) => {
+            server.unobserved.push(Unobserved {
+                what: "PMM's API".to_owned(),
+                why: error.to_string(),
+            });
+            None
+        }
+    };
+    Facts {
+        server: Some(server),
+        clients,
+        ..Facts::default()
+    }
 }
 
 /// The clients; `None` when the server does not tell, which is noted.

@@ -94,6 +94,7 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         server: None,
         backups: Vec::new(),
         clients: None,
+        client_host: None,
         data: Some(ferry_proto::v1::DataFacts {
             destination: DATA.to_owned(),
             other_containers: others,

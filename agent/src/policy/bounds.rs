@@ -31,10 +31,16 @@ impl Policy {
         let Some(kind) = &action.kind else {
             return Ok(());
         };
+        let named = Subjects::of(kind);
+        if let Surroundings::Client(_) = around {
+            for version in &named.versions {
+                rules.version(version)?;
+            }
+            return named.folders.iter().try_for_each(|it| rules.folder(it));
+        }
         let Surroundings::Host(host) = around else {
             return Ok(());
         };
-        let named = Subjects::of(kind);
         for name in &named.names {
             rules.container(name)?;
         }
@@ -69,7 +75,15 @@ impl Policy {
         around: &Surroundings,
         request: &mut GetFactsRequest,
     ) -> Result<(), StepError> {
-        let (Some(rules), Surroundings::Host(host)) = (self.rules.as_deref(), around) else {
+        let Some(rules) = self.rules.as_deref() else {
+            return Ok(());
+        };
+        if let Surroundings::Client(_) = around
+            && !request.client_file.is_empty()
+        {
+            return rules.folder(&request.client_file);
+        }
+        let Surroundings::Host(host) = around else {
             return Ok(());
         };
         if !request.container.is_empty() {
@@ -158,6 +172,15 @@ impl Rules {
         Err(denied(format!("the image `{id}`")))
     }
 
+    /// A version that a client's package may get. An epoch is the package manager's own, and takes no part.
+    fn version(&self, version: &str) -> Result<(), StepError> {
+        let bare = version.split_once(':').map_or(version, |(_, rest)| rest);
+        if self.versions.iter().any(|it| it.matches(bare)) {
+            return Ok(());
+        }
+        Err(denied(format!("version `{version}` of a client")))
+    }
+
     fn folder(&self, folder: &str) -> Result<(), StepError> {
         let path = Path::new(folder);
         let inside = self.folders.iter().any(|it| path.starts_with(it));
@@ -223,7 +246,7 @@ fn denied(what: String) -> StepError {
 
 #[cfg(test)]
 mod tests {
-    use ferry_proto::v1::{Action, CaptureBaseline, action::Kind};
+    use ferry_proto::v1::{Action, CaptureBaseline, ClientChange, UpgradeClient, action::Kind};
 
     use super::*;
 
@@ -281,6 +304,43 @@ mod tests {
         assert_eq!(backups, [of("pmm-server")]);
         Policy::unbounded().retain_backups(&mut backups);
         assert_eq!(backups.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_client_gets_only_versions_and_files_that_are_allowed() {
+        let text = r#"{"format": 1, "versions": ["3.*"], "folders": ["/opt/pmm"]}"#;
+        let policy = Policy::parse(text).unwrap();
+        let client = Surroundings::Client(crate::surroundings::Client);
+        for (version, file, allowed) in [
+            ("3.8.1-7.bookworm", "", true),
+            ("1:3.8.1-7.bookworm", "", true),
+            ("3.8.1", "/opt/pmm/pmm-client-3.8.1.tar.gz", true),
+            ("2.44.1-6.bookworm", "", false),
+            ("13.0", "", false),
+            ("3.8.1", "/tmp/pmm-client-3.8.1.tar.gz", false),
+            ("3.8.1", "/opt/pmm/../../tmp/x", false),
+        ] {
+            let change = ClientChange {
+                target_package_version: version.into(),
+                file: file.into(),
+                ..ClientChange::default()
+            };
+            let kind = Kind::UpgradeClient(UpgradeClient {
+                change: Some(change),
+            });
+            let step = Step {
+                action: Some(Action { kind: Some(kind) }),
+                ..Step::default()
+            };
+            let checked = policy.check_step(&client, &step).await;
+            assert_eq!(checked.is_ok(), allowed, "{version} {file}: {checked:?}");
+            let mut request = GetFactsRequest {
+                client_file: file.into(),
+                ..GetFactsRequest::default()
+            };
+            let looked = policy.bound_facts(&client, &mut request).await;
+            assert_eq!(looked.is_ok(), file.is_empty() || allowed, "{file}");
+        }
     }
 
     #[tokio::test]

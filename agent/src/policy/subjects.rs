@@ -17,6 +17,8 @@ pub(super) struct Subjects<'a> {
     pub(super) folders: Vec<&'a str>,
     /// That a server gets its data on, or had.
     pub(super) volumes: Vec<&'a str>,
+    /// That a client's package shall have, as the package manager writes them.
+    pub(super) versions: Vec<&'a str>,
     pub(super) backup: Option<&'a v1::BackupPlace>,
 }
 
@@ -66,6 +68,16 @@ impl<'a> Subjects<'a> {
             Kind::OpenBackup(step) => it.backup = step.backup.as_ref(),
             Kind::RemoveBackup(step) => it.backup = step.backup.as_ref(),
             Kind::FinishRun(step) => it.containers = vec![&step.container, &step.old_container_id],
+            Kind::AwaitClient(step) => it.containers = vec![&step.container],
+            Kind::KeepClient(v1::KeepClient { change })
+            | Kind::UpgradeClient(v1::UpgradeClient { change }) => {
+                let change = change.as_ref();
+                it.versions = change
+                    .map(|it| &*it.target_package_version)
+                    .into_iter()
+                    .collect();
+                it.folders = change.map(|it| &*it.file).into_iter().collect();
+            }
             // Work inside an agent's own mounts and namespaces.
             Kind::CaptureBaseline(_)
             | Kind::HealRoles(_)
@@ -143,6 +155,9 @@ fn all() -> Vec<Kind> {
         Kind::KeepEncryptionKey(v1::KeepEncryptionKey::default()),
         Kind::CopyDataOut(v1::CopyDataOut::default()),
         Kind::EditComposeFile(v1::EditComposeFile::default()),
+        Kind::KeepClient(v1::KeepClient::default()),
+        Kind::UpgradeClient(v1::UpgradeClient::default()),
+        Kind::AwaitClient(v1::AwaitClient::default()),
     ]
 }
 

@@ -1,4 +1,5 @@
-//! The only place where the agent starts a program: of the server's, and for `compose` one beside the engine.
+//! The only place where the agent starts a program: of the server's, for `compose` one beside the engine, and for
+//! `client` those of a client's host.
 //!
 //! Why so narrow: whoever can make the agent start a program of their choosing owns the server. Here the programs are
 //! an enum; the path is absolute and inside the server's root; the program gets that root, an unprivileged user of the
@@ -21,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) mod client;
 pub(crate) mod compose;
 mod talk;
 

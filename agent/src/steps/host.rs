@@ -1,5 +1,6 @@
 //! Steps beside the container engine.
 
+mod await_client;
 mod edit_compose_file;
 mod end_rehearsal;
 mod fence_server;
@@ -17,6 +18,7 @@ mod start_rehearsal;
 mod start_server;
 mod stop_server;
 
+pub(super) use await_client::AwaitClient;
 pub(super) use edit_compose_file::EditComposeFile;
 pub(super) use end_rehearsal::EndRehearsal;
 pub(super) use fence_server::FenceServer;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connect::address::EngineChoice;
+use crate::connect::address::{AddressError, AgentAddress, EngineChoice};
 
 /// Nothing is copied at less than this in a time that anybody would wait.
 const LEAST_RATE: u64 = 1 << 10;
@@ -36,10 +36,16 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 
 /// An engine where no server is named.
 pub(super) fn engine(text: &str) -> Result<EngineChoice, String> {
-    text.parse()
-        .map_err(|error: crate::connect::address::AddressError| {
-            format!("{error}: {}", error.hint())
-        })
+    text.parse().map_err(|error| told(&error))
+}
+
+/// An agent on a client's host.
+pub(super) fn agent(text: &str) -> Result<AgentAddress, String> {
+    text.parse().map_err(|error| told(&error))
+}
+
+fn told(error: &AddressError) -> String {
+    format!("{error}: {}", error.hint())
 }
 
 /// An absolute path of a folder, in its plainest form.

@@ -18,6 +18,16 @@ use crate::{
 
 pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
     let plan = read(&arguments.plan)?;
+    if !plan.client.is_empty() {
+        return Err(Failed::plain(
+            "plan-other-verb",
+            format!(
+                "`{}` is the plan of a client's upgrade",
+                arguments.plan.display()
+            ),
+        )
+        .hint("`ferryctl clients upgrade` makes such a plan and carries it out"));
+    }
     let address: Address = plan.server.parse()?;
     let host = session.host(address.engine()).await?;
     let image = plan.facts.as_ref().and_then(|facts| facts.target.as_ref());

@@ -15,7 +15,10 @@ use crate::{
     connect::{ConnectedHost, address::EngineChoice},
     exit::Exit,
     facts,
-    recipes::upkeep::{About, FINISH, PRUNE},
+    recipes::{
+        pmm_client_upgrade,
+        upkeep::{About, FINISH, PRUNE},
+    },
     run::journal::{self, Journal, JournalError, RunRow},
 };
 
@@ -115,7 +118,7 @@ pub(super) fn crossings(journal: &Journal) -> Result<Vec<Known>, Failed> {
     for row in journal
         .runs()?
         .into_iter()
-        .filter(|it| it.subject.is_none())
+        .filter(|it| it.subject.is_none() && it.plan.recipe != pmm_client_upgrade::NAME)
     {
         let record = journal.record(&row.run)?;
         known.push((row, record));

@@ -1,8 +1,10 @@
-//! `ferryctl clients`: who sends this server its metrics, and what each needs; nothing is changed.
+//! `ferryctl clients`: who sends this server its metrics, and what each needs; nothing is changed unless that is asked for.
+
+mod upgrade;
 
 use super::{End, Failed, Session};
 use crate::{
-    cli::Clients,
+    cli::{Clients, ClientsCommand},
     clients,
     connect::address::Address,
     exit::Exit,
@@ -11,7 +13,14 @@ use crate::{
 };
 
 pub(super) async fn run(arguments: &Clients, session: &Session) -> End {
-    let address: Address = arguments.server.parse()?;
+    match &arguments.command {
+        Some(ClientsCommand::Upgrade(arguments)) => upgrade::run(arguments, session).await,
+        None => list(arguments.server.as_deref().unwrap_or_default(), session).await,
+    }
+}
+
+async fn list(server: &str, session: &Session) -> End {
+    let address: Address = server.parse()?;
     let host = session.host(address.engine()).await?;
     session.printer.detail("asking the server for its clients");
     let wanted = Wanted {

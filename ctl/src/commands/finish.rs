@@ -71,6 +71,14 @@ fn check(row: &RunRow) -> Result<(), Failed> {
     if let Some(subject) = &row.subject {
         return Err(not_a_crossing(run, subject));
     }
+    if recipes::pmm_client_upgrade::client_of(&row.plan).is_some() {
+        return Err(Failed::plain(
+            "run-not-a-crossing",
+            format!("run {run} has upgraded a client, and keeps nothing on the server"),
+        )
+        .hint(format!("`ferryctl rollback {run}` takes it back"))
+        .exit(Exit::Refused));
+    }
     let refuse = |code, what: String, hint: String| {
         Err(Failed::plain(code, what).hint(hint).exit(Exit::Refused))
     };

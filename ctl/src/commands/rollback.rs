@@ -6,7 +6,7 @@ use super::{End, Failed, Session, session::Way};
 use crate::{
     cli::{OnFailure, Rollback},
     connect::address::EngineChoice,
-    recipes::pmm_move_data,
+    recipes::{pmm_client_upgrade, pmm_move_data},
     run::{events::RunState, journal::RunRow},
 };
 
@@ -52,6 +52,12 @@ fn refuse_over(row: &RunRow) -> Result<(), Failed> {
 fn warning(plan: &Plan, state: RunState) -> String {
     if plan.is_rehearsal() {
         return "What the rehearsal made is discarded; the server is not touched.".to_owned();
+    }
+    if let Some(client) = pmm_client_upgrade::client_of(plan) {
+        return format!(
+            "The client on {} becomes PMM {} again, with the configuration that it had.",
+            client.host, plan.from_version
+        );
     }
     if let Some(volume) = pmm_move_data::volume_of(plan) {
         return format!(

@@ -4,7 +4,7 @@ use ferry_proto::v1::Step;
 use pbjson_types::Timestamp;
 
 use crate::{
-    recipes::upkeep,
+    recipes::{pmm_client_upgrade, upkeep},
     report::{RunRow, RunStatus, StepRow},
     run::{
         events::RunState,
@@ -39,7 +39,10 @@ pub(super) fn row(run: &journal::RunRow, record: &RunRecord) -> RunRow {
     let ever_down = record.downtime.since.is_some() || down > 0;
     RunRow {
         run: run.run.clone(),
-        server: container.map(|it| it.name.clone()).unwrap_or_default(),
+        server: pmm_client_upgrade::client_of(&record.plan)
+            .map(|client| client.host.clone())
+            .or(container.map(|it| it.name.clone()))
+            .unwrap_or_default(),
         state: run.state,
         step: at.map_or(record.plan.steps.len(), |step| step + 1),
         steps: record.plan.steps.len(),
@@ -69,6 +72,9 @@ pub(super) fn status(run: &journal::RunRow, record: &RunRecord) -> RunStatus {
             format!("`ferryctl resume {name}` goes on, `ferryctl rollback {name}` takes it back")
         }
         RunState::Done if run.subject.is_some() => String::new(),
+        RunState::Done if pmm_client_upgrade::client_of(&record.plan).is_some() => {
+            format!("`ferryctl rollback {name}` takes it back")
+        }
         RunState::Done => format!(
             "`ferryctl rollback {name}` takes it back, `ferryctl finish {name}` removes what it keeps for that"
         ),

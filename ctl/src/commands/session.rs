@@ -12,10 +12,10 @@ use super::{End, Failed, summary, upkeep};
 use crate::{
     cli::{Global, OnFailure},
     connect::{
-        ConnectedHost, LocalEngine, TlsFolder,
-        address::{Address, EngineChoice},
+        ConnectedHost, HostAgent, LocalEngine, RunAgents, TlsFolder,
+        address::{Address, AgentAddress, EngineChoice},
         binary::find_agent_binary,
-        connect_remote, start_embedded,
+        connect_client, connect_remote, start_embedded,
     },
     exit::Exit,
     facts::{self, Wanted},
@@ -72,15 +72,24 @@ impl Session {
             EngineChoice::Docker => LocalEngine::Docker,
             EngineChoice::Podman => LocalEngine::Podman,
             EngineChoice::Agent(address) => {
-                let folder = self.global.tls.clone().or_else(default_tls_folder);
-                let folder = folder.unwrap_or_default();
-                return Ok(connect_remote(address, &TlsFolder::new(&folder)).await?);
+                return Ok(connect_remote(address, &self.tls()).await?);
             }
         };
         let binary = find_agent_binary(self.global.agent_binary.as_deref())?;
         let state = self.state_dir()?;
         Journal::open(&state)?;
         Ok(start_embedded(local, &state, binary).await?)
+    }
+
+    /// The certificates to show to agents elsewhere.
+    fn tls(&self) -> TlsFolder {
+        let folder = self.global.tls.clone().or_else(default_tls_folder);
+        TlsFolder::new(&folder.unwrap_or_default())
+    }
+
+    /// The agent on a client's host.
+    pub(super) async fn client(&self, address: &AgentAddress) -> Result<HostAgent, Failed> {
+        Ok(connect_client(address, &self.tls()).await?)
     }
 
     /// What the agents see of a server now. One that a run has begun with is not looked at: halfway
@@ -102,6 +111,7 @@ impl Session {
             data_volume: wishes.data_volume.clone().unwrap_or_default(),
             api_key: self.api_key.clone(),
             clients: false,
+            only_clients: false,
             compose: wishes.compose == Compose::Edit,
         };
         let identity = facts::identify(host.agent(), address.container()).await?;
@@ -198,7 +208,10 @@ impl Session {
             .as_ref()
             .and_then(|facts| facts.container.as_ref());
         let container = container.map(|it| it.name.clone()).unwrap_or_default();
-        let agents = host.agent().beside(run, &container);
+        let mut agents = RunAgents::of(host.agent().beside(run, &container));
+        if !plan.client.is_empty() {
+            agents = agents.with_client(plan.client.parse()?, self.tls());
+        }
         let mut reporter = live::reporter(self.printer.settings());
         let options = driver::Options {
             on_failure: match on_failure {

@@ -3,7 +3,7 @@
 use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
-    recipes::{Compose, Wishes, downtime, pmm_in_place, pmm_move_data, policy},
+    recipes::{Compose, Wishes, downtime, pmm_client_upgrade, pmm_in_place, pmm_move_data, policy},
     report::{RehearsalReport, RunSummary},
     run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
 };
@@ -20,7 +20,10 @@ pub(super) fn of(result: &RunResult) -> RunSummary {
     let done = result.state == RunState::Done;
     RunSummary {
         run: result.run.clone(),
-        server: container.map(|it| it.name.clone()).unwrap_or_default(),
+        server: pmm_client_upgrade::client_of(plan)
+            .map(|client| client.host.clone())
+            .or(container.map(|it| it.name.clone()))
+            .unwrap_or_default(),
         state: result.state,
         from_version: plan.from_version.clone(),
         to_version: plan.to_version.clone(),
@@ -160,6 +163,14 @@ fn found_again(record: &RunRecord) -> Vec<String> {
         |kind| matches!(kind, Kind::CompareBaseline(_)),
         false,
     );
+    let proven = outcome(
+        record,
+        |kind| matches!(kind, Kind::AwaitClient(it) if it.back_version.is_empty()),
+        false,
+    );
+    if let Some(proven) = proven {
+        return vec![proven.summary.clone()];
+    }
     let summary = compared.map(|it| it.summary.as_str()).unwrap_or_default();
     let list = summary.strip_prefix("found again: ").unwrap_or(summary);
     list.split(", ")
@@ -180,7 +191,12 @@ fn proof(record: &RunRecord) -> Vec<String> {
         |kind| matches!(kind, Kind::CaptureBaseline(_)),
         true,
     );
-    let parts = [restored, owners, baseline].into_iter().flatten();
+    let client = outcome(record, |kind| matches!(kind, Kind::UpgradeClient(_)), true);
+    // The first of its kind is the one whose undo asks the server.
+    let seen = outcome(record, |kind| matches!(kind, Kind::AwaitClient(_)), true);
+    let parts = [restored, owners, baseline, client, seen]
+        .into_iter()
+        .flatten();
     parts
         .map(|it| it.summary.clone())
         .filter(|text| !text.is_empty())
@@ -200,6 +216,9 @@ fn warnings(record: &RunRecord) -> Vec<String> {
 
 fn kept(record: &RunRecord) -> Vec<String> {
     let mut kept = Vec::new();
+    if let Some(of) = outcome(record, |kind| matches!(kind, Kind::KeepClient(_)), false) {
+        kept.push(format!("on its host: {}", of.summary));
+    }
     let aside = outcome(
         record,
         |kind| matches!(kind, Kind::SetAsideContainer(_)),
@@ -241,10 +260,11 @@ fn next(result: &RunResult) -> Vec<String> {
             // The old container is the backup of a run that moves data.
             let moves = pmm_move_data::volume_of(&result.record.plan).is_some();
             let verify = (!moves).then(|| format!("ferryctl backup verify {run}"));
-            let others = [
-                format!("ferryctl rollback {run}"),
-                format!("ferryctl finish {run}"),
-            ];
+            let back = format!("ferryctl rollback {run}");
+            if pmm_client_upgrade::client_of(&result.record.plan).is_some() {
+                return vec![back];
+            }
+            let others = [back, format!("ferryctl finish {run}")];
             verify.into_iter().chain(others).collect()
         }
         RunState::RolledBack | RunState::Finished => Vec::new(),

@@ -66,6 +66,17 @@ impl fmt::Display for AgentAddress {
     }
 }
 
+impl FromStr for AgentAddress {
+    type Err = AddressError;
+
+    /// Reads `https://HOST:PORT`.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let rest = text.strip_prefix("https://");
+        rest.and_then(|rest| Self::read(rest.trim_end_matches('/')))
+            .ok_or_else(|| AddressError::Agent(text.to_owned()))
+    }
+}
+
 impl EngineChoice {
     /// The address of one of its containers.
     #[must_use]
@@ -98,15 +109,13 @@ impl FromStr for EngineChoice {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let agent = |rest: &str| AgentAddress::read(rest.trim_end_matches('/'));
         match text {
             "docker" => Ok(Self::Docker),
             "podman" => Ok(Self::Podman),
             _ => text
-                .strip_prefix("https://")
-                .and_then(agent)
+                .parse()
                 .map(Self::Agent)
-                .ok_or_else(|| AddressError::Engine(text.to_owned())),
+                .map_err(|_| AddressError::Engine(text.to_owned())),
         }
     }
 }
@@ -145,6 +154,9 @@ pub enum AddressError {
     /// Not an engine.
     #[error("`{0}` is no engine")]
     Engine(String),
+    /// Not an agent on a client's host.
+    #[error("`{0}` is no address of an agent")]
+    Agent(String),
     /// A kind that is reserved.
     #[error("servers at `{kind}:` are not supported yet")]
     Unsupported {
@@ -161,7 +173,7 @@ impl AddressError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Form(_) | Self::Name(_) | Self::Engine(_) => "bad-address",
+            Self::Form(_) | Self::Name(_) | Self::Engine(_) | Self::Agent(_) => "bad-address",
             Self::Unsupported { .. } => "address-unsupported",
         }
     }
@@ -177,6 +189,9 @@ impl AddressError {
                 "write `https://HOST:PORT/NAME` for a container behind a host agent, for example \
                  `https://db7.example.com:7650/pmm-server`"
                     .into()
+            }
+            Self::Agent(_) => {
+                "write `https://HOST:PORT`, for example `https://db7.example.com:7651`".into()
             }
             Self::Engine(_) => "write `docker`, `podman` or `https://HOST:PORT`".into(),
             _ => "write `docker:NAME` or `podman:NAME`, for example `docker:pmm-server`".into(),
@@ -309,6 +324,12 @@ mod tests {
         for text in ["docker", "podman", "https://db7.example.com:7650"] {
             let engine: EngineChoice = text.parse().unwrap();
             assert_eq!(engine.to_string(), text);
+        }
+        let agent: AgentAddress = "https://db7.example.com:7651/".parse().unwrap();
+        assert_eq!(agent.to_string(), "db7.example.com:7651");
+        for text in ["db7:7651", "https://db7", "docker", "https://db7:7651/pmm"] {
+            let error = text.parse::<AgentAddress>().unwrap_err();
+            assert_eq!(error.code(), "bad-address", "{text}");
         }
         let error = "containerd".parse::<EngineChoice>().unwrap_err();
         assert_eq!(error.code(), "bad-address");

@@ -21,8 +21,8 @@ pub enum ConnectError {
     /// Somebody on the way says why not: the engine does not answer, the container has exited, …
     #[error("{0}")]
     Refused(Failure),
-    /// A host agent on another machine does not answer, or does not want this caller.
-    #[error("the host agent at {address} cannot be reached: {why}")]
+    /// An agent on another machine does not answer, or does not want this caller.
+    #[error("the agent at {address} cannot be reached: {why}")]
     Elsewhere {
         /// Where it should be.
         address: String,

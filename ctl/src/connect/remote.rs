@@ -112,6 +112,27 @@ pub async fn connect_remote(
     address: &AgentAddress,
     tls: &TlsFolder,
 ) -> Result<ConnectedHost, ConnectError> {
+    let agent = connect(address, tls, Place::Host).await?;
+    let engine = EngineChoice::Agent(address.clone());
+    Ok(ConnectedHost::new(agent, engine, None))
+}
+
+/// Connects to the agent on a client's host, and is sure that it is one.
+///
+/// # Errors
+/// As [`connect_remote`].
+pub async fn connect_client(
+    address: &AgentAddress,
+    tls: &TlsFolder,
+) -> Result<HostAgent, ConnectError> {
+    connect(address, tls, Place::Client).await
+}
+
+async fn connect(
+    address: &AgentAddress,
+    tls: &TlsFolder,
+    wanted: Place,
+) -> Result<HostAgent, ConnectError> {
     let elsewhere = |why: String| ConnectError::Elsewhere {
         address: address.to_string(),
         why,
@@ -119,7 +140,7 @@ pub async fn connect_remote(
     tls.client()?;
     let (to, files) = (address.clone(), tls.clone());
     let dial = move || dial(to.clone(), files.clone());
-    let channel = open_channel("host", dial)
+    let channel = open_channel(wanted.word(), dial)
         .await
         .map_err(|error| match error {
             ConnectError::Unreachable { why, .. } => elsewhere(why),
@@ -133,14 +154,14 @@ pub async fn connect_remote(
         Refusal::Refused(failure) => ConnectError::Refused(failure),
     })?;
     let place = info.into_inner().place();
-    if place != Place::Host {
+    if place != wanted {
         return Err(elsewhere(format!(
-            "it is the {} agent, not a host agent",
-            place.word()
+            "it is the {} agent, not a {} agent",
+            place.word(),
+            wanted.word()
         )));
     }
-    let engine = EngineChoice::Agent(address.clone());
-    Ok(ConnectedHost::new(agent, engine, None))
+    Ok(agent)
 }
 
 /// The files are read again each time: a connection may be made anew hours later, with a certificate that was renewed.

@@ -19,6 +19,7 @@ pub fn merge(outside: Facts, inside: Facts) -> Facts {
         target: outside.target,
         backups: outside.backups,
         clients: inside.clients,
+        client_host: inside.client_host,
     }
 }
 

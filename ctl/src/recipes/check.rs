@@ -5,6 +5,7 @@
 
 mod backup;
 pub mod catalogue;
+mod client;
 mod compose;
 mod container;
 mod data;
@@ -18,6 +19,9 @@ use ferry_proto::v1::{Facts, Finding, MountFact, Severity};
 
 use super::{Version, Wishes};
 use catalogue::Code;
+#[cfg(test)]
+pub(super) use client::cases as client_cases;
+pub use client::{client_findings, client_target, client_version};
 
 /// All findings, blockers first, then warnings, then notes; within one severity in the order in
 /// which a person would look: engine and container, images, server, data.

@@ -122,7 +122,7 @@ fn not_rehearsed(facts: &Facts, wishes: &Wishes) -> PlanRefused {
 }
 
 /// A refusal always names a blocker, so that nobody is told "no" without a reason.
-fn refused(mut findings: Vec<v1::Finding>, why: &str) -> PlanRefused {
+pub(super) fn refused(mut findings: Vec<v1::Finding>, why: &str) -> PlanRefused {
     if count_of(&findings, Severity::Blocker) == 0 {
         let text = format!("no plan can be made: {why}");
         let hint = "use agent and controller of one release, then check again".to_owned();

@@ -1,7 +1,7 @@
 //! The check of a server: what it is, then what was found, worst first.
 
 use ferry_proto::v1::{
-    ApiKeyFact, EnvironmentChange, EnvironmentChangeKind, Facts, Finding, Severity,
+    ApiKeyFact, ClientHostFacts, EnvironmentChange, EnvironmentChangeKind, Facts, Finding, Severity,
 };
 use pbjson_types::Timestamp;
 
@@ -65,6 +65,9 @@ pub(super) fn tally(findings: &[Finding]) -> String {
 }
 
 fn header(out: &mut String, facts: &Facts, look: Look) {
+    if let Some(client) = &facts.client_host {
+        return client_header(out, client, facts, look);
+    }
     let name = facts
         .container
         .as_ref()
@@ -90,6 +93,29 @@ fn header(out: &mut String, facts: &Facts, look: Look) {
             look.width,
         );
     }
+}
+
+/// A client, and the server that it belongs to.
+fn client_header(out: &mut String, client: &ClientHostFacts, facts: &Facts, look: Look) {
+    let name = clean(&client.host);
+    let first = format!("{}  ", look.paint(Tone::Heading, &name));
+    let what = match client.package.as_str() {
+        "" if client.folder.is_empty() => "no client of PMM's that could be recognised".to_owned(),
+        "" => format!("a client of PMM's in {}", clean(&client.folder)),
+        package => format!(
+            "PMM {} by {package} {}",
+            clean(&client.version),
+            clean(&client.package_version)
+        ),
+    };
+    let server = facts.container.as_ref().map_or("", |it| &it.name);
+    let version = facts.server.as_ref().map_or("", |it| &it.version);
+    let text = format!(
+        "{what}; its server {} is PMM {}",
+        clean(server),
+        clean(version)
+    );
+    hang(out, &first, columns(&name) + 2, &text, look.width);
 }
 
 fn identity(facts: &Facts) -> String {

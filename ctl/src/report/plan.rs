@@ -7,7 +7,10 @@ use super::{
     check,
     text::{Look, Tone, clean, columns, hang, moment, pad, push_line, wrap},
 };
-use crate::{recipes::policy, units::estimate};
+use crate::{
+    recipes::{pmm_client_upgrade, policy},
+    units::estimate,
+};
 
 /// The columns of number and place: `  1  container  `.
 const START: usize = 16;
@@ -26,7 +29,8 @@ pub fn plan(plan: &Plan, file: &str, look: Look) -> String {
     let mut stage = "";
     for (index, step) in plan.steps.iter().enumerate() {
         let next = stage_of(&plan.steps, index);
-        if next != stage {
+        // The server goes on serving while a client is exchanged.
+        if next != stage && plan.client.is_empty() {
             stage = next;
             stage_line(&mut out, plan, stage, look);
         }
@@ -50,16 +54,34 @@ pub fn plan(plan: &Plan, file: &str, look: Look) -> String {
         .facts
         .as_ref()
         .and_then(|facts| facts.observed.as_ref());
-    let closing = format!(
-        "Rests on facts of {}. `ferryctl apply {}` refuses it when they no longer hold.",
-        moment(observed),
-        if file.is_empty() { "PLAN" } else { file }
-    );
+    let closing = if plan.client.is_empty() {
+        format!(
+            "Rests on facts of {}. `ferryctl apply {}` refuses it when they no longer hold.",
+            moment(observed),
+            if file.is_empty() { "PLAN" } else { file }
+        )
+    } else {
+        format!(
+            "Rests on facts of {}. Nothing was changed.",
+            moment(observed)
+        )
+    };
     hang(&mut out, "", 0, &closing, look.width);
     out
 }
 
 fn heading(plan: &Plan) -> String {
+    if let Some(client) = pmm_client_upgrade::client_of(plan) {
+        return format!(
+            "Plan {} for the client on {}: PMM {} → {}, recipe {}, by {}",
+            plan.id,
+            clean(&client.host),
+            plan.from_version,
+            plan.to_version,
+            plan.recipe,
+            plan.client,
+        );
+    }
     let target = plan.facts.as_ref().and_then(|facts| facts.target.as_ref());
     let digest = target.map_or("", |target| match target.digest.as_str() {
         "" => &target.id,
@@ -115,8 +137,11 @@ fn short_id(plan: &Plan) -> String {
     format!("sha256:{}…", bare.chars().take(12).collect::<String>())
 }
 
-/// The server's own name, or its address when it is not known.
+/// The server's own name, or its address when it is not known; of a client's plan its host's name.
 pub(super) fn name(plan: &Plan) -> &str {
+    if let Some(client) = pmm_client_upgrade::client_of(plan) {
+        return &client.host;
+    }
     let container = plan
         .facts
         .as_ref()

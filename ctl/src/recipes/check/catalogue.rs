@@ -8,6 +8,7 @@
 
 pub mod backup;
 pub mod carry_over;
+pub mod client;
 pub mod container;
 pub mod data;
 pub mod environment;
@@ -79,6 +80,7 @@ pub const GROUPS: &[&Group] = &[
     &uses::GROUP,
     &data::GROUP,
     &backup::GROUP,
+    &client::GROUP,
 ];
 
 /// All codes.

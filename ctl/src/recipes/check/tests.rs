@@ -467,6 +467,11 @@ fn every_code_of_the_catalogue_has_a_case_with_each_severity() {
             .iter()
             .map(|(code, severity)| (*code, severity.word())),
     );
+    cases.extend(
+        super::client_cases::CASES
+            .iter()
+            .map(|(code, severity, _)| (*code, severity.word())),
+    );
     for word in ferry_proto::carry_over::CODES {
         let mut facts = samples::facts();
         carried(&mut facts, word);

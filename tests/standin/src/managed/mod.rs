@@ -1,6 +1,7 @@
 //! pmm-managed: owns the database, decides whether it fits, and answers the JSON gateway on 7772.
 
 mod crypt;
+mod heard;
 mod inventory;
 mod migrate;
 mod seed;
@@ -20,6 +21,7 @@ use crate::pg::Database;
 use crate::product::{Fault, Product};
 use crate::run::{Mark, stop_asked};
 use crate::{Result, pg, supervisor};
+use heard::Heard;
 use inventory::{Inventory, Wording};
 
 const SCHEMA: &str = include_str!("schema2.sql");
@@ -32,6 +34,7 @@ struct State {
     database: Database,
     /// When agents out in the field have found the way back.
     clients_back: Instant,
+    heard: Heard,
 }
 
 /// Runs until it is stopped.
@@ -60,6 +63,7 @@ pub(crate) async fn main() -> Result<()> {
         product,
         database: Database::new("pmm-managed", client),
         clients_back: Instant::now() + Duration::from_millis(wait),
+        heard: Heard::default(),
     });
     tokio::spawn(async {
         if let Err(error) = supervisor::start("pmm-agent").await {
@@ -169,7 +173,8 @@ async fn prepare(client: &mut Client, product: &Product) -> Result<()> {
 
 impl State {
     async fn inventory(&self) -> Result<Inventory> {
-        let all = Inventory::read(&*self.database.client().await?).await?;
+        let mut all = Inventory::read(&*self.database.client().await?).await?;
+        self.heard.add_to(&mut all);
         Ok(match self.fault {
             Some(Fault::Empty) => all.only_server(),
             Some(Fault::Half) => all.half(),
@@ -287,6 +292,11 @@ async fn routes(state: &State, request: &Request) -> Result<Response> {
         (false, "POST", "/v1/management/Role/List") | (true, "GET", "/v1/accesscontrol/roles") => {
             let query = "SELECT id AS role_id, title, description, filter FROM roles ORDER BY id";
             json!({ "roles": pg::rows(&*state.database.client().await?, query).await? })
+        }
+        // From the doubles of clients on other hosts.
+        (_, "POST", "/v1/standin/agent") => {
+            state.heard.note(&request.json());
+            json!({})
         }
         // Between the programs of the double only.
         (_, "GET", "/standin/targets") => match state.fault {
