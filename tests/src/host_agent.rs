@@ -38,11 +38,7 @@ impl HostAgent {
     pub fn start(containers: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("ferry-host-").tempdir()?;
         let page = fs_err::read_to_string(PAGE)?;
-        let commands =
-            fenced(&page, "sh").ok_or_else(|| Error::of("the page has no commands".into()))?;
-        run(Command::new("sh")
-            .args(["-e", "-c", &commands.replace(AGENT.0, AGENT.1)])
-            .current_dir(folder.path()))?;
+        make_certificates(folder.path())?;
         let policy =
             fenced(&page, "json").ok_or_else(|| Error::of("the page has no policy".into()))?;
         let mut policy: serde_json::Value = serde_json::from_str(policy)?;
@@ -94,6 +90,17 @@ impl HostAgent {
         send(self.process.id(), Signal::TERM)?;
         Ok(self.process.wait()?.code())
     }
+}
+
+/// Makes the certificates of an agent that is called `localhost` and of a caller, by the commands of the page: a folder each.
+pub(crate) fn make_certificates(folder: &Path) -> Result<()> {
+    let page = fs_err::read_to_string(PAGE)?;
+    let commands =
+        fenced(&page, "sh").ok_or_else(|| Error::of("the page has no commands".into()))?;
+    run(Command::new("sh")
+        .args(["-e", "-c", &commands.replace(AGENT.0, AGENT.1)])
+        .current_dir(folder))?;
+    Ok(())
 }
 
 impl Drop for HostAgent {
@@ -155,7 +162,7 @@ fn lines_of(process: &mut Child) -> Receiver<String> {
 }
 
 /// The first block of a page in this language.
-fn fenced<'p>(page: &'p str, language: &str) -> Option<&'p str> {
+pub(crate) fn fenced<'p>(page: &'p str, language: &str) -> Option<&'p str> {
     let (_, rest) = page.split_once(&format!("\n```{language}\n"))?;
     Some(rest.split_once("\n```")?.0)
 }

@@ -9,6 +9,7 @@
 )]
 
 pub mod agent;
+pub mod appliance;
 mod command;
 pub mod daemon;
 pub mod disk;

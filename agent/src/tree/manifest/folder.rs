@@ -116,6 +116,18 @@ impl ManifestFolder {
         fsync(&self.fd).map_err(|e| failed("sync", e.into()))
     }
 
+    /// Removes all that passes wrote: what they know is not what lies in the copy.
+    ///
+    /// # Errors
+    /// [`TreeError::Io`].
+    pub fn forget(&self) -> Result<(), TreeError> {
+        for pass in [Pass::Live, Pass::Final] {
+            self.remove(name(pass))?;
+            self.remove(unfinished(pass))?;
+        }
+        self.remove(CUT)
+    }
+
     fn remove(&self, name: &str) -> Result<(), TreeError> {
         match unlinkat(&self.fd, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
