@@ -52,7 +52,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub async fn run(options: &Pull, cancel: CancelFlag) -> Result<String, StepError> {
     refuse_others(&options.into)?;
     let connection = Connection::make(&options.from, &options.tls).await?;
-    let state = StateDir::open(&options.into, STATE_DIR_NAME)?.sub(FOLDER)?;
+    let state = StateDir::open(&options.into, STATE_DIR_NAME)?;
+    // The agent that only looks at the new server has the volume read-only, and could not make the ledgers' folder in this one.
+    state.sub("runs")?;
+    let state = state.sub(FOLDER)?;
     let work = Work {
         options: options.clone(),
         connection,
