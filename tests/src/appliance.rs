@@ -178,8 +178,9 @@ fn ended(output: &Output) -> (Option<i32>, String) {
 
 /// The numbers of its last pass: `… 12 files with 345 bytes received, 6 were here by their times and 7 by their hash`.
 fn counted(said: &str) -> Pulled {
-    let line = said.lines().filter(|it| it.contains(" bytes received, "));
-    let words: Vec<&str> = line.last().unwrap_or_default().split_whitespace().collect();
+    let mut lines = said.lines().filter(|it| it.contains(" bytes received, "));
+    let last = lines.next_back().unwrap_or_default();
+    let words: Vec<&str> = last.split_whitespace().collect();
     let before = |mark: &[&str]| {
         let at = words.windows(mark.len()).position(|it| it == mark);
         let number = at.and_then(|at| words.get(at.checked_sub(1)?)?.parse().ok());

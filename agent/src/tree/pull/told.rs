@@ -201,8 +201,8 @@ mod tests {
 
     #[test]
     fn what_can_be_no_entry_is_refused() {
-        assert!(named(fine()).is_ok());
-        let odd: [(&str, fn(&mut TreeEntry)); 13] = [
+        type Change = fn(&mut TreeEntry);
+        let odd: [(&str, Change); 13] = [
             ("slash", |it| it.name = b"../etc".to_vec()),
             ("parent", |it| it.name = b"..".to_vec()),
             ("itself", |it| it.name = b".".to_vec()),
@@ -232,6 +232,7 @@ mod tests {
                 });
             }),
         ];
+        assert!(named(fine()).is_ok());
         for (what, change) in odd {
             let mut entry = fine();
             change(&mut entry);

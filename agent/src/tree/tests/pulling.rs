@@ -345,12 +345,14 @@ fn bytes_that_are_not_those_that_were_read_are_refused() {
     }
 }
 
+type Spoiler = fn(&mut TreePart);
+
 #[test]
 fn nothing_leads_out_of_the_folder() {
     if !is_root() {
         return;
     }
-    let spoilers: [(&str, fn(&mut TreePart)); 6] = [
+    let spoilers: [(&str, Spoiler); 6] = [
         ("a name that can be none", |part| {
             for entry in &mut part.entries {
                 entry.name = b"../out".to_vec();
@@ -488,12 +490,14 @@ fn only_what_is_part_of_the_tree_is_given() {
     }
 }
 
+type Change = fn(&Path);
+
 #[test]
 fn a_source_that_changed_behind_the_pull_is_seen() {
     if !is_root() {
         return;
     }
-    let changes: [(&str, fn(&Path)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("written", |src| {
             write(&src.join("postgres14/PG_VERSION"), "15")
         }),
