@@ -10,7 +10,10 @@ use ferry_proto::v1::{
     FilePiece, ListTreeRequest, ReadFilesRequest, TreePart, tree_service_server::TreeService,
 };
 use futures_util::Stream;
-use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::{
+    OwnedSemaphorePermit, Semaphore,
+    mpsc::{Receiver, Sender, channel},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
@@ -25,6 +28,9 @@ use crate::{
 
 /// Messages under way to one caller.
 const UNDER_WAY: usize = 8;
+/// Calls at once, each of which has a thread. One pull makes two, and calls whose connection was lost take a while to be noticed; the
+/// threads are those of the steps too, of which a reader must not take all.
+const CALLS: usize = 16;
 
 type Answer<T> = Result<T, Status>;
 
@@ -32,16 +38,31 @@ type Answer<T> = Result<T, Status>;
 #[derive(Debug, Clone)]
 pub(super) struct Trees {
     runner: Arc<Runner>,
+    calls: Arc<Semaphore>,
 }
 
 impl Trees {
     pub(super) fn new(runner: Arc<Runner>) -> Self {
-        Self { runner }
+        Self {
+            runner,
+            calls: Arc::new(Semaphore::new(CALLS)),
+        }
     }
 
     fn data(&self) -> Result<PathBuf, Status> {
         let container = self.runner.surroundings().container().map_err(status)?;
         Ok(container.data.clone())
+    }
+
+    /// A place among the calls; it is free again when this is dropped.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let place = Arc::clone(&self.calls).try_acquire_owned();
+        place.map_err(|_| {
+            let what = format!("{CALLS} calls read the data here already");
+            status(
+                StepError::new("tree-busy", what).hint("wait for the other pulls, then try again"),
+            )
+        })
     }
 
     async fn at_rest(&self) -> Result<(), Status> {
@@ -59,6 +80,7 @@ impl TreeService for Trees {
         request: Request<ListTreeRequest>,
     ) -> Answer<Response<Self::ListTreeStream>> {
         let at_rest = request.into_inner().at_rest;
+        let place = self.place()?;
         if at_rest {
             self.at_rest().await?;
         }
@@ -74,6 +96,7 @@ impl TreeService for Trees {
                     let _caller_gone = sender.send(Err(status)).await;
                 }
             }
+            drop(place);
         });
         Ok(Response::new(stream(receiver)))
     }
@@ -84,13 +107,14 @@ impl TreeService for Trees {
         &self,
         request: Request<ReadFilesRequest>,
     ) -> Answer<Response<Self::ReadFilesStream>> {
-        let request = request.into_inner();
+        let (request, place) = (request.into_inner(), self.place()?);
         let (data, (sender, receiver)) = (self.data()?, channel(UNDER_WAY));
         tokio::spawn(async move {
             on_tree(data, &sender, move |root, watch, sink| {
                 tree::read(root, &request, watch, sink)
             })
             .await;
+            drop(place);
         });
         Ok(Response::new(stream(receiver)))
     }
@@ -102,7 +126,8 @@ fn stream<T: Send + 'static>(
     Box::pin(ReceiverStream::new(receiver))
 }
 
-/// Works on the data on a thread of its own; false where that did not come to its end. The caller is told why.
+/// Works on the data on a thread of its own; false where that did not come to its end. The caller is told why. A caller that goes
+/// ends the work, wherever it is.
 async fn on_tree<T, F>(data: PathBuf, sender: &Sender<Answer<T>>, work: F) -> bool
 where
     T: Send + 'static,
@@ -114,12 +139,13 @@ where
         + Send
         + 'static,
 {
-    let to = sender.clone();
+    let (to, cancel) = (sender.clone(), CancelFlag::new());
+    let gone = cancel.clone();
     let done = blocking::run(move || {
         let root = Root::open(&data, None)?;
         let watch = Watch {
             progress: &Quiet,
-            cancel: CancelFlag::new(),
+            cancel,
         };
         // A caller that is gone takes nothing more.
         let mut sink = |message| {
@@ -128,7 +154,15 @@ where
         };
         work(&root, &watch, &mut sink)
     });
-    match done.await {
+    tokio::pin!(done);
+    let done = tokio::select! {
+        done = &mut done => done,
+        () = sender.closed() => {
+            gone.cancel();
+            done.await
+        }
+    };
+    match done {
         Ok(()) => true,
         Err(error) => {
             let _caller_gone = sender.send(Err(status(StepError::from(error)))).await;

@@ -32,6 +32,8 @@ use super::{
 const ENTRIES: usize = 512;
 /// Nor many more bytes of attributes and targets than this: a message has to fit what the other side accepts.
 const BYTES: usize = 1 << 20;
+/// Hashed at once of a hole: whoever is to end does not wait for one of exabytes.
+pub(super) const HOLE: u64 = 256 << 20;
 
 /// Takes one piece after the other; an error ends the work.
 type Sink<'s, T> = &'s mut dyn FnMut(T) -> Result<(), TreeError>;
@@ -242,6 +244,10 @@ fn read_file(
     sink: Sink<'_, FilePiece>,
 ) -> Result<(), Stop> {
     let name = CString::new(&*file.name).map_err(|_| Errno::INVAL)?;
+    // To open a fifo wakes who waits at its other end, and to open a device may do anything.
+    if Meta::at(dir, &name)?.kind() != Kind::File {
+        return Err(Errno::NOENT.into());
+    }
     let fd = open_source(dir, &name)?;
     let before = Meta::of(&fd)?;
     if before.kind() != Kind::File || !before.same_mount(root.meta()) {
@@ -284,8 +290,7 @@ fn content(
             .map_err(fail)?
             .unwrap_or((size, size));
         if start > at {
-            zeros(&mut hasher, start - at);
-            sink(piece(Piece::Hole(start - at)))?;
+            hole(&mut hasher, start - at, meter, sink)?;
             at = start;
         }
         while at < end {
@@ -293,8 +298,7 @@ fn content(
             room_for(buffer, want);
             let got = fill(fd, &mut buffer[..want], at).map_err(fail)?;
             if got == 0 {
-                zeros(&mut hasher, size - at);
-                sink(piece(Piece::Hole(size - at)))?;
+                hole(&mut hasher, size - at, meter, sink)?;
                 return Ok(hasher.finalize().into());
             }
             hasher.update(&buffer[..got]);
@@ -305,6 +309,22 @@ fn content(
         }
     }
     Ok(hasher.finalize().into())
+}
+
+fn hole(
+    hasher: &mut blake3::Hasher,
+    mut count: u64,
+    meter: &Meter<'_>,
+    sink: Sink<'_, FilePiece>,
+) -> Result<(), TreeError> {
+    while count > 0 {
+        let length = count.min(HOLE);
+        zeros(hasher, length);
+        meter.add(0, 0)?;
+        sink(piece(Piece::Hole(length)))?;
+        count -= length;
+    }
+    Ok(())
 }
 
 /// Takes so many zeros into a hash.

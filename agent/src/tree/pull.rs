@@ -31,7 +31,7 @@ pub use told::fuzzed;
 
 use super::{
     ManifestFolder, Pass, Problems, Root, TreeError, Watch,
-    error::{join, show_in},
+    error::{join, show, show_in},
     manifest::{Entry, Keeper, Tally},
     mirror::Limiter,
     progress::Meter,
@@ -190,7 +190,7 @@ struct Pull<'a> {
 
 impl Pull<'_> {
     fn problem(&mut self, dir: &[u8], name: &CStr, what: &str) {
-        let path = || format!("{}: {what}", show_in(dir, name.to_bytes()));
+        let path = || format!("{}: {}", show_in(dir, name.to_bytes()), fit_to_show(what));
         self.problems.add(path);
     }
 
@@ -260,6 +260,12 @@ impl Pull<'_> {
         self.report.manifest = self.keeper.finish()?;
         Ok(self.report)
     }
+}
+
+/// A reason is often the other side's own words, and goes to a terminal.
+fn fit_to_show(what: &str) -> String {
+    let short: String = what.chars().take(200).collect();
+    show(short.as_bytes())
 }
 
 fn unsound(dir: &[u8], name: &CStr, what: &'static str) -> PullError {

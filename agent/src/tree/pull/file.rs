@@ -17,7 +17,7 @@ use super::{
     super::{
         TreeError, attrs,
         error::join,
-        give::zeros,
+        give::{HOLE, zeros},
         manifest::{Digest, What},
         meta::{Kind, Meta},
         mirror::{STALE, Stop, hash_of, open_source, set_times, sync_attributes},
@@ -247,7 +247,13 @@ impl Pull<'_> {
                     if length > head.meta.size.saturating_sub(to.at) {
                         return Err(odd("more bytes than its size"));
                     }
-                    zeros(&mut to.hasher, length);
+                    let mut rest = length;
+                    while rest > 0 {
+                        let piece = rest.min(HOLE);
+                        zeros(&mut to.hasher, piece);
+                        rest -= piece;
+                        self.meter.add(0, 0)?;
+                    }
                     to.at += length;
                     self.meter.add(0, 0)?;
                 }

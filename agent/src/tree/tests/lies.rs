@@ -130,3 +130,48 @@ proptest! {
         prop_assert_eq!(fs::read_dir(outer.path()).unwrap().count(), 2);
     }
 }
+
+#[test]
+fn a_hole_of_exabytes_does_not_hold_up_who_is_told_to_end() {
+    let time = Some(TreeTime { sec: 1, nsec: 1 });
+    let entry = |name: &str, mode: u32, size: u64| TreeEntry {
+        name: name.as_bytes().to_vec(),
+        mode,
+        owner: Some(Owner { uid: 0, gid: 0 }),
+        mtime: time,
+        atime: time,
+        ctime: time,
+        nlink: 1,
+        size,
+        ..TreeEntry::default()
+    };
+    let size = u64::try_from(i64::MAX).unwrap();
+    let part = TreePart {
+        entries: vec![entry("file", 0o100_644, size)],
+        own: Some(entry("", 0o040_755, 0)),
+        ..TreePart::default()
+    };
+    let mut source = Liar {
+        parts: VecDeque::from([part]),
+        pieces: vec![Kind::Head(entry("", 0o100_644, size)), Kind::Hole(size)],
+        next: VecDeque::new(),
+    };
+    let (folder, notes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let dst = Root::open(folder.path(), None).unwrap();
+    let manifest = ManifestFolder::open(notes.path()).unwrap();
+    let options = PullOptions {
+        pass: Pass::Final,
+        bytes_per_second: None,
+        manifest: &manifest,
+        read_back: true,
+    };
+    let cancel = CancelFlag::new();
+    let tell = |_| cancel.cancel();
+    let watch = Watch {
+        progress: &tell,
+        cancel: cancel.clone(),
+    };
+    let error = pull(&mut source, &dst, &options, &watch).unwrap_err();
+    assert_eq!(error.code(), TreeError::Cancelled.code());
+    assert!(!folder.path().join("file").exists());
+}
