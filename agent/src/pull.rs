@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::{
     args::Pull,
     error::StepError,
@@ -54,8 +56,12 @@ pub async fn run(options: &Pull, cancel: CancelFlag) -> Result<String, StepError
     let connection = Connection::make(&options.from, &options.tls).await?;
     let state = StateDir::open(&options.into, STATE_DIR_NAME)?;
     // The agent that only looks at the new server has the volume read-only, and could not make the ledgers' folder in this one.
-    state.sub("runs")?;
+    let runs = state.sub("runs")?;
+    if !options.start_again {
+        refuse_used(&runs)?;
+    }
     let state = state.sub(FOLDER)?;
+    hold(&state)?;
     let work = Work {
         options: options.clone(),
         connection,
@@ -99,6 +105,27 @@ fn refuse_others(into: &Path) -> Result<(), StepError> {
         }
     }
     Ok(())
+}
+
+/// What a run has worked on is a server's own data by now: a pull would make the old machine's of it.
+fn refuse_used(runs: &StateDir) -> Result<(), StepError> {
+    let Some(run) = runs.names()?.into_iter().next() else {
+        return Ok(());
+    };
+    let what = format!(
+        "`{}`: the run `{run}` has worked on the server that this data became",
+        runs.path().display()
+    );
+    Err(StepError::new("pull-used", what)
+        .hint("nothing was changed; to begin anew pull into a new volume, to have the old server serve again use `--start-again`"))
+}
+
+/// Two at once would remove each other's files. The lock goes with this process.
+fn hold(state: &StateDir) -> Result<(), StepError> {
+    flock(state.fd(), FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        let what = format!("another pull works on `{}`", state.path().display());
+        StepError::new("pull-busy", what).hint("wait for its end, or end it with Ctrl-C")
+    })
 }
 
 struct Work {
@@ -179,7 +206,7 @@ fn received(
     (mut source, cancel): (There, CancelFlag),
 ) -> Result<String, StepError> {
     let root = Root::open(&options.into, None)?;
-    let manifests = ManifestFolder::open(state.path())?;
+    let manifests = ManifestFolder::in_open(state.fd(), state.path())?;
     let teller = Teller::default();
     let tell = |done| teller.tell(done);
     let watch = Watch {
@@ -343,5 +370,34 @@ impl Teller {
             *told = Some(Instant::now());
             tracing::info!("{} entries, {} bytes", done.entries, done.bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_pull_at_a_time_and_none_behind_a_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            StateDir::open(folder.path(), STATE_DIR_NAME)
+                .unwrap()
+                .sub(FOLDER)
+                .unwrap()
+        };
+        let first = open();
+        hold(&first).unwrap();
+        assert_eq!(hold(&open()).unwrap_err().code(), "pull-busy");
+        drop(first);
+        hold(&open()).unwrap();
+
+        let state = StateDir::open(folder.path(), STATE_DIR_NAME).unwrap();
+        let runs = state.sub("runs").unwrap();
+        refuse_used(&runs).unwrap();
+        runs.sub("pmm-1").unwrap();
+        let refused = refuse_used(&runs).unwrap_err();
+        assert_eq!(refused.code(), "pull-used");
+        assert!(refused.to_string().contains("pmm-1"), "{refused}");
     }
 }
