@@ -4,11 +4,12 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const SOURCES: [&str; 4] = [
+const SOURCES: [&str; 5] = [
     "ferry/v1/plan.proto",
     "ferry/v1/facts.proto",
     "ferry/v1/event.proto",
     "ferry/v1/agent.proto",
+    "ferry/v1/tree.proto",
 ];
 
 /// Written by hand, so that nothing derives a way to print it.

@@ -5,6 +5,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::{
+    pull::{Address, Renumber},
+    tree::Owner,
+};
+
 /// Ferry's agent: performs the privileged steps of a migration, where the data is.
 #[derive(Debug, Parser)]
 #[command(name = "ferryd", version, about, max_term_width = 100)]
@@ -29,6 +34,10 @@ pub enum Command {
     Host(ServeHost),
     /// Serve on the host of a PMM client, for controllers on other machines that have a certificate
     Client(ServeClient),
+    /// Serve on a machine that a server runs on without a container, for callers on other machines that have a certificate
+    Appliance(ServeAppliance),
+    /// Bring the data of such a server here, while it runs and once more when it has stopped
+    Pull(Pull),
     /// Make, look at or remove a backup's own folder; what the host agent starts with the folder above it at `/target`
     #[command(hide = true)]
     Folder {
@@ -136,6 +145,60 @@ pub struct ServeClient {
     pub state: PathBuf,
 }
 
+/// How to serve on a server's own machine.
+#[derive(Debug, Args)]
+pub struct ServeAppliance {
+    /// The address to listen on, for example `0.0.0.0:7650`
+    #[arg(long)]
+    pub listen: SocketAddr,
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem`
+    #[arg(long, value_name = "DIR", default_value = "/etc/ferry/tls")]
+    pub tls: PathBuf,
+    /// Who may call, and who may read the data
+    #[arg(long, value_name = "FILE", default_value = "/etc/ferry/policy.json")]
+    pub policy: PathBuf,
+    /// The folder that the ledger is kept in, on another file system than the data or beside it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ferry")]
+    pub state: PathBuf,
+    /// The server's data, of which nothing is changed by being read
+    #[arg(long, value_name = "DIR", default_value = "/srv")]
+    pub data: PathBuf,
+}
+
+/// What to bring here.
+#[derive(Debug, Clone, Args)]
+pub struct Pull {
+    /// The agent on the server's machine, by the name in its certificate: https://HOST:PORT
+    pub from: Address,
+    /// The folder that becomes what the data is there; what it has beside that is removed
+    #[arg(long, value_name = "DIR")]
+    pub into: PathBuf,
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem`
+    #[arg(long, value_name = "DIR", default_value = "/etc/ferry/tls")]
+    pub tls: PathBuf,
+    /// Pull, have the server's programs stopped, pull what changed, and prove all of it; where that fails the programs start again
+    #[arg(long)]
+    pub stop: bool,
+    /// The server's programs have been stopped by hand: pull what changed, and prove all of it
+    #[arg(long, conflicts_with = "stop")]
+    pub r#final: bool,
+    /// Pull nothing: have the programs that `--stop` has stopped started again
+    #[arg(long, conflicts_with_all = ["stop", "final"])]
+    pub start_again: bool,
+    /// Whom everything belongs to when it is proven, as numbers: 1000:0 for PMM 3
+    #[arg(long, value_name = "UID:GID")]
+    pub owner: Option<Owner>,
+    /// A user's number there, and the number of the same user here; may be given several times
+    #[arg(long, value_name = "OLD:NEW", conflicts_with = "owner")]
+    pub map_user: Vec<Renumber>,
+    /// The same of a group
+    #[arg(long, value_name = "OLD:NEW", conflicts_with = "owner")]
+    pub map_group: Vec<Renumber>,
+    /// At most so many bytes of content a second, while the server runs
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub io_limit: Option<u64>,
+}
+
 /// Which engine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineName {
@@ -144,4 +207,40 @@ pub enum EngineName {
     Docker,
     /// This user's Podman
     Podman,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_words_fit_together() {
+        Arguments::command().debug_assert();
+        let parse = |words: &str| Arguments::try_parse_from(words.split_whitespace());
+        let from = "ferryd pull https://old.example.com:7650 --into /v";
+        for fine in [
+            "",
+            "--final --owner 1000:0",
+            "--stop --map-user 994:998 --map-user 26:26 --map-group 990:0 --io-limit 1000000",
+            "--start-again --tls /t",
+        ] {
+            let parsed = parse(&format!("{from} {fine}"));
+            assert!(parsed.is_ok(), "{fine}: {:?}", parsed.err());
+        }
+        for odd in [
+            "--stop --final",
+            "--stop --start-again",
+            "--owner pmm:pmm",
+            "--owner 1000:0 --map-user 1:2",
+            "--map-group 1",
+            "--io-limit 0",
+        ] {
+            assert!(parse(&format!("{from} {odd}")).is_err(), "{odd}");
+        }
+        assert!(parse("ferryd pull https://old.example.com --into /v").is_err());
+        assert!(parse("ferryd appliance --listen 0.0.0.0:7650").is_ok());
+        assert!(parse("ferryd appliance").is_err());
+    }
 }

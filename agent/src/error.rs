@@ -9,7 +9,7 @@ use crate::{
     compose::FileError,
     engine::{EngineError, carry_over::CarryOverError},
     server::ServerError,
-    tree::TreeError,
+    tree::{PullError, TreeError},
 };
 
 /// Why a step did not do what it should.
@@ -114,6 +114,24 @@ impl From<TreeError> for StepError {
         Self::new(error.code(), error.to_string())
             .hint(hint)
             .details(details)
+    }
+}
+
+impl From<PullError> for StepError {
+    fn from(error: PullError) -> Self {
+        let hint = error.hint().unwrap_or_default().to_owned();
+        let code = match error {
+            PullError::Tree(error) => return error.into(),
+            PullError::Source(failure) => {
+                let said = format!("{} ({})", failure.message, failure.code);
+                return Self::new("pull-source", said)
+                    .hint(hint)
+                    .details(failure.details);
+            }
+            PullError::Unsound { .. } => "pull-unsound",
+            PullError::Corrupt { .. } => "pull-corrupt",
+        };
+        Self::new(code, error.to_string()).hint(hint)
     }
 }
 

@@ -8,7 +8,7 @@ pub use crate::{
     engine::environment::fuzzing::environment,
     ledger::fuzzing::ledger,
     server::xmlrpc::fuzzing::answer,
-    tree::fuzzing::{manifest, record},
+    tree::fuzzing::{manifest, record, told},
 };
 
 #[cfg(test)]
@@ -20,7 +20,7 @@ mod tests {
     #[test]
     fn what_holds_of_the_seeds_holds_of_damaged_ones() {
         type Reader = fn(&[u8]);
-        let seeds: [(&[u8], Reader); 6] = [
+        let seeds: [(&[u8], Reader); 8] = [
             (include_bytes!("ledger/v1.ledger"), ledger),
             (include_bytes!("tree/tests/owners-v1.record"), record),
             (include_bytes!("tree/tests/copy-v1.manifest"), manifest),
@@ -30,6 +30,8 @@ mod tests {
             ),
             (include_bytes!("../../fuzz/seeds/xmlrpc/processes"), answer),
             (include_bytes!("../../fuzz/seeds/xmlrpc/fault"), answer),
+            (include_bytes!("../../fuzz/seeds/told/file"), told),
+            (include_bytes!("../../fuzz/seeds/told/link"), told),
         ];
         let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
         let mut dice = |sides: usize| {

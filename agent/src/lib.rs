@@ -23,6 +23,7 @@ pub mod fuzzing;
 pub mod ledger;
 pub mod places;
 pub mod policy;
+pub mod pull;
 pub mod runner;
 pub mod serve;
 pub mod server;

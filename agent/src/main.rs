@@ -4,9 +4,10 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use ferry_agent::{
-    args::{Arguments, Command, EngineName, Serve, ServeClient, ServeHost},
+    args::{Arguments, Command, EngineName, Pull, Serve, ServeAppliance, ServeClient, ServeHost},
     dial,
     engine::{EndpointConfig, Engine},
+    error::StepError,
     folder,
     ledger::Ledger,
     policy::Policy,
@@ -15,7 +16,9 @@ use ferry_agent::{
     server::ServerRoot,
     state_dir::STATE_DIR_NAME,
     surroundings::{Client, Container, Host, Surroundings, Volume},
+    tree::CancelFlag,
 };
+use ferry_proto::v1::Failure;
 use futures_util::Stream;
 use sd_notify::NotifyState;
 use tokio::{
@@ -52,6 +55,8 @@ fn main() -> ExitCode {
         Command::Inside(options) => runtime.block_on(run(&options, inside)),
         Command::Host(options) => ended(&runtime.block_on(host(&options))),
         Command::Client(options) => ended(&runtime.block_on(client(&options))),
+        Command::Appliance(options) => ended(&runtime.block_on(appliance(&options))),
+        Command::Pull(options) => pulled(runtime.block_on(pull(&options))),
         Command::Folder { act } => {
             let (answer, code) = folder::act(&act);
             // The one thing that is data and not talk: whoever started this reads it.
@@ -81,6 +86,7 @@ fn sidecar(options: &Serve) -> Surroundings {
         own_program: None,
         state_apart: options.state.clone(),
         at_rest: false,
+        gives_data: false,
     })
 }
 
@@ -93,6 +99,7 @@ fn inside(options: &Serve) -> Surroundings {
         own_program: Some(options.own_program.clone()),
         state_apart: options.state.clone(),
         at_rest: false,
+        gives_data: false,
     })
 }
 
@@ -104,6 +111,7 @@ fn workshop(options: &Serve) -> Surroundings {
         own_program: None,
         state_apart: None,
         at_rest: true,
+        gives_data: false,
     };
     let volume = Volume {
         data: options.data.clone(),
@@ -123,6 +131,68 @@ fn volume(options: &Serve) -> Surroundings {
 
 async fn run(options: &Serve, place: fn(&Serve) -> Surroundings) -> ExitCode {
     ended(&start(options, place(options)).await)
+}
+
+/// On a machine where a server runs under systemd, without a container: reached over TCP, like a host agent.
+async fn appliance(options: &ServeAppliance) -> Result<(), Box<dyn std::error::Error>> {
+    let policy = Policy::read(&options.policy)?;
+    fs_err::create_dir_all(&options.state)?;
+    let surroundings = Surroundings::Container(Container {
+        root: ServerRoot::new("/"),
+        data: options.data.clone(),
+        engine_disk: None,
+        own_program: None,
+        // Nothing is written in the data: it stays the way back.
+        state_apart: Some(options.state.clone()),
+        at_rest: false,
+        gives_data: true,
+    });
+    let ledger = Ledger::at(&options.state, "appliance");
+    let works = Works::default();
+    let runner = Runner::bounded(Arc::new(surroundings), ledger, works, policy.clone());
+    let files = serve::Files::in_folder(&options.tls);
+    let (address, connections) = serve::tls_connections(options.listen, files, policy).await?;
+    tracing::info!(%address, "ready");
+    serve_until_told(runner, connections).await?;
+    Ok(())
+}
+
+/// Ends at a safe place when it is told to: a server that was stopped for it is not left so.
+async fn pull(options: &Pull) -> Result<String, StepError> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let cancel = CancelFlag::new();
+    let told = cancel.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("ending at a safe place");
+        told.cancel();
+    });
+    ferry_agent::pull::run(options, cancel).await
+}
+
+/// Says what was brought here, or why it was not.
+fn pulled(result: Result<String, StepError>) -> ExitCode {
+    let error = match result {
+        Ok(said) => {
+            tracing::info!("done: {said}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => Failure::from(error),
+    };
+    tracing::error!("{} [{}]", error.message, error.code);
+    for line in &error.details {
+        tracing::error!("  {line}");
+    }
+    if !error.hint.is_empty() {
+        tracing::error!("{}", error.hint);
+    }
+    ExitCode::FAILURE
 }
 
 fn ended(result: &Result<(), Box<dyn std::error::Error>>) -> ExitCode {

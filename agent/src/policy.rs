@@ -32,6 +32,25 @@ pub enum Role {
     Operator,
 }
 
+/// All that a caller may do. To read a server's data is no greater role but another: who runs steps need not see what passwords and
+/// keys the data holds, and who carries the data needs to run nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// With the agent's own work.
+    pub role: Option<Role>,
+    /// May read the server's data.
+    pub reads: bool,
+}
+
+impl From<Role> for Rights {
+    fn from(role: Role) -> Self {
+        Self {
+            role: Some(role),
+            reads: false,
+        }
+    }
+}
+
 /// Bounds of an agent; without rules there are none.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
@@ -48,6 +67,8 @@ struct Written {
     #[serde(default)]
     viewers: Vec<String>,
     #[serde(default)]
+    readers: Vec<String>,
+    #[serde(default)]
     containers: Vec<String>,
     #[serde(default)]
     images: Vec<String>,
@@ -62,6 +83,7 @@ struct Written {
 struct Rules {
     operators: Vec<String>,
     viewers: Vec<String>,
+    readers: Vec<String>,
     containers: Vec<Pattern>,
     images: Vec<ImagePattern>,
     folders: Vec<PathBuf>,
@@ -159,6 +181,7 @@ impl Policy {
             rules: Some(Arc::new(Rules {
                 operators: written.operators,
                 viewers: written.viewers,
+                readers: written.readers,
                 containers: written
                     .containers
                     .iter()
@@ -186,6 +209,7 @@ impl Policy {
             rules: Some(Arc::new(Rules {
                 operators: Vec::new(),
                 viewers: Vec::new(),
+                readers: Vec::new(),
                 containers: vec![Pattern::new("*")],
                 images: Vec::new(),
                 folders: Vec::new(),
@@ -205,17 +229,31 @@ impl Policy {
 
     /// What a caller may do whose certificate has these names; without rules nobody from outside may do anything.
     #[must_use]
-    pub fn role_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Option<Role> {
+    pub fn rights_of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Option<Rights> {
         let rules = self.rules.as_ref()?;
-        let role = |name: &str| {
-            let is = |it: &String| it.eq_ignore_ascii_case(name);
-            if rules.operators.iter().any(is) {
+        let mut rights = Rights::default();
+        for name in names {
+            let has = |list: &[String]| list.iter().any(|it| it.eq_ignore_ascii_case(name));
+            let role = if has(&rules.operators) {
                 Some(Role::Operator)
             } else {
-                rules.viewers.iter().any(is).then_some(Role::Viewer)
-            }
-        };
-        names.into_iter().filter_map(role).max()
+                has(&rules.viewers).then_some(Role::Viewer)
+            };
+            rights.role = rights.role.max(role);
+            rights.reads |= has(&rules.readers);
+        }
+        (rights != Rights::default()).then_some(rights)
+    }
+}
+
+impl fmt::Display for Rights {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.role, self.reads) {
+            (Some(role), true) => write!(f, "{role} and reader"),
+            (Some(role), false) => write!(f, "{role}"),
+            (None, true) => f.write_str("reader"),
+            (None, false) => f.write_str("stranger"),
+        }
     }
 }
 
@@ -257,14 +295,32 @@ mod tests {
     #[test]
     fn the_greatest_role_of_a_callers_names_counts() {
         let policy = Policy::parse(FILE).unwrap();
-        assert_eq!(policy.role_of(["desk.example.com"]), Some(Role::Viewer));
+        let rights = |names: &[&str]| policy.rights_of(names.iter().copied());
+        assert_eq!(rights(&["desk.example.com"]), Some(Role::Viewer.into()));
         assert_eq!(
-            policy.role_of(["desk.example.com", "NIGHT.example.com"]),
-            Some(Role::Operator)
+            rights(&["desk.example.com", "NIGHT.example.com"]),
+            Some(Role::Operator.into())
         );
-        assert_eq!(policy.role_of(["night.example.com.evil"]), None);
-        assert_eq!(policy.role_of([]), None);
-        assert_eq!(Policy::unbounded().role_of(["night.example.com"]), None);
+        assert_eq!(rights(&["night.example.com.evil"]), None);
+        assert_eq!(rights(&[]), None);
+        assert_eq!(Policy::unbounded().rights_of(["night.example.com"]), None);
+    }
+
+    #[test]
+    fn to_read_the_data_is_a_right_of_its_own() {
+        let policy = with(
+            "\"containers\"",
+            "\"readers\": [\"new.example.com\"], \"containers\"",
+        );
+        let policy = policy.unwrap();
+        let rights = |names: &[&str]| policy.rights_of(names.iter().copied());
+        let reads = |role| Rights { role, reads: true };
+        assert_eq!(rights(&["new.example.com"]), Some(reads(None)));
+        assert_eq!(
+            rights(&["new.example.com", "desk.example.com"]),
+            Some(reads(Some(Role::Viewer)))
+        );
+        assert_eq!(rights(&["night.example.com"]), Some(Role::Operator.into()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod handlers;
 mod in_process;
 mod listen;
 mod mutual_tls;
+mod tree;
 mod tunnel;
 
 pub use connection::{Caller, Connection};

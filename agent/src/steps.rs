@@ -8,6 +8,8 @@ mod container;
 mod host;
 mod volume;
 
+pub(crate) use container::check_at_rest;
+
 use async_trait::async_trait;
 use ferry_proto::v1::{Outcome, Step, StepStatus, action::Kind};
 

@@ -53,6 +53,8 @@ pub struct Container {
     pub state_apart: Option<PathBuf>,
     /// No server runs here; its programs and its data are there.
     pub at_rest: bool,
+    /// Agents of other machines may read the data, where the policy names them.
+    pub gives_data: bool,
 }
 
 /// The means of a volume agent.
@@ -89,6 +91,12 @@ impl Surroundings {
             Self::Client(_) => &["client"],
         };
         names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// Whether agents of other machines may read the server's data here.
+    #[must_use]
+    pub fn gives_data(&self) -> bool {
+        matches!(self, Self::Container(container) if container.gives_data)
     }
 
     /// The means of a host agent.

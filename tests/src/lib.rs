@@ -9,6 +9,7 @@
 )]
 
 pub mod agent;
+pub mod appliance;
 pub mod client_host;
 mod command;
 pub mod daemon;

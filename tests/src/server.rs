@@ -303,6 +303,6 @@ fn is_made_up(name: &str) -> bool {
 }
 
 /// A port that nobody uses right now. Fixed rather than left to Docker, because it must be the same after the server was replaced.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

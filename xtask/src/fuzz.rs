@@ -28,7 +28,7 @@ struct Target {
     seeds: &'static [&'static str],
 }
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     Target {
         name: "environment",
         stage: "fuzz: environment",
@@ -53,6 +53,11 @@ const TARGETS: [Target; 6] = [
         name: "record",
         stage: "fuzz: record",
         seeds: &["agent/src/tree/tests/owners-v1.record"],
+    },
+    Target {
+        name: "told",
+        stage: "fuzz: told",
+        seeds: &["fuzz/seeds/told"],
     },
     Target {
         name: "xmlrpc",

@@ -4,7 +4,7 @@ use ferry_proto::{failure_to_status, v1::Failure};
 use tonic::Code;
 
 use super::connection::Caller;
-use crate::policy::Role;
+use crate::policy::{Rights, Role};
 
 /// The role that each method needs.
 const METHODS: &[(&str, Role)] = &[
@@ -25,13 +25,20 @@ const METHODS: &[(&str, Role)] = &[
     ),
 ];
 
-/// Whether a caller with this role may call this method. A method that is not in the table is
+/// What takes the right to read the server's data, which no role has with it.
+const READING: &[&str] = &[
+    "/ferry.v1.TreeService/ListTree",
+    "/ferry.v1.TreeService/ReadFiles",
+];
+
+/// Whether a caller with these rights may call this method. A method that is in no table is
 /// nobody's.
 #[must_use]
-pub(super) fn allowed(role: Role, path: &str) -> bool {
-    METHODS
+pub(super) fn allowed(rights: Rights, path: &str) -> bool {
+    let in_role = METHODS
         .iter()
-        .any(|(method, needed)| *method == path && role >= *needed)
+        .any(|(method, needed)| *method == path && rights.role >= Some(*needed));
+    in_role || (rights.reads && READING.contains(&path))
 }
 
 /// The role of a caller on the agent's unix socket: its own user and root operate, nobody else
@@ -59,10 +66,10 @@ pub(super) fn check<B>(request: http::Request<B>) -> Result<http::Request<B>, to
         )))
     };
     match request.extensions().get::<Caller>() {
-        Some(caller) if allowed(caller.role, path) => Ok(request),
+        Some(caller) if allowed(caller.rights, path) => Ok(request),
         Some(caller) => denied(format!(
             "a caller who is {} may not call `{path}`",
-            caller.role
+            caller.rights
         )),
         None => denied("it is not known who calls".into()),
     }
@@ -82,7 +89,11 @@ mod tests {
             for service in &file.service {
                 for method in &service.method {
                     let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                    assert!(allowed(Role::Operator, &path), "{path} is in no role");
+                    let all = Rights {
+                        role: Some(Role::Operator),
+                        reads: true,
+                    };
+                    assert!(allowed(all, &path), "{path} is in no table");
                     methods += 1;
                 }
             }
@@ -92,8 +103,24 @@ mod tests {
 
     #[test]
     fn what_is_not_in_the_table_is_denied() {
-        assert!(!allowed(Role::Operator, "/ferry.v1.AgentService/Exec"));
-        assert!(!allowed(Role::Viewer, "/ferry.v1.AgentService/RunStep"));
+        let (operator, viewer) = (Role::Operator.into(), Role::Viewer.into());
+        assert!(!allowed(operator, "/ferry.v1.AgentService/Exec"));
+        assert!(!allowed(viewer, "/ferry.v1.AgentService/RunStep"));
+    }
+
+    #[test]
+    fn the_data_is_for_readers_and_nothing_else_is() {
+        let reader = Rights {
+            role: None,
+            reads: true,
+        };
+        for path in READING {
+            assert!(allowed(reader, path), "{path}");
+            assert!(!allowed(Role::Operator.into(), path), "{path}");
+        }
+        for (path, _) in METHODS {
+            assert!(!allowed(reader, path), "{path}");
+        }
     }
 
     #[test]
@@ -101,7 +128,8 @@ mod tests {
         let request = |caller: Option<Role>, path: &str| {
             let mut request = http::Request::builder().uri(path).body(()).unwrap();
             if let Some(role) = caller {
-                request.extensions_mut().insert(Caller { role });
+                let rights = role.into();
+                request.extensions_mut().insert(Caller { rights });
             }
             check(request)
         };

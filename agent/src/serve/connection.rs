@@ -9,13 +9,13 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-use crate::policy::Role;
+use crate::policy::Rights;
 
 /// Who calls; in the extensions of every request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// What they may do.
-    pub role: Role,
+    pub rights: Rights,
 }
 
 /// A stream of bytes, and who is at its other end.
@@ -26,10 +26,13 @@ pub struct Connection<IO> {
 }
 
 impl<IO> Connection<IO> {
-    /// A connection whose other end has this role.
-    pub fn new(stream: IO, role: Role) -> Self {
-        let caller = Caller { role };
-        Self { stream, caller }
+    /// A connection whose other end may do this.
+    pub fn new(stream: IO, rights: impl Into<Rights>) -> Self {
+        let rights = rights.into();
+        Self {
+            stream,
+            caller: Caller { rights },
+        }
     }
 }
 

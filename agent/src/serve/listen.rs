@@ -4,7 +4,10 @@ use std::{future::Future, io, os::unix::fs::PermissionsExt as _, path::Path, syn
 
 use ferry_proto::{
     DESCRIPTORS, MAX_MESSAGE_BYTES,
-    v1::{agent_service_server::AgentServiceServer, tunnel_service_server::TunnelServiceServer},
+    v1::{
+        agent_service_server::AgentServiceServer, tree_service_server::TreeServiceServer,
+        tunnel_service_server::TunnelServiceServer,
+    },
 };
 use futures_util::{Stream, StreamExt as _};
 use tokio::{
@@ -18,6 +21,7 @@ use super::{
     access,
     connection::{Caller, Connection},
     handlers::Handlers,
+    tree::Trees,
     tunnel::Tunnels,
 };
 use crate::runner::Runner;
@@ -54,6 +58,10 @@ where
         TunnelServiceServer::new(Tunnels::new(Arc::clone(&runner)))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
     });
+    let tree = runner.surroundings().gives_data().then(|| {
+        TreeServiceServer::new(Trees::new(Arc::clone(&runner)))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    });
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -62,6 +70,7 @@ where
         .layer(tower::filter::FilterLayer::new(access::check))
         .add_service(agent)
         .add_optional_service(tunnel)
+        .add_optional_service(tree)
         .add_service(health)
         .add_optional_service(reflection.ok())
         .serve_with_incoming_shutdown(connections, shutdown)

@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::Stream;
 use rustls::{
-    RootCertStore, ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
@@ -93,6 +93,30 @@ impl Files {
             .map_err(|e| parts(&e))?
             .with_client_cert_verifier(callers)
             .with_single_cert(
+                self.certificates("cert.pem", "the certificate")?,
+                self.key()?,
+            )
+            .map_err(|e| parts(&e))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+
+    /// What another agent is called with: nobody but this authority vouches for it, and it is shown this agent's own certificate.
+    pub(crate) fn client(&self) -> Result<ClientConfig, TlsError> {
+        let parts = |reason: &dyn std::fmt::Display| TlsError::Parts {
+            folder: self.folder.clone(),
+            reason: reason.to_string(),
+        };
+        let mut roots = RootCertStore::empty();
+        for authority in self.certificates("ca.pem", "the authority")? {
+            roots.add(authority).map_err(|e| parts(&e))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| parts(&e))?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(
                 self.certificates("cert.pem", "the certificate")?,
                 self.key()?,
             )
@@ -207,14 +231,14 @@ async fn greet(
     let certificate = certificate.ok_or_else(|| io::Error::other("it has no certificate"))?;
     let certificate = webpki::EndEntityCert::try_from(certificate).map_err(io::Error::other)?;
     let names: Vec<&str> = certificate.valid_dns_names().collect();
-    let role = policy.role_of(names.iter().copied()).ok_or_else(|| {
+    let rights = policy.rights_of(names.iter().copied()).ok_or_else(|| {
         io::Error::other(format!(
             "the policy has no role for the names in its certificate ({})",
             names.join(", ")
         ))
     })?;
-    tracing::info!(caller = names.join(", "), %role, "a caller is connected");
-    Ok(Connection::new(stream, role))
+    tracing::info!(caller = names.join(", "), role = %rights, "a caller is connected");
+    Ok(Connection::new(stream, rights))
 }
 
 #[cfg(test)]

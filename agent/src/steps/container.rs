@@ -34,3 +34,20 @@ pub(in crate::steps) async fn postgres(container: &Container) -> Result<Postgres
     let processes = Supervisor::at(&container.root)?.processes().await?;
     Ok(Postgres::find(&container.root, &processes)?)
 }
+
+/// What is copied for the last time must not change behind the copy.
+///
+/// # Errors
+/// `programs-run-again`, or when the supervisor does not answer.
+pub(crate) async fn check_at_rest(container: &Container) -> Result<(), StepError> {
+    let left = stop_services::left_running(container, |_| true).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::new(
+        "programs-run-again",
+        "programs of the server run while its data is copied for the last time",
+    )
+    .details(left)
+    .hint("stop them, find out who started them and keep them from it until the copy is done, then try again"))
+}

@@ -111,7 +111,7 @@ fn names(fd: impl AsFd) -> Result<Vec<std::ffi::CString>> {
 }
 
 /// A label is given by the policy of the place, a signature by the kernel's keys: neither travels.
-fn is_of_the_place(name: &[u8]) -> bool {
+pub(super) fn is_of_the_place(name: &[u8]) -> bool {
     name == b"security.selinux"
         || name == b"security.evm"
         || name.starts_with(b"trusted.overlay.")

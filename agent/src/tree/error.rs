@@ -159,6 +159,9 @@ pub enum TreeError {
         /// The format that is understood.
         known: u32,
     },
+    /// Somebody asked for a name or path that can be none.
+    #[error("a path or name was asked for that can be none of the tree")]
+    Request,
     /// Entries that nobody can give away, root neither; they were left alone.
     #[error(
         "immutable or append-only entries were left alone, {} of them: {problems}", problems.count
@@ -208,6 +211,7 @@ impl TreeError {
             Self::ManifestMissing { .. } => "manifest-missing",
             Self::ManifestDamaged { .. } => "manifest-damaged",
             Self::ManifestVersion { .. } => "manifest-version",
+            Self::Request => "tree-request",
             Self::Immutable { .. } => "tree-immutable",
             Self::RecordDamaged { .. } => "tree-record-damaged",
             Self::RecordVersion { .. } => "tree-record-version",

@@ -5,6 +5,7 @@ use std::{fs::File, os::unix::fs::FileExt};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 pub use super::manifest::fuzzed as manifest;
+pub use super::pull::fuzzed as told;
 use super::{
     RecordReader, RecordWriter,
     record::{Frame, envelope},

@@ -43,8 +43,8 @@ use super::{
     root::RelPath,
     space::{self, Room},
 };
-pub(super) use content::{Limiter, Stop, hash_of, same_bytes};
-pub(super) use entry::open_source;
+pub(super) use content::{BUFFER, Limiter, Stop, fill, hash_of, room_for, same_bytes, seek_data};
+pub(super) use entry::{STALE, is_recent, open_source, set_times, sync_attributes};
 
 use dir::Found;
 

@@ -1,4 +1,4 @@
-//! Privileged work on a file tree: count, own, copy, restore, compare.
+//! Privileged work on a file tree: count, own, copy, restore, compare, carry to another machine.
 //!
 //! WHY a module of our own: a recursive `chown` by root is the longest part of the downtime and the
 //! easiest to turn against the machine. Here every entry is reached from a root that was opened
@@ -26,6 +26,7 @@ mod count;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
+mod give;
 mod list;
 mod manifest;
 mod meta;
@@ -33,6 +34,7 @@ mod mirror;
 mod owner;
 mod pool;
 mod progress;
+mod pull;
 mod record;
 mod remove;
 mod root;
@@ -42,6 +44,7 @@ mod space;
 pub use compare::{CompareOptions, CompareReport, compare};
 pub use count::{TreeStats, count};
 pub use error::{Problems, TreeError};
+pub use give::{list, read};
 pub use manifest::{MANIFEST_FORMAT, Manifest, ManifestFolder, ProveOptions, ProveReport, prove};
 pub use mirror::{CopyOptions, CopyReport, Pass, RestoreOptions, Trust, copy, restore};
 pub use owner::{
@@ -50,6 +53,7 @@ pub use owner::{
 };
 pub use pool::Threads;
 pub use progress::{CancelFlag, Done, Progress, Quiet, Watch};
+pub use pull::{PullError, PullOptions, PullReport, Source, confirm, pull};
 pub use record::{RECORD_FORMAT, RecordReader, RecordWriter};
 pub use remove::remove;
 pub use root::{Root, STATE_FOLDER};

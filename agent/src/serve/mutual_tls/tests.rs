@@ -8,7 +8,7 @@ use ferry_proto::v1::{
 };
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
 use tonic::{Code, Status, transport::Channel};
@@ -17,8 +17,8 @@ use super::*;
 use crate::{ledger::Ledger, runner::Runner, surroundings};
 
 const AGENT: &str = "db7.example.com";
-const POLICY: &str =
-    r#"{"format": 1, "operators": ["night.example.com"], "viewers": ["desk.example.com"]}"#;
+const POLICY: &str = r#"{"format": 1, "operators": ["night.example.com"], "viewers": ["desk.example.com"],
+    "readers": ["new.example.com"]}"#;
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -59,17 +59,24 @@ struct Listening {
 
 impl Listening {
     async fn start() -> Self {
+        Self::start_as(AGENT, |state| {
+            surroundings::Surroundings::Volume(surroundings::Volume {
+                data: state.to_owned(),
+                backup: state.to_owned(),
+                live: None,
+            })
+        })
+        .await
+    }
+
+    async fn start_as(name: &str, around: fn(&Path) -> surroundings::Surroundings) -> Self {
         let authority = Authority::new();
-        let files = authority.issue(AGENT);
+        let files = authority.issue(name);
         let state = tempfile::tempdir().unwrap();
         let policy_file = state.path().join("policy.json");
         fs_err::write(&policy_file, POLICY).unwrap();
         let policy = Policy::read(&policy_file).unwrap();
-        let around = surroundings::Surroundings::Volume(surroundings::Volume {
-            data: state.path().to_owned(),
-            backup: state.path().to_owned(),
-            live: None,
-        });
+        let around = around(state.path());
         let runner = Runner::new(Arc::new(around), Ledger::at(state.path(), ".ferry"));
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let at = Files::in_folder(files.path());
@@ -90,6 +97,16 @@ impl Listening {
     /// A caller with what is in this folder; without a certificate when it is to show none.
     async fn call(
         &self,
+        folder: &TempDir,
+        shows: bool,
+    ) -> Result<Channel, tonic::transport::Error> {
+        self.call_by(AGENT, folder, shows).await
+    }
+
+    /// The same, of an agent with another name.
+    async fn call_by(
+        &self,
+        agent: &'static str,
         folder: &TempDir,
         shows: bool,
     ) -> Result<Channel, tonic::transport::Error> {
@@ -119,7 +136,7 @@ impl Listening {
             let config = Arc::clone(&config);
             async move {
                 let stream = TcpStream::connect(address).await?;
-                let name = ServerName::try_from(AGENT).unwrap();
+                let name = ServerName::try_from(agent).unwrap();
                 let stream = TlsConnector::from(config).connect(name, stream).await?;
                 Ok::<_, io::Error>(TokioIo::new(stream))
             }
@@ -252,4 +269,111 @@ async fn files_of_no_use_are_told_before_anybody_calls() {
         .err()
         .unwrap();
     assert!(error.to_string().contains("`chmod 600`"), "{error}");
+}
+
+/// An agent on a server's own machine, with data that has one file.
+fn appliance(state: &Path) -> surroundings::Surroundings {
+    let data = state.join("srv");
+    fs_err::create_dir(&data).unwrap();
+    fs_err::write(data.join("pmm-distribution"), "ami").unwrap();
+    surroundings::Surroundings::Container(surroundings::Container {
+        root: crate::server::ServerRoot::new(state),
+        data,
+        engine_disk: None,
+        own_program: None,
+        state_apart: Some(state.to_owned()),
+        at_rest: false,
+        gives_data: true,
+    })
+}
+
+async fn pulled(options: crate::args::Pull) -> Result<String, crate::error::StepError> {
+    crate::pull::run(&options, crate::tree::CancelFlag::new()).await
+}
+
+fn options(agent: &Listening, tls: &TempDir) -> crate::args::Pull {
+    crate::args::Pull {
+        from: format!("https://localhost:{}", agent.address.port())
+            .parse()
+            .unwrap(),
+        into: std::path::PathBuf::new(),
+        tls: tls.path().to_owned(),
+        stop: false,
+        r#final: false,
+        start_again: false,
+        owner: None,
+        map_user: Vec::new(),
+        map_group: Vec::new(),
+        io_limit: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_is_given_to_readers_alone() {
+    let agent = Listening::start_as("localhost", appliance).await;
+    let pull = async |tls: &TempDir, r#final| {
+        let into = tempfile::tempdir().unwrap();
+        let result = pulled(crate::args::Pull {
+            into: into.path().to_owned(),
+            r#final,
+            ..options(&agent, tls)
+        })
+        .await;
+        (
+            result,
+            fs_err::read(into.path().join("pmm-distribution")).ok(),
+        )
+    };
+    if rustix::process::geteuid().is_root() {
+        let (result, file) = pull(&agent.authority.issue("new.example.com"), false).await;
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(file.as_deref(), Some(&b"ami"[..]));
+    }
+    // Whoever may run steps may not read; a stranger may do nothing.
+    for (name, told) in [
+        ("night.example.com", "not-allowed"),
+        ("desk.example.com", "not-allowed"),
+        ("day.example.com", "agent-unreachable"),
+    ] {
+        let (result, file) = pull(&agent.authority.issue(name), false).await;
+        let error = result.unwrap_err();
+        let said = format!("{error} ({})", error.code());
+        assert!(said.contains(told), "{name}: {said}");
+        assert_eq!(file, None, "{name}");
+    }
+    // What is not there is removed here: a folder that somebody else uses is none to pull into.
+    let used = agent.authority.issue("new.example.com");
+    let into = pulled(crate::args::Pull {
+        into: used.path().to_owned(),
+        ..options(&agent, &used)
+    });
+    assert_eq!(into.await.unwrap_err().code(), "pull-folder");
+    assert!(used.path().join("key.pem").exists());
+    // Nobody says that the programs have stopped: there is no supervisor to ask.
+    let (result, file) = pull(&agent.authority.issue("new.example.com"), true).await;
+    assert_eq!((result.unwrap_err().code(), file), ("pull-source", None));
+    // And whoever reads may do nothing else.
+    let reader = agent.authority.issue("new.example.com");
+    let channel = agent.call_by("localhost", &reader, true).await.unwrap();
+    assert_eq!(run(channel).await.code(), Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_not_started_for_it_gives_nothing() {
+    let agent = Listening::start_as("localhost", |state| {
+        let mut around = appliance(state);
+        if let surroundings::Surroundings::Container(container) = &mut around {
+            container.gives_data = false;
+        }
+        around
+    })
+    .await;
+    let reader = agent.authority.issue("new.example.com");
+    let into = tempfile::tempdir().unwrap();
+    let pull = pulled(crate::args::Pull {
+        into: into.path().to_owned(),
+        ..options(&agent, &reader)
+    });
+    let error = pull.await.unwrap_err().to_string();
+    assert!(error.contains("wrong-agent"), "{error}");
 }

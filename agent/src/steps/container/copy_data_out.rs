@@ -79,7 +79,7 @@ impl Work for CopyDataOut {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let container = cx.surroundings.container()?;
         if self.0.final_pass {
-            check_at_rest(container).await?;
+            super::check_at_rest(container).await?;
         }
         let (trees, pass, limit) = (self.trees(container)?, self.pass(), self.limit());
         let manifests = cx.run_dir.path().to_owned();
@@ -149,7 +149,7 @@ impl Work for CopyDataOut {
         if !compared.is_same() {
             return Err(differs(compared.differences, "the server's own data"));
         }
-        check_at_rest(container).await
+        super::check_at_rest(container).await
     }
 
     /// Nothing of the server was changed, and the volume is its maker's to remove.
@@ -186,18 +186,4 @@ fn differs(differences: tree::Problems, from: &str) -> StepError {
     )
     .details(differences.first)
     .hint("nothing of the server's data has changed; look at the disk of the volume (`dmesg`), then try again")
-}
-
-/// What is copied last must not change behind the copy.
-async fn check_at_rest(container: &Container) -> Result<(), StepError> {
-    let left = super::stop_services::left_running(container, |_| true).await?;
-    if left.is_empty() {
-        return Ok(());
-    }
-    Err(StepError::new(
-        "programs-run-again",
-        "programs of the server run again while its data is copied for the last time",
-    )
-    .details(left)
-    .hint("find out who started them, keep them from it for the run, then try again"))
 }

@@ -1,6 +1,10 @@
 //! Where manifests lie: beside the copy, never in it.
 
-use std::{fs::File, os::fd::OwnedFd, path::Path};
+use std::{
+    fs::File,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::Path,
+};
 
 use rustix::{
     fs::{AtFlags, CWD, Mode, OFlags, fsync, openat, renameat, unlinkat},
@@ -43,8 +47,19 @@ impl ManifestFolder {
     /// # Errors
     /// [`TreeError::Open`].
     pub fn open(path: &Path) -> Result<Self, TreeError> {
-        let shown = path.display().to_string();
-        match openat(CWD, path, DIR, Mode::empty()) {
+        Self::open_from(CWD, path, path.display().to_string())
+    }
+
+    /// The open folder `dir`, which is called `path` to people.
+    ///
+    /// # Errors
+    /// As [`ManifestFolder::open`].
+    pub fn in_open(dir: BorrowedFd<'_>, path: &Path) -> Result<Self, TreeError> {
+        Self::open_from(dir, Path::new("."), path.display().to_string())
+    }
+
+    fn open_from(dir: BorrowedFd<'_>, path: &Path, shown: String) -> Result<Self, TreeError> {
+        match openat(dir, path, DIR, Mode::empty()) {
             Ok(fd) => Ok(Self { fd, path: shown }),
             Err(error) => Err(TreeError::Open {
                 path: shown,
@@ -114,6 +129,18 @@ impl ManifestFolder {
             .map_err(|e| failed("rename", e.into()))?;
         self.remove(CUT)?;
         fsync(&self.fd).map_err(|e| failed("sync", e.into()))
+    }
+
+    /// Removes all that passes wrote: what they know is not what lies in the copy.
+    ///
+    /// # Errors
+    /// [`TreeError::Io`].
+    pub fn forget(&self) -> Result<(), TreeError> {
+        for pass in [Pass::Live, Pass::Final] {
+            self.remove(name(pass))?;
+            self.remove(unfinished(pass))?;
+        }
+        self.remove(CUT)
     }
 
     fn remove(&self, name: &str) -> Result<(), TreeError> {

@@ -18,7 +18,9 @@ use rustix::{
 };
 
 use super::{
-    super::{TreeError, manifest::Digest, meta::Meta, progress::Meter, space::PER_FILE},
+    super::{
+        TreeError, give::zeros, manifest::Digest, meta::Meta, progress::Meter, space::PER_FILE,
+    },
     Mirror,
 };
 
@@ -28,7 +30,7 @@ const PIECE: usize = 8 << 20;
 const LOOK: u64 = 64 << 20;
 
 /// What is read and written at once.
-const BUFFER: usize = 256 << 10;
+pub(in crate::tree) const BUFFER: usize = 256 << 10;
 
 /// Spreads bytes over time.
 pub(in crate::tree) struct Limiter {
@@ -104,14 +106,9 @@ pub(super) struct Flow<'a> {
 }
 
 impl Flow<'_> {
-    fn zeros(&mut self, mut count: u64) {
+    fn zeros(&mut self, count: u64) {
         if let Some(hasher) = &mut self.hasher {
-            let zeros = [0; 16 << 10];
-            while count > 0 {
-                let n = usize::try_from(count).map_or(zeros.len(), |n| n.min(zeros.len()));
-                hasher.update(&zeros[..n]);
-                count -= u64::try_from(n).unwrap_or(count);
-            }
+            zeros(hasher, count);
         }
     }
 }
@@ -237,7 +234,7 @@ impl Mirror<'_> {
 }
 
 /// The next bytes of a file from `at` on, as start and end; `None` where only a hole follows.
-fn seek_data(
+pub(in crate::tree) fn seek_data(
     fd: BorrowedFd<'_>,
     at: u64,
     size: u64,
@@ -291,7 +288,7 @@ fn hash_all(
 }
 
 /// A buffer is kept by its worker, and zeroed once.
-fn room_for(buffer: &mut Vec<u8>, size: usize) {
+pub(in crate::tree) fn room_for(buffer: &mut Vec<u8>, size: usize) {
     if buffer.len() < size {
         buffer.resize(size.max(64 << 10), 0);
     }
@@ -328,7 +325,12 @@ pub(in crate::tree) fn same_bytes(
     }
 }
 
-fn fill(fd: BorrowedFd<'_>, buffer: &mut [u8], at: u64) -> Result<usize, Errno> {
+/// Reads until the buffer is full or the file ends.
+pub(in crate::tree) fn fill(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    at: u64,
+) -> Result<usize, Errno> {
     let mut got = 0;
     while got < buffer.len() {
         match pread(fd, &mut buffer[got..], at + u64::try_from(got).unwrap_or(0)) {

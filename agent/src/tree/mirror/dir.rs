@@ -24,7 +24,7 @@ use super::{
     },
     CopyReport, Extra, Mirror,
     content::Stop,
-    entry::{Before, older, same_look},
+    entry::{Before, older, same_look, sync_attributes},
     links::LinkedName,
 };
 
@@ -382,7 +382,7 @@ impl Mirror<'_> {
     ) -> Result<(), TreeError> {
         let set = || {
             let have = Meta::of(dst)?;
-            self.sync_attributes(&directory.attributes, dst, &directory.want, &have)
+            sync_attributes(&directory.attributes, dst, &directory.want, &have)
         };
         match set() {
             Ok(set) => {

@@ -30,7 +30,7 @@ use super::{
 /// clock that stamps it, and look unchanged.
 const RACY: Duration = Duration::from_millis(100);
 /// The mtime of a copy that is known to be stale: no file has it, so the next pass copies again.
-const STALE: Stamp = Stamp { sec: -1, nsec: 0 };
+pub(in crate::tree) const STALE: Stamp = Stamp { sec: -1, nsec: 0 };
 
 /// What is known of an entry before it is looked at on the other side.
 pub(super) struct Before {
@@ -42,7 +42,7 @@ pub(super) struct Before {
     pub(super) elsewhere: bool,
 }
 
-type Attributes = Vec<(CString, Vec<u8>)>;
+pub(in crate::tree) type Attributes = Vec<(CString, Vec<u8>)>;
 
 impl Mirror<'_> {
     /// Makes `name` in the destination what it is in the source. Returns what the manifest says of
@@ -116,7 +116,7 @@ impl Mirror<'_> {
             attrs::open_path(pair.dst, name)?,
         );
         let attributes = attrs::all(&src)?;
-        let set = self.sync_attributes(&attributes, dst.as_fd(), want, have)?;
+        let set = sync_attributes(&attributes, dst.as_fd(), want, have)?;
         found.report.attributes_set += u64::from(set);
         if self.keeper.is_none() || known.is_some() {
             return Ok(known);
@@ -317,7 +317,7 @@ impl Mirror<'_> {
             let dst = attrs::open_path(pair.dst, &temporary)?;
             let have = Meta::of(&dst)?;
             let attributes = attrs::all(&src)?;
-            self.sync_attributes(&attributes, dst.as_fd(), want, &have)?;
+            sync_attributes(&attributes, dst.as_fd(), want, &have)?;
             renameat(pair.dst, &temporary, pair.dst, name)?;
             match &self.keeper {
                 Some(_) => node(want, pair.src, name, &attributes).map(Some),
@@ -329,38 +329,36 @@ impl Mirror<'_> {
             e.into()
         })
     }
+}
 
-    /// Owner, mode, extended attributes and times of the inode that is open as `dst`; returns
-    /// whether anything had to be set.
-    pub(super) fn sync_attributes(
-        &self,
-        attributes: &Attributes,
-        dst: BorrowedFd<'_>,
-        want: &Meta,
-        have: &Meta,
-    ) -> Result<bool, Errno> {
-        let mut set = false;
-        let owner = want.owner != have.owner;
-        if owner {
-            attrs::set_owner(dst, want.owner)?;
-            set = true;
-        }
-        let is_link = want.kind() == Kind::Symlink;
-        // A change of owner may have taken setuid and setgid away.
-        if !is_link && (owner || want.mode != have.mode) && Meta::of(dst)?.mode != want.mode {
-            attrs::set_mode(dst, want.bits())?;
-            set = true;
-        }
-        if *attributes != attrs::all(dst)? {
-            attrs::replace_all(dst, attributes)?;
-            set = true;
-        }
-        if want.mtime != have.mtime {
-            set_times(dst, want.atime, want.mtime)?;
-            set = true;
-        }
-        Ok(set)
+/// Owner, mode, extended attributes and times of the inode that is open as `dst`; returns whether anything had to be set.
+pub(in crate::tree) fn sync_attributes(
+    attributes: &Attributes,
+    dst: BorrowedFd<'_>,
+    want: &Meta,
+    have: &Meta,
+) -> Result<bool, Errno> {
+    let mut set = false;
+    let owner = want.owner != have.owner;
+    if owner {
+        attrs::set_owner(dst, want.owner)?;
+        set = true;
     }
+    let is_link = want.kind() == Kind::Symlink;
+    // A change of owner may have taken setuid and setgid away.
+    if !is_link && (owner || want.mode != have.mode) && Meta::of(dst)?.mode != want.mode {
+        attrs::set_mode(dst, want.bits())?;
+        set = true;
+    }
+    if *attributes != attrs::all(dst)? {
+        attrs::replace_all(dst, attributes)?;
+        set = true;
+    }
+    if want.mtime != have.mtime {
+        set_times(dst, want.atime, want.mtime)?;
+        set = true;
+    }
+    Ok(set)
 }
 
 /// What became of a file's copy.
@@ -420,7 +418,8 @@ pub(super) fn same_look(a: &Meta, b: &Meta) -> bool {
     (a.owner, a.mode, a.mtime) == (b.owner, b.mode, b.mtime)
 }
 
-fn is_recent(meta: &Meta) -> bool {
+/// It changed so shortly ago that one more change may not show in its times.
+pub(in crate::tree) fn is_recent(meta: &Meta) -> bool {
     let now = SystemTime::now();
     let age = |stamp: Stamp| {
         let sec = u64::try_from(stamp.sec).unwrap_or(0);
@@ -443,7 +442,12 @@ fn times(atime: Stamp, mtime: Stamp) -> Timestamps {
     }
 }
 
-fn set_times(fd: BorrowedFd<'_>, atime: Stamp, mtime: Stamp) -> Result<(), Errno> {
+/// Times of the inode that is open, of whatever kind.
+pub(in crate::tree) fn set_times(
+    fd: BorrowedFd<'_>,
+    atime: Stamp,
+    mtime: Stamp,
+) -> Result<(), Errno> {
     let times = times(atime, mtime);
     match utimensat(fd, c"", &times, AtFlags::EMPTY_PATH) {
         // Before 5.8 the kernel takes no flag here; the descriptor's own link does as well.

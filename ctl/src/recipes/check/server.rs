@@ -41,6 +41,7 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
         return;
     };
     check_health(server, subject, notebook);
+    check_appliance(server, notebook);
     check_external(server, notebook);
     // What PMM 3 needs of a PMM 2.
     if !subject.is_update() {
@@ -49,6 +50,20 @@ pub(super) fn check(facts: &Facts, subject: &Subject, notebook: &mut Notebook) {
     }
     check_own_key(server, notebook);
     check_unobserved(server, notebook);
+}
+
+/// What marks a volume as one of a machine without a container (facts/pmm.md 1.3). Here it is in one, so it was moved.
+const APPLIANCES: [&str; 3] = ["ami", "ovf", "digitalocean"];
+
+fn check_appliance(server: &ServerFacts, notebook: &mut Notebook) {
+    let distribution = server.distribution.as_str();
+    if APPLIANCES.contains(&distribution) {
+        notebook.warning(
+            server::MOVED_APPLIANCE,
+            format!("the data was that of an appliance (`{distribution}`): the old machine must not serve again, and clients must know this one"),
+            "`systemctl disable supervisord` on the old machine; change `server.address` in each client's `pmm-agent.yaml` (docs/appliance.md)",
+        );
+    }
 }
 
 fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook) {

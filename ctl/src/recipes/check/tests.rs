@@ -160,6 +160,9 @@ const CASES: &[Case] = {
         ("inventory-empty", Blocker, |f| {
             f.server.as_mut().unwrap().nodes = 0
         }),
+        ("moved-appliance", Warning, |f| {
+            f.server.as_mut().unwrap().distribution = "ami".into();
+        }),
         ("metrics-stale", Warning, |f| {
             f.server.as_mut().unwrap().last_metric_age_seconds = 900.0;
         }),

@@ -93,7 +93,8 @@ pub const ROWS: &[Row] = &[
         [Finding(container::PODMAN_UNSUPPORTED), Finding(carry_over::LOG_DRIVER_DROPPED), Otherwise("root's Podman is carried over, its words put into Docker's"), NotYet("an ordinary user's Podman is recognised and refused")]
         [("agent/src/engine/podman.rs", "what_the_engine_adds_is_taken_away_and_what_a_person_set_is_kept")]),
     row!(18 "SELinux on appliances"
-        [NotYet("servers without a container are not migrated")] []),
+        [Otherwise("`ferryd pull` leaves the labels of the old machine behind (docs/appliance.md)"), NotYet("the new machine's own setting is not looked at")]
+        [("agent/src/tree/pull/told.rs", "what_can_be_no_entry_is_refused")]),
     row!(19 "a wrong or anonymous volume: PMM 3 is fresh, empty and healthy"
         [Step("replace-container"), Step("capture-baseline"), Step("compare-baseline"), Finding(data::DATA_EMPTY), Finding(server::INVENTORY_EMPTY)]
         [("tests/tests/failing.rs", "it_is_ready_but_empty"), ("tests/tests/doubles.rs", "a_pmm3_on_an_empty_volume_looks_healthy")]),

@@ -19,6 +19,9 @@ super::codes! { "The running server"
     INVENTORY_EMPTY "inventory-empty" [Blocker] "6":
         "not even the server's own node is in the inventory: it may be another, empty volume"
         => "see that the volume is the right one and that PMM answers";
+    MOVED_APPLIANCE "moved-appliance" [Warning] "5.1":
+        "the data was an AMI's or a virtual appliance's: clients send to the old machine until they are told otherwise, and that serves again after a reboot unless its supervisor is disabled"
+        => "`systemctl disable supervisord` on the old machine; `server.address` in each client's `pmm-agent.yaml`";
     METRICS_STALE "metrics-stale" [Warning] "3.4":
         "the newest metric is old; afterwards that could not be told from a loss"
         => "see whether clients still send";
