@@ -66,6 +66,7 @@ const TARGETS: [Target; 7] = [
     },
 ];
 
+const LOCK_LIMIT: Duration = Duration::from_secs(5 * 60);
 const BUILD_LIMIT: Duration = Duration::from_secs(45 * 60);
 /// An input that takes longer than this hangs.
 const INPUT_SECONDS: u64 = 10;
@@ -82,6 +83,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The same as stages of something larger: every target, this long.
 pub(crate) fn all(stages: &mut Stages, seconds: u64) -> Result<()> {
     stages_of(stages, None, seconds)
+}
+
+/// That the targets' own lock file fits what they depend on: they are built in the long run only, which would be the first to tell.
+pub(crate) fn check_lock(stages: &mut Stages) -> Result<()> {
+    let manifest = place::root()?.join("fuzz/Cargo.toml");
+    let tree = Tool::cargo()
+        .args(["tree", "--locked", "--manifest-path"])
+        .arg(manifest);
+    stages.run("fuzz: lock file", LOCK_LIMIT, &tree)
 }
 
 fn stages_of(stages: &mut Stages, only: Option<&str>, seconds: u64) -> Result<()> {

@@ -57,6 +57,7 @@ fn gate(stages: &mut Stages, args: &Args) -> Result<()> {
 }
 
 fn behind_format(stages: &mut Stages, args: &Args, deny: &mut Deny) -> Result<()> {
+    fuzz::check_lock(stages)?;
     let clippy = [
         "clippy",
         "--locked",
