@@ -10,8 +10,9 @@ use ferry_tests::server::{Image, Options, Seed, TestServer};
 use ferry_tests::{Result, docker, images};
 use tonic_health::pb::health_check_response::ServingStatus;
 
-/// 15 MB: what a slow line or a small disk has to take.
-const MOST_BYTES: u64 = 15_000_000;
+/// What a slow line or a small disk has to take is 15 MB, and `cargo xtask bench agent` measures it of what is shipped. What the tests have is not
+/// optimised as a whole, and a fifth larger: this keeps it from growing unseen.
+const MOST_BYTES: u64 = 18_000_000;
 
 /// An image that goes with its test.
 struct Built(String);
