@@ -12,6 +12,7 @@ pub mod agent;
 pub mod appliance;
 pub mod client_host;
 mod command;
+pub mod compose;
 pub mod daemon;
 pub mod disk;
 pub mod engine;

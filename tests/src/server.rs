@@ -220,6 +220,10 @@ impl TestServer {
             return Ok(folder.path().join("srv"));
         }
         if self.volume.is_empty() {
+            // It may have been given a volume since.
+            if let Some(source) = self.data_mount()?["Source"].as_str() {
+                return Ok(source.into());
+            }
             // The image has nothing there, so all that is there lies in the container's own layer.
             let layer = &self.inspect()?["GraphDriver"]["Data"]["UpperDir"];
             let layer = layer.as_str().unwrap_or_default();

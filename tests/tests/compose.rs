@@ -1,99 +1,30 @@
 //! A server that Compose made: it crosses by choice only, Compose goes on knowing the new container for its own, and a way
 //! back gives Compose its container again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use ferry_tests::Result;
+use ferry_tests::compose::Project;
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::witness::{self, Seen};
-use ferry_tests::{Error, Result};
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
 /// A variable's value, which nobody has to know.
 const SECRET: &str = "correct-horse-battery";
 
-/// A project of one service.
-struct Project {
-    folder: tempfile::TempDir,
-    server: TestServer,
-}
-
-impl Project {
-    /// The container of a server with data is made anew by Compose, on the same volume. `service` is what else its file
-    /// says of it.
-    fn of_used_server(service: &str) -> Result<Self> {
-        let server = TestServer::used(Options::default())?;
-        let volume = server.data_mount()?["Name"].clone();
-        let image = server.inspect()?["Config"]["Image"].clone();
-        server.stop(60)?;
-        ferry_tests::docker(&["rm", &server.name])?;
-        let folder = tempfile::tempdir()?;
-        let file = format!(
-            "version: '3'\nservices:\n  pmm:\n    image: {image}\n    container_name: {name}\n    \
-             network_mode: bridge\n{service}    volumes:\n      - data:/srv\n\
-             volumes:\n  data:\n    external: true\n    name: {volume}\n",
-            name = server.name,
-        );
-        fs_err::write(folder.path().join("docker-compose.yml"), file)?;
-        let project = Self { folder, server };
-        project.up()?;
-        project.server.wait_ready()?;
-        Ok(project)
-    }
-
-    /// What Compose says to `up`.
-    fn up(&self) -> Result<String> {
-        Ok(self.compose(&["up", "--detach"])?.1)
-    }
-
-    /// What Compose answers, and what it says.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "what a person types beside the tool"
-    )]
-    fn compose(&self, words: &[&str]) -> Result<(String, String)> {
-        let done = std::process::Command::new("docker-compose")
-            .args(["--project-name", &self.server.name])
-            .args(words)
-            .current_dir(self.folder.path())
-            .output()?;
-        let [answer, said] =
-            [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-        if done.status.success() {
-            return Ok((answer, said));
-        }
-        Err(Error::of(said))
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("docker-compose.yml")
-    }
-
-    fn text(&self) -> Result<String> {
-        Ok(fs_err::read_to_string(self.path())?)
-    }
-
-    /// The names of the files beside Compose's own, and it.
-    fn names(&self) -> Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs_err::read_dir(self.folder.path())? {
-            names.push(entry?.file_name().to_string_lossy().into_owned());
-        }
-        names.sort();
-        Ok(names)
-    }
-
-    fn id(&self) -> Result<String> {
-        let id = self.server.inspect()?["Id"].take();
-        Ok(id.as_str().unwrap_or_default().to_owned())
-    }
+/// The container that has the server's name.
+fn id(server: &TestServer) -> Result<String> {
+    let id = server.inspect()?["Id"].take();
+    Ok(id.as_str().unwrap_or_default().to_owned())
 }
 
 #[test]
 fn by_choice_the_container_alone_crosses_and_compose_keeps_it() -> Result<()> {
-    let project = Project::of_used_server("    environment:\n      DATA_RETENTION: 720h\n")?;
-    let (server, tool) = (&project.server, Ferryctl::new()?);
-    let (seen, was) = (Seen::of(server)?, project.id()?);
+    let server = &TestServer::used(Options::default())?;
+    let project = Project::of(server, "    environment:\n      DATA_RETENTION: 720h\n")?;
+    let tool = Ferryctl::new()?;
+    let (seen, was) = (Seen::of(server)?, id(server)?);
     let address = server.address();
     let words = ["migrate", &address, "--to", TO, "--yes"];
     let refused = tool.run(&words)?;
@@ -115,21 +46,21 @@ fn by_choice_the_container_alone_crosses_and_compose_keeps_it() -> Result<()> {
     let back = tool.run(&["rollback", &tool.only_run()?, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
     server.wait_ready()?;
-    assert_eq!(project.id()?, was);
+    assert_eq!(id(server)?, was);
     let said = project.up()?;
     assert!(said.contains("up-to-date"), "{said}");
-    assert_eq!(project.id()?, was);
+    assert_eq!(id(server)?, was);
 
     let again = Ferryctl::new()?;
     let done = again.run(&by_choice)?;
     assert_eq!(done.code, 0, "{}", done.shown());
-    let new = project.id()?;
+    let new = id(server)?;
     assert_ne!(new, was);
     let old = server.named(&format!("{}-2.44.1-{}", server.name, again.only_run()?));
     assert_eq!(old.inspect()?["Id"], was.as_str());
     // As the page about Compose says: the old container goes, the new one stays.
     project.up()?;
-    assert_eq!(project.id()?, new);
+    assert_eq!(id(server)?, new);
     assert!(old.inspect().is_err(), "Compose has left the old container");
     assert_eq!(witness::version(server)?, "3.8.1");
     assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
@@ -161,9 +92,10 @@ fn by_choice_the_file_is_edited_with_the_container_and_comes_back_with_it() -> R
         "    environment:   # ours\n      DATA_RETENTION: '720h'  # a month\n      DISABLE_UPDATES: 1\n      \
          GF_SMTP_PASSWORD: \"{SECRET}\"\n      LESS_LOG_NOISE: \"1\"\n    ports:\n      - \"127.0.0.1::443\"   # https\n"
     );
-    let project = Project::of_used_server(&service)?;
-    let (server, tool) = (&project.server, Ferryctl::new()?);
-    let (before, was) = (project.text()?, project.id()?);
+    let server = &TestServer::used(Options::default())?;
+    let project = Project::of(server, &service)?;
+    let tool = Ferryctl::new()?;
+    let (before, was) = (project.text()?, id(server)?);
     let address = server.address();
     let words = ["--to", TO, "--compose", "edit"];
 
@@ -194,29 +126,27 @@ fn by_choice_the_file_is_edited_with_the_container_and_comes_back_with_it() -> R
     }
     assert_eq!(project.text()?, wanted);
     let kept = format!("docker-compose.yml.ferry-{}", tool.only_run()?);
-    assert_eq!(project.names()?, ["docker-compose.yml", kept.as_str()]);
-    assert_eq!(
-        fs_err::read_to_string(project.folder.path().join(&kept))?,
-        before
-    );
+    let with_copy = [("docker-compose.yml", &wanted), (kept.as_str(), &before)];
+    let with_copy = with_copy.map(|(name, text)| (name.to_owned(), text.clone()));
+    assert_eq!(project.files()?, with_copy.into());
     assert!(done.shown().contains(&kept), "{}", done.shown());
     assert!(!done.shown().contains(SECRET), "{}", done.shown());
     assert!(!tells_the_secret(tool.state())?, "a record has the secret");
 
     let back = tool.run(&["rollback", &tool.only_run()?, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
-    assert_eq!(project.text()?, before);
-    assert_eq!(project.names()?, ["docker-compose.yml"]);
+    let alone = ("docker-compose.yml".to_owned(), before.clone());
+    assert_eq!(project.files()?, [alone].into());
     server.wait_ready()?;
     let said = project.up()?;
     assert!(said.contains("up-to-date"), "{said}");
-    assert_eq!(project.id()?, was);
+    assert_eq!(id(server)?, was);
 
     let again = Ferryctl::new()?;
     let done = again.run(&migrate)?;
     assert_eq!(done.code, 0, "{}", done.shown());
     assert_eq!(project.text()?, wanted);
-    let new = project.id()?;
+    let new = id(server)?;
     assert_ne!(new, was);
     let hash = server.inspect()?["Config"]["Labels"]["com.docker.compose.config-hash"].take();
     let (answer, _) = project.compose(&["config", "--hash", "pmm"])?;
@@ -229,7 +159,7 @@ fn by_choice_the_file_is_edited_with_the_container_and_comes_back_with_it() -> R
     assert_eq!(finished.code, 0, "{}", finished.shown());
     let said = project.up()?;
     assert!(said.contains("up-to-date"), "{said}");
-    assert_eq!(project.id()?, new);
+    assert_eq!(id(server)?, new);
     assert_eq!(witness::version(server)?, "3.8.1");
     Ok(())
 }

@@ -4,27 +4,29 @@
 
 use ferry_tests::Result;
 use ferry_tests::engine::PrivateEngine;
-use ferry_tests::matrix::{Case, IN_PLACE, slice, work};
+use ferry_tests::matrix::{Journey, slice, work};
 
 /// Cases of a slice that are played on the machine's own engine, by both workers together.
 const FEW: usize = 4;
 /// Cases of a slice with an engine that dies: one for each way that it may treat its containers.
 const FEW_ENGINES: usize = 2;
+/// Cases of a slice of the other journeys.
+const FEW_OF_OTHERS: usize = 2;
 
 #[test]
 fn a_slice_first_worker() -> Result<()> {
-    work(IN_PLACE, 0, 2, None, |all| slice(&all, FEW))
+    work(Journey::InPlace, 0, 2, None, |all| slice(&all, FEW))
 }
 
 #[test]
 fn a_slice_second_worker() -> Result<()> {
-    work(IN_PLACE, 1, 2, None, |all| slice(&all, FEW))
+    work(Journey::InPlace, 1, 2, None, |all| slice(&all, FEW))
 }
 
 #[test]
 fn a_slice_with_an_engine_that_dies() -> Result<()> {
     let engine = PrivateEngine::start()?;
-    work(IN_PLACE, 0, 1, Some(&engine), |all| {
+    work(Journey::InPlace, 0, 1, Some(&engine), |all| {
         slice(&all, FEW_ENGINES)
     })
 }
@@ -32,43 +34,58 @@ fn a_slice_with_an_engine_that_dies() -> Result<()> {
 #[test]
 #[ignore = "hundreds of crossings"]
 fn all_of_it_first_worker() -> Result<()> {
-    work(IN_PLACE, 0, 2, None, |all| all)
+    work(Journey::InPlace, 0, 2, None, |all| all)
 }
 
 #[test]
 #[ignore = "hundreds of crossings"]
 fn all_of_it_second_worker() -> Result<()> {
-    work(IN_PLACE, 1, 2, None, |all| all)
+    work(Journey::InPlace, 1, 2, None, |all| all)
 }
 
 #[test]
 #[ignore = "hundreds of crossings"]
 fn all_of_it_with_an_engine_that_dies() -> Result<()> {
     let engine = PrivateEngine::start()?;
-    work(IN_PLACE, 0, 1, Some(&engine), |all| all)
-}
-
-/// The steps that the recipe does not share with the other one, whose steps are played above.
-fn of_its_own(all: Vec<Case>) -> Vec<Case> {
-    let own = [
-        "stop-services",
-        "dump-at-rest",
-        "restore-databases",
-        "stop-database",
-        "renew-cluster",
-    ];
-    let is_own = |case: &Case| own.contains(&case.step.as_str());
-    all.into_iter().filter(is_own).collect()
+    work(Journey::InPlace, 0, 1, Some(&engine), |all| all)
 }
 
 #[test]
 #[ignore = "dozens of crossings"]
 fn a_new_cluster_first_worker() -> Result<()> {
-    work("pmm-dump-restore", 0, 2, None, of_its_own)
+    own(Journey::NewCluster, 0, 2, usize::MAX)
 }
 
 #[test]
 #[ignore = "dozens of crossings"]
 fn a_new_cluster_second_worker() -> Result<()> {
-    work("pmm-dump-restore", 1, 2, None, of_its_own)
+    own(Journey::NewCluster, 1, 2, usize::MAX)
+}
+
+#[test]
+fn a_slice_of_a_move_to_a_volume() -> Result<()> {
+    own(Journey::MoveData, 0, 1, FEW_OF_OTHERS)
+}
+
+#[test]
+#[ignore = "dozens of runs"]
+fn a_move_to_a_volume() -> Result<()> {
+    own(Journey::MoveData, 0, 1, usize::MAX)
+}
+
+#[test]
+fn a_slice_of_an_edited_file() -> Result<()> {
+    own(Journey::EditedFile, 0, 1, FEW_OF_OTHERS)
+}
+
+#[test]
+#[ignore = "dozens of crossings"]
+fn an_edited_file() -> Result<()> {
+    own(Journey::EditedFile, 0, 1, usize::MAX)
+}
+
+/// So many of the cases that a journey has beside those of the first.
+fn own(journey: Journey, worker: usize, workers: usize, number: usize) -> Result<()> {
+    let choose = |all| slice(&journey.own(all), number);
+    work(journey, worker, workers, None, choose)
 }

@@ -9,14 +9,16 @@
 //! A server is used for case after case, because each ends with the proof that all is as it was.
 
 mod cases;
+mod journey;
 mod observed;
 mod play;
 mod stage;
 
 pub use cases::{Case, Event, Moment, Victim, Way, cases, named, slice};
+pub use journey::Journey;
 pub use observed::Observed;
 pub use play::play;
-pub use stage::{IN_PLACE, Stage, Undisturbed};
+pub use stage::{Stage, Undisturbed};
 
 use crate::engine::PrivateEngine;
 use crate::random::Random;
@@ -27,7 +29,7 @@ const CHOSEN: &str = "FERRY_MATRIX_CASE";
 /// No more than so many of the cases, spread evenly over them.
 const NUMBER: &str = "FERRY_MATRIX_NUMBER";
 
-/// Plays, of a crossing by `recipe`, every `workers`-th of the cases that `choose` leaves, from the `worker`-th on, and tells of each: on a private engine those
+/// Plays, of a journey, every `workers`-th of the cases that `choose` leaves, from the `worker`-th on, and tells of each: on a private engine those
 /// whose victim is its daemon, on the machine's own all others. A case that fails does not keep the others from
 /// being played, on a server of their own.
 ///
@@ -37,7 +39,7 @@ const NUMBER: &str = "FERRY_MATRIX_NUMBER";
 /// # Panics
 /// When cases failed, with the names that repeat them.
 pub fn work(
-    recipe: &'static str,
+    journey: Journey,
     worker: usize,
     workers: usize,
     engine: Option<&PrivateEngine>,
@@ -45,10 +47,7 @@ pub fn work(
 ) -> Result<()> {
     let _there = engine.map(PrivateEngine::enter);
     let mut random = Random::new();
-    let mut stage = Stage {
-        recipe,
-        ..Stage::new()?
-    };
+    let mut stage = Stage::of(journey)?;
     let mut undisturbed = stage.undisturbed()?;
     for moment in undisturbed
         .moments

@@ -25,6 +25,7 @@ pub struct Observed {
     beside: Vec<String>,
     owners: BTreeMap<PathBuf, (u32, u32, u32)>,
     still: Vec<Entry>,
+    files: Vec<(String, String)>,
 }
 
 impl Observed {
@@ -56,7 +57,14 @@ impl Observed {
             beside: beside.iter().map(|name| unnamed(name)).collect(),
             owners: owners(&data)?,
             still: snapshot::take(&data.join(STILL))?,
+            files: Vec::new(),
         })
+    }
+
+    /// With the files that describe it.
+    #[must_use]
+    pub fn described_by(self, files: Vec<(String, String)>) -> Self {
+        Self { files, ..self }
     }
 
     /// What is not as it was: nothing may differ but what running servers write by themselves.
@@ -77,6 +85,9 @@ impl Observed {
         }
         if self.unclean != now.unclean {
             differ("killed programs", &self.unclean, &now.unclean);
+        }
+        if self.files != now.files {
+            differ("its files", &self.files, &now.files);
         }
         for (path, was) in &self.owners {
             // Programs make and remove files as they run; who owns those that stay is the run's affair.

@@ -121,7 +121,7 @@ impl Played<'_> {
         if ended.last("error")["code"] != "run-over" {
             self.stage.expect(&ended, 0)?;
         }
-        let now = self.forgiving(Observed::of(&self.stage.server, Some(&self.run))?);
+        let now = self.forgiving(self.stage.observed(Some(&self.run))?);
         told(
             "not as after an undisturbed run",
             &self.undisturbed.crossed.changes(&now),

@@ -1,10 +1,13 @@
 //! A used PMM 2 on which case after case is played, and the undisturbed run that the cases are measured against.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::observed::forget_kills;
-use super::{Event, Moment, Observed, Victim};
-use crate::kill::{Call, Tool, pid_of};
+use super::{Event, Journey, Moment, Observed, Victim, journey};
+use crate::command::docker;
+use crate::compose::Project;
+use crate::kill::{Call, Ended, Tool, pid_of};
 use crate::server::{Options, Seed, TestServer};
 use crate::{Error, Result, images};
 
@@ -13,9 +16,6 @@ const RULES: (&str, &str) = (
     "prometheus/rules/pmm.rules.yml",
     "groups:\n- name: own\n  rules:\n  - alert: Down\n    expr: up == 0\n",
 );
-
-/// The recipe that most servers are carried over by.
-pub const IN_PLACE: &str = "pmm-in-place";
 
 /// A server, the tool, and how it was before anything.
 #[derive(Debug)]
@@ -28,8 +28,11 @@ pub struct Stage {
     pub before: Observed,
     /// The image to become.
     pub target: String,
-    /// By which recipe.
-    pub recipe: &'static str,
+    /// Which way it goes.
+    pub journey: Journey,
+    /// What it belongs to.
+    project: Option<Project>,
+    plans: tempfile::TempDir,
 }
 
 /// What a run does when nobody dies.
@@ -49,7 +52,15 @@ impl Stage {
     /// # Errors
     /// When it cannot be started or is not ready in time.
     pub fn new() -> Result<Self> {
-        Self::with(Options::default(), |_| Ok(()))
+        Self::of(Journey::InPlace)
+    }
+
+    /// Starts one for a journey.
+    ///
+    /// # Errors
+    /// As [`Stage::new`].
+    pub fn of(journey: Journey) -> Result<Self> {
+        Self::made(journey, Options::default(), |_| Ok(()))
     }
 
     /// One with settings of its own, to which something is done before anybody looks.
@@ -57,6 +68,15 @@ impl Stage {
     /// # Errors
     /// As [`Stage::new`], and what `prepare` fails with.
     pub fn with(options: Options, prepare: impl FnOnce(&TestServer) -> Result<()>) -> Result<Self> {
+        Self::made(Journey::InPlace, options, prepare)
+    }
+
+    fn made(
+        journey: Journey,
+        options: Options,
+        prepare: impl FnOnce(&TestServer) -> Result<()>,
+    ) -> Result<Self> {
+        let options = journey.options(options);
         let server = TestServer::used(Options {
             seed: Seed {
                 odd: true,
@@ -67,11 +87,14 @@ impl Stage {
         })?;
         prepare(&server)?;
         fs_err::write(server.mountpoint()?.join(RULES.0), RULES.1)?;
+        let project = journey.project(&server)?;
         Ok(Self {
-            before: Observed::of(&server, None)?,
+            before: observed(&server, project.as_ref(), None)?,
             tool: Tool::new()?,
             target: images::ensure()?.pmm3,
-            recipe: IN_PLACE,
+            journey,
+            project,
+            plans: tempfile::tempdir()?,
             server,
         })
     }
@@ -81,17 +104,22 @@ impl Stage {
     /// # Errors
     /// As [`Stage::new`].
     pub fn again(stage: Self) -> Result<Self> {
-        let recipe = stage.recipe;
+        let journey = stage.journey;
         drop(stage);
-        Ok(Self {
-            recipe,
-            ..Self::new()?
-        })
+        Self::of(journey)
     }
 
     /// The words of `verb` that say what shall become of the server.
-    fn words<'a>(&'a self, verb: &'a str, address: &'a str) -> [&'a str; 6] {
-        [verb, address, "--to", &self.target, "--recipe", self.recipe]
+    fn words<'a>(&'a self, verb: &'a str, address: &'a str) -> Vec<&'a str> {
+        [&[verb, address, "--to", &self.target], self.journey.words()].concat()
+    }
+
+    /// What the server is now. `run` made it so, when one did.
+    ///
+    /// # Errors
+    /// When something does not answer.
+    pub fn observed(&self, run: Option<&str>) -> Result<Observed> {
+        observed(&self.server, self.project.as_ref(), run)
     }
 
     /// Starts a crossing.
@@ -99,6 +127,12 @@ impl Stage {
     /// # Errors
     /// When the tool cannot be started.
     pub fn migrate(&self) -> Result<Call> {
+        if self.journey.is_first_of_two() {
+            self.planned()?;
+            return self
+                .tool
+                .start(&["apply", &self.plan_file().to_string_lossy(), "--yes"]);
+        }
         let address = self.server.address();
         let words = self.words("migrate", &address);
         self.tool.start(&[&words[..], &["--yes"]].concat())
@@ -123,20 +157,29 @@ impl Stage {
     /// # Errors
     /// When it makes none.
     pub fn plan(&self) -> Result<Vec<String>> {
-        let folder = tempfile::tempdir()?;
-        let file = folder.path().join("plan.json");
+        let planned = self.planned()?;
+        let steps = planned.last("plan")["plan"]["steps"].as_array();
+        let ids = steps.into_iter().flatten();
+        Ok(ids
+            .filter_map(|step| Some(step["id"].as_str()?.to_owned()))
+            .collect())
+    }
+
+    fn plan_file(&self) -> PathBuf {
+        self.plans.path().join("plan.json")
+    }
+
+    /// A plan, in a file and as it was told.
+    fn planned(&self) -> Result<Ended> {
         let address = self.server.address();
+        let file = self.plan_file();
         let out = file.to_string_lossy();
         let words = self.words("plan", &address);
         let planned = self.tool.run(&[&words[..], &["--out", &out]].concat())?;
         if planned.code != 0 {
             return Err(Error::of(format!("no plan: {planned:?}")));
         }
-        let steps = planned.last("plan")["plan"]["steps"].as_array();
-        let ids = steps.into_iter().flatten();
-        Ok(ids
-            .filter_map(|step| Some(step["id"].as_str()?.to_owned()))
-            .collect())
+        Ok(planned)
     }
 
     /// A crossing and a return that nobody disturbs, with an eye on who lives at each moment.
@@ -150,7 +193,7 @@ impl Stage {
         let run = call.run_name()?;
         self.watch(&mut call, &mut moments)?;
         self.expect(&call.end()?, 0)?;
-        let crossed = Observed::of(&self.server, Some(&run))?;
+        let crossed = self.observed(Some(&run))?;
         let mut call = self.tool.start(&["rollback", &run, "--yes"])?;
         self.watch(&mut call, &mut moments)?;
         self.expect(&call.end()?, 0)?;
@@ -186,7 +229,7 @@ impl Stage {
     }
 
     /// That a verb ended with this code.
-    pub(super) fn expect(&self, ended: &crate::kill::Ended, code: i32) -> Result<()> {
+    pub(super) fn expect(&self, ended: &Ended, code: i32) -> Result<()> {
         if ended.code == code {
             return Ok(());
         }
@@ -205,7 +248,7 @@ impl Stage {
     /// # Errors
     /// With all that differs.
     pub fn assert_as_before(&self) -> Result<()> {
-        self.same(&self.before, &Observed::of(&self.server, None)?)?;
+        self.same(&self.before, &self.observed(None)?)?;
         self.reset()
     }
 
@@ -215,7 +258,7 @@ impl Stage {
     /// # Errors
     /// With all that differs.
     pub fn assert_as_before_but_killed(&self) -> Result<()> {
-        let now = Observed::of(&self.server, None)?.forgiving_kills();
+        let now = self.observed(None)?.forgiving_kills();
         self.same(&self.before, &now)?;
         forget_kills(&self.server.mountpoint()?)?;
         self.reset()
@@ -230,8 +273,13 @@ impl Stage {
         told("not as before", &changes)
     }
 
-    /// The healed passwords stay healed, and the dumps stay in the state folder: rightly, and the next plan would do without them.
+    /// The healed passwords stay healed, and the dumps stay in the state folder: rightly, and the next plan would do without them. A volume
+    /// that a server ran on is kept too, and another could not be made by its name.
     fn reset(&self) -> Result<()> {
+        if self.journey == Journey::MoveData {
+            let volume = format!("{}-data", self.server.name);
+            docker(&["volume", "rm", "--force", &volume])?;
+        }
         for role in ["pmm-managed", "grafana"] {
             let md5 = format!("SELECT 'md5' || md5('{role}{role}')");
             let hash = self.server.psql("postgres", &md5)?;
@@ -240,6 +288,14 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+fn observed(server: &TestServer, project: Option<&Project>, run: Option<&str>) -> Result<Observed> {
+    let seen = Observed::of(server, run)?;
+    Ok(match project {
+        Some(project) => seen.described_by(journey::files(project, run)?),
+        None => seen,
+    })
 }
 
 /// An error with the first of many differences.
