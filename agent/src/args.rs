@@ -33,7 +33,7 @@ pub enum Command {
     /// Serve beside a container engine, for controllers on other machines that have a certificate
     Host(ServeHost),
     /// Serve on the host of a PMM client, for controllers on other machines that have a certificate
-    Client(ServeClient),
+    Client(Remote),
     /// Serve on a machine that a server runs on without a container, for callers on other machines that have a certificate
     Appliance(ServeAppliance),
     /// Bring the data of such a server here, while it runs and once more when it has stopped
@@ -105,21 +105,29 @@ pub struct Serve {
     pub allow_step: Vec<String>,
 }
 
-/// How to serve beside an engine.
+/// How callers on other machines reach the agent, and what bounds them.
 #[derive(Debug, Args)]
-pub struct ServeHost {
+pub struct Remote {
     /// The address to listen on, for example `0.0.0.0:7650`
     #[arg(long)]
     pub listen: SocketAddr,
     /// The folder with `ca.pem`, `cert.pem` and `key.pem`
     #[arg(long, value_name = "DIR", default_value = "/etc/ferry/tls")]
     pub tls: PathBuf,
-    /// Who may call, and what may be touched
+    /// Who may call, and what they may have done
     #[arg(long, value_name = "FILE", default_value = "/etc/ferry/policy.json")]
     pub policy: PathBuf,
-    /// The folder that the ledger is kept in
+    /// The folder for the ledger and for what the way back needs; never in a server's data
     #[arg(long, value_name = "DIR", default_value = "/var/lib/ferry")]
     pub state: PathBuf,
+}
+
+/// How to serve beside a container engine.
+#[derive(Debug, Args)]
+pub struct ServeHost {
+    /// How it is reached
+    #[command(flatten)]
+    pub remote: Remote,
     /// The engine: the one that the `docker` client would use, or this user's Podman
     #[arg(long, value_enum, default_value_t)]
     pub engine: EngineName,
@@ -128,38 +136,12 @@ pub struct ServeHost {
     pub agent_binary: Option<PathBuf>,
 }
 
-/// How to serve on a client's host.
-#[derive(Debug, Args)]
-pub struct ServeClient {
-    /// The address to listen on, for example `0.0.0.0:7651`
-    #[arg(long)]
-    pub listen: SocketAddr,
-    /// The folder with `ca.pem`, `cert.pem` and `key.pem`
-    #[arg(long, value_name = "DIR", default_value = "/etc/ferry/tls")]
-    pub tls: PathBuf,
-    /// Who may call, and which versions the client may get
-    #[arg(long, value_name = "FILE", default_value = "/etc/ferry/policy.json")]
-    pub policy: PathBuf,
-    /// The folder for the ledger and for what the way back needs
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/ferry")]
-    pub state: PathBuf,
-}
-
 /// How to serve on a server's own machine.
 #[derive(Debug, Args)]
 pub struct ServeAppliance {
-    /// The address to listen on, for example `0.0.0.0:7650`
-    #[arg(long)]
-    pub listen: SocketAddr,
-    /// The folder with `ca.pem`, `cert.pem` and `key.pem`
-    #[arg(long, value_name = "DIR", default_value = "/etc/ferry/tls")]
-    pub tls: PathBuf,
-    /// Who may call, and who may read the data
-    #[arg(long, value_name = "FILE", default_value = "/etc/ferry/policy.json")]
-    pub policy: PathBuf,
-    /// The folder that the ledger is kept in, on another file system than the data or beside it
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/ferry")]
-    pub state: PathBuf,
+    /// How it is reached
+    #[command(flatten)]
+    pub remote: Remote,
     /// The server's data, of which nothing is changed by being read
     #[arg(long, value_name = "DIR", default_value = "/srv")]
     pub data: PathBuf,

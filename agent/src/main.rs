@@ -4,7 +4,7 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser as _;
 use ferry_agent::{
-    args::{Arguments, Command, EngineName, Pull, Serve, ServeAppliance, ServeClient, ServeHost},
+    args::{Arguments, Command, EngineName, Pull, Remote, Serve, ServeAppliance, ServeHost},
     dial,
     engine::{EndpointConfig, Engine},
     error::StepError,
@@ -135,26 +135,18 @@ async fn run(options: &Serve, place: fn(&Serve) -> Surroundings) -> ExitCode {
 
 /// On a machine where a server runs under systemd, without a container: reached over TCP, like a host agent.
 async fn appliance(options: &ServeAppliance) -> Result<(), Box<dyn std::error::Error>> {
-    let policy = Policy::read(&options.policy)?;
-    fs_err::create_dir_all(&options.state)?;
+    let policy = Policy::read(&options.remote.policy)?;
     let surroundings = Surroundings::Container(Container {
         root: ServerRoot::new("/"),
         data: options.data.clone(),
         engine_disk: None,
         own_program: None,
         // Nothing is written in the data: it stays the way back.
-        state_apart: Some(options.state.clone()),
+        state_apart: Some(options.remote.state.clone()),
         at_rest: false,
         gives_data: true,
     });
-    let ledger = Ledger::at(&options.state, "appliance");
-    let works = Works::default();
-    let runner = Runner::bounded(Arc::new(surroundings), ledger, works, policy.clone());
-    let files = serve::Files::in_folder(&options.tls);
-    let (address, connections) = serve::tls_connections(options.listen, files, policy).await?;
-    tracing::info!(%address, "ready");
-    serve_until_told(runner, connections).await?;
-    Ok(())
+    serve_remotely(&options.remote, surroundings, "appliance", policy).await
 }
 
 /// Ends at a safe place when it is told to: a server that was stopped for it is not left so.
@@ -221,7 +213,7 @@ async fn start(
 }
 
 async fn host(options: &ServeHost) -> Result<(), Box<dyn std::error::Error>> {
-    let policy = Policy::read(&options.policy)?;
+    let policy = Policy::read(&options.remote.policy)?;
     let get = |name: &str| std::env::var(name).ok();
     let endpoint = match options.engine {
         EngineName::Docker => EndpointConfig::from_env(get),
@@ -237,25 +229,27 @@ async fn host(options: &ServeHost) -> Result<(), Box<dyn std::error::Error>> {
         agent_binary,
         agent_arguments: policy.arguments(),
     });
-    fs_err::create_dir_all(&options.state)?;
-    let ledger = Ledger::at(&options.state, "host");
-    let works = Works::default();
-    let runner = Runner::bounded(Arc::new(surroundings), ledger, works, policy.clone());
-    let files = serve::Files::in_folder(&options.tls);
-    let (address, connections) = serve::tls_connections(options.listen, files, policy).await?;
-    tracing::info!(%address, "ready");
-    serve_until_told(runner, connections).await?;
-    Ok(())
+    serve_remotely(&options.remote, surroundings, "host", policy).await
 }
 
-async fn client(options: &ServeClient) -> Result<(), Box<dyn std::error::Error>> {
-    let policy = Policy::read(&options.policy)?;
-    fs_err::create_dir_all(&options.state)?;
-    let ledger = Ledger::at(&options.state, "client");
-    let surroundings = Arc::new(Surroundings::Client(Client));
-    let runner = Runner::bounded(surroundings, ledger, Works::default(), policy.clone());
-    let files = serve::Files::in_folder(&options.tls);
-    let (address, connections) = serve::tls_connections(options.listen, files, policy).await?;
+async fn client(remote: &Remote) -> Result<(), Box<dyn std::error::Error>> {
+    let policy = Policy::read(&remote.policy)?;
+    serve_remotely(remote, Surroundings::Client(Client), "client", policy).await
+}
+
+/// Serves callers on other machines; the ledger is in a folder of that name.
+async fn serve_remotely(
+    remote: &Remote,
+    surroundings: Surroundings,
+    name: &'static str,
+    policy: Policy,
+) -> Result<(), Box<dyn std::error::Error>> {
+    fs_err::create_dir_all(&remote.state)?;
+    let ledger = Ledger::at(&remote.state, name);
+    let works = Works::default();
+    let runner = Runner::bounded(Arc::new(surroundings), ledger, works, policy.clone());
+    let files = serve::Files::in_folder(&remote.tls);
+    let (address, connections) = serve::tls_connections(remote.listen, files, policy).await?;
     tracing::info!(%address, "ready");
     serve_until_told(runner, connections).await
 }

@@ -75,54 +75,56 @@ impl Files {
 
     /// What a connection is served with: this agent's certificate, and callers of this authority only.
     fn server(&self) -> Result<ServerConfig, TlsError> {
-        let parts = |reason: &dyn std::fmt::Display| TlsError::Parts {
-            folder: self.folder.clone(),
-            reason: reason.to_string(),
-        };
-        let mut roots = RootCertStore::empty();
-        for authority in self.certificates("ca.pem", "the authority")? {
-            roots.add(authority).map_err(|e| parts(&e))?;
-        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let callers =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .map_err(|e| parts(&e))?;
+        let callers = WebPkiClientVerifier::builder_with_provider(
+            Arc::new(self.roots()?),
+            Arc::clone(&provider),
+        )
+        .build()
+        .map_err(|e| self.parts(&e))?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|e| parts(&e))?
+            .map_err(|e| self.parts(&e))?
             .with_client_cert_verifier(callers)
             .with_single_cert(
                 self.certificates("cert.pem", "the certificate")?,
                 self.key()?,
             )
-            .map_err(|e| parts(&e))?;
+            .map_err(|e| self.parts(&e))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
 
     /// What another agent is called with: nobody but this authority vouches for it, and it is shown this agent's own certificate.
     pub(crate) fn client(&self) -> Result<ClientConfig, TlsError> {
-        let parts = |reason: &dyn std::fmt::Display| TlsError::Parts {
-            folder: self.folder.clone(),
-            reason: reason.to_string(),
-        };
-        let mut roots = RootCertStore::empty();
-        for authority in self.certificates("ca.pem", "the authority")? {
-            roots.add(authority).map_err(|e| parts(&e))?;
-        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|e| parts(&e))?
-            .with_root_certificates(roots)
+            .map_err(|e| self.parts(&e))?
+            .with_root_certificates(self.roots()?)
             .with_client_auth_cert(
                 self.certificates("cert.pem", "the certificate")?,
                 self.key()?,
             )
-            .map_err(|e| parts(&e))?;
+            .map_err(|e| self.parts(&e))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
+    }
+
+    /// Who vouches for the other side: this authority, and nobody else.
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for authority in self.certificates("ca.pem", "the authority")? {
+            roots.add(authority).map_err(|e| self.parts(&e))?;
+        }
+        Ok(roots)
+    }
+
+    fn parts(&self, reason: &dyn std::fmt::Display) -> TlsError {
+        TlsError::Parts {
+            folder: self.folder.clone(),
+            reason: reason.to_string(),
+        }
     }
 
     fn certificates(
