@@ -98,20 +98,51 @@ pub struct Client {
     pub services: u32,
     /// What is to be done; empty when nothing is.
     pub remedy: &'static str,
+    /// What does it, where an agent serves on the client's host; empty when Ferry cannot.
+    pub command: String,
 }
 
-/// The clients of a server, those that need something first.
+/// The clients of the server with this address, those that need something first.
 #[must_use]
-pub fn clients(facts: &Facts) -> Vec<Client> {
+pub fn clients(facts: &Facts, address: &str) -> Vec<Client> {
     let server = facts.server.as_ref().map_or("", |server| &server.version);
     let all = facts.clients.iter().flat_map(|it| &it.clients);
-    let mut clients: Vec<Client> = all.map(|client| judge(client, server)).collect();
+    let mut clients: Vec<Client> = all.map(|client| judge(client, server, address)).collect();
     clients.sort();
     clients
 }
 
-fn judge(client: &ClientFacts, server: &str) -> Client {
+/// What upgrades the clients on these hosts.
+#[must_use]
+pub fn upgrade_command<'n>(nodes: impl Iterator<Item = &'n str>, address: &str) -> String {
+    let hosts: String = nodes
+        .map(|node| format!("https://{node}:{PORT} "))
+        .collect();
+    format!("ferryctl clients upgrade {hosts}--server {address}")
+}
+
+/// Where the agent on a client's host listens, by `deploy/ferryd-client.service`.
+const PORT: u16 = 7651;
+
+/// Whether `ferryctl clients upgrade` would not refuse the client for what its server tells: an older one, connected, on a host with a name,
+/// whose server is PMM 3.
+fn is_upgradable(client: &ClientFacts, severity: Severity, server: &str) -> bool {
+    let named = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    matches!(severity, Severity::Critical | Severity::Required)
+        && Version::parse(server).is_some_and(|server| server.major >= 3)
+        && client.connected
+        && client.node_kind == "generic"
+        && client.node.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && client.node.bytes().all(named)
+}
+
+fn judge(client: &ClientFacts, server: &str, address: &str) -> Client {
     let severity = Severity::of(&client.version, server);
+    let command = if is_upgradable(client, severity, server) {
+        upgrade_command(std::iter::once(&*client.node), address)
+    } else {
+        String::new()
+    };
     Client {
         severity,
         node: client.node.clone(),
@@ -122,6 +153,7 @@ fn judge(client: &ClientFacts, server: &str) -> Client {
         connected: client.connected,
         services: client.services,
         remedy: severity.remedy(),
+        command,
     }
 }
 
@@ -148,6 +180,39 @@ mod tests {
                 severity,
                 "{client} at {server}"
             );
+        }
+    }
+
+    #[test]
+    fn a_command_is_named_for_what_it_can_upgrade_and_nothing_else() {
+        let client = ClientFacts {
+            node: "db7.example.com".into(),
+            node_kind: "generic".into(),
+            version: "2.44.1".into(),
+            connected: true,
+            ..ClientFacts::default()
+        };
+        let command = |client: &ClientFacts, server| judge(client, server, "docker:pmm").command;
+        assert_eq!(
+            command(&client, "3.8.1"),
+            "ferryctl clients upgrade https://db7.example.com:7651 --server docker:pmm"
+        );
+        // The server goes first, and there is nothing to do where both are one.
+        for server in ["2.44.1", "2.45.0", ""] {
+            assert_eq!(command(&client, server), "", "{server}");
+        }
+        let spoilt: [fn(&mut ClientFacts); 6] = [
+            |it| it.connected = false,
+            |it| it.node_kind = "container".into(),
+            |it| it.version = "3.8.1".into(),
+            |it| it.version = "3.9.0".into(),
+            |it| it.node = "a b; reboot".into(),
+            |it| it.node = "-o".into(),
+        ];
+        for spoil in spoilt {
+            let mut client = client.clone();
+            spoil(&mut client);
+            assert_eq!(command(&client, "3.8.1"), "", "{client:?}");
         }
     }
 

@@ -32,10 +32,10 @@ async fn list(server: &str, session: &Session) -> End {
     let Some(told) = &facts.clients else {
         return Err(untold(&facts, address.container()));
     };
-    let all = clients::clients(&facts);
+    let all = clients::clients(&facts, server);
     let version = facts.server.as_ref().map_or("", |server| &server.version);
     session.printer.data(
-        |look| report::clients(&all, version, &told.versions_unobserved, look),
+        |look| report::clients(&all, (server, version), &told.versions_unobserved, look),
         || report::json::clients(&all),
     );
     Ok(Exit::Done)

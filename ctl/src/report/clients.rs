@@ -2,13 +2,21 @@
 
 use super::text::{Look, Tone, clean, columns, fit, hang, pad, push_line};
 use crate::{
-    clients::{Client, Severity},
+    clients::{Client, Severity, upgrade_command},
     units::{count, counted},
 };
 
-/// What `ferryctl clients` prints. `unobserved` is why the versions could not be had; empty when they could.
+/// How many are named in one command.
+const NAMED: usize = 3;
+
+/// What `ferryctl clients` prints of a server, by its address and version. `unobserved` is why the versions could not be had; empty when they could.
 #[must_use]
-pub fn clients(clients: &[Client], server_version: &str, unobserved: &str, look: Look) -> String {
+pub fn clients(
+    clients: &[Client],
+    (address, server_version): (&str, &str),
+    unobserved: &str,
+    look: Look,
+) -> String {
     let mut out = String::new();
     let many = counted(clients.len() as u64, "client");
     let server = format!("{many}; the server is PMM {}", clean(server_version));
@@ -32,7 +40,29 @@ pub fn clients(clients: &[Client], server_version: &str, unobserved: &str, look:
     for severity in Severity::ALL {
         remedy(&mut out, severity, clients, look);
     }
+    next(&mut out, clients, address, look);
     out
+}
+
+/// The command for those that Ferry can upgrade.
+fn next(out: &mut String, clients: &[Client], address: &str, look: Look) {
+    let able = clients.iter().filter(|it| !it.command.is_empty());
+    let nodes: Vec<&str> = able.map(|it| it.node.as_str()).collect();
+    if nodes.is_empty() {
+        return;
+    }
+    let named = nodes.iter().copied().take(NAMED);
+    let more = match nodes.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(", and the {} others in the same way,", count(more as u64)),
+    };
+    let text = format!(
+        "`{}`{more} where `ferryd client` serves on their hosts",
+        upgrade_command(named, &clean(address))
+    );
+    out.push('\n');
+    let start = format!("{}  ", look.paint(Tone::Heading, "next"));
+    hang(out, &start, 6, &text, look.width);
 }
 
 fn table(out: &mut String, clients: &[Client], look: Look) {

@@ -30,8 +30,10 @@ fn told(version: &str, all: Vec<ClientFacts>, versions_unobserved: &str) -> Fact
 fn shown(facts: &Facts) -> String {
     let version = &facts.server.as_ref().unwrap().version;
     let why = &facts.clients.as_ref().unwrap().versions_unobserved;
-    let all = clients(facts);
-    let mut text = both(|look| super::super::clients(&all, version, why, look));
+    let address = "docker:pmm-server";
+    let all = clients(facts, address);
+    let server = (address, version.as_str());
+    let mut text = both(|look| super::super::clients(&all, server, why, look));
     text.push_str("── JSON\n");
     text.push_str(&json::clients(&all));
     text
@@ -51,6 +53,13 @@ fn clients_of_each_kind_the_worst_first() {
         client("db-00", "2.41.0", 0),
         client("db-03", "3.9.0", 1),
     ];
+    insta::assert_snapshot!(shown(&told("3.8.1", all, "")));
+}
+
+#[test]
+fn many_clients_that_can_be_upgraded() {
+    let all = ["db-01", "db-02", "db-03", "db-04", "db-05"];
+    let all = all.map(|node| client(node, "2.44.1", 1)).into();
     insta::assert_snapshot!(shown(&told("3.8.1", all, "")));
 }
 
