@@ -6,16 +6,20 @@
 //!
 //! ```text
 //!  look.rs    what the agent tells before anything changes       deb.rs     dpkg and apt
-//!  config.rs  `pmm-agent.yaml`, as far as it must be read        unit.rs    pmm-agent.service
+//!  config.rs  `pmm-agent.yaml`, as far as it must be read        rpm.rs     rpm and dnf
 //!  folder.rs  files in the client's folder                       tarball.rs a folder in the place of another
-//!  way.rs     which of the two ways                              kept.rs    what the way back needs
+//!  way.rs     which of the three ways                            kept.rs    what the way back needs
+//!  unit.rs    pmm-agent.service                                  lock.rs    a package manager at work
 //! ```
 
 pub(crate) mod config;
 pub(crate) mod deb;
 pub(crate) mod folder;
 pub(crate) mod kept;
+mod lock;
 mod look;
+pub(crate) mod package;
+pub(crate) mod rpm;
 pub(crate) mod tarball;
 pub(crate) mod unit;
 pub(crate) mod way;
@@ -62,10 +66,15 @@ pub(crate) fn is_architecture(text: &str) -> bool {
     !text.is_empty() && text.len() <= 20 && text.bytes().all(plain) && !text.starts_with('-')
 }
 
+/// A package's version without what a package manager puts before it to have it newer.
+pub(crate) fn without_epoch(version: &str) -> &str {
+    version.split_once(':').map_or(version, |(_, rest)| rest)
+}
+
 /// PMM's own version in a package's: `1:3.8.1-7.bookworm` is 3.8.1.
 pub(crate) fn pmm_version(version: &str) -> &str {
-    let bare = version.split_once(':').map_or(version, |(_, rest)| rest);
-    bare.split(['-', '+', '~']).next().unwrap_or_default()
+    let bare = without_epoch(version);
+    bare.split(['-', '+', '~', '^']).next().unwrap_or_default()
 }
 
 #[cfg(test)]

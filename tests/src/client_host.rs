@@ -1,8 +1,11 @@
-//! The host of a PMM client, as a container with a real dpkg and apt: packages of both majors in a repository of the test's own, a double
-//! of pmm-agent that speaks to the server, and `ferryd client`, which is started again when it dies, as systemd would.
+//! The host of a PMM client, as a container with a real dpkg and apt, or rpm and dnf: packages of both majors in a repository of the test's
+//! own, a double of pmm-agent that speaks to the server, and `ferryd client`, which is started again when it dies, as systemd would.
 //!
 //! systemd is a double too ([`systemctl`](../images/client/systemctl)): it starts and stops the one unit. Real are the package manager, the
 //! packages' scripts, TLS, the policy, and what the server is told.
+
+mod deb;
+mod rpm;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,32 +34,48 @@ const FIRST: &str = "while :; do /usr/local/bin/ferryd client --tls /etc/ferry -
 
 static NEXT: AtomicU32 = AtomicU32::new(1);
 
+/// Whose packages a host has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manager {
+    /// dpkg and apt.
+    Deb,
+    /// rpm and dnf.
+    Rpm,
+}
+
 /// Which package.
 #[derive(Clone, Copy, Debug)]
 pub struct Package {
     /// `pmm2-client` or `pmm-client`.
     pub name: &'static str,
-    /// As dpkg has it.
+    /// PMM's version, and the package's behind it.
     pub version: &'static str,
     /// The client in it says nothing to its server.
     pub broken: bool,
+    /// It needs [`LIBRARY`].
+    pub needy: bool,
 }
+
+/// A package that is in the repository and that a needy one needs.
+pub const LIBRARY: &str = "libclient";
 
 /// The package that the client has first.
 pub const OLD: Package = Package {
     name: "pmm2-client",
-    version: "2.44.1-6.bookworm",
+    version: "2.44.1-6",
     broken: false,
+    needy: false,
 };
 /// The one that fits the server.
 pub const NEW: Package = Package {
     name: "pmm-client",
-    version: "3.8.1-7.bookworm",
+    version: "3.8.1-7",
     broken: false,
+    needy: false,
 };
 /// One that is newer than the server.
 pub const NEWEST: Package = Package {
-    version: "3.9.0-7.bookworm",
+    version: "3.9.0-7",
     ..NEW
 };
 
@@ -75,6 +94,7 @@ impl Package {
 pub struct ClientHost {
     folder: tempfile::TempDir,
     container: Container,
+    manager: Manager,
     /// The agent's id as the server has it.
     pub agent_id: String,
     port: u16,
@@ -85,11 +105,20 @@ impl ClientHost {
     ///
     /// # Errors
     /// When the container cannot be made, or a package not be installed.
-    pub fn start(server: &TestServer, packages: &[Package]) -> Result<Self> {
-        let host = Self::begin(server)?;
-        host.sh("rm -rf /etc/apt/sources.list.d; echo 'deb [trusted=yes] file:/repo ./' > /etc/apt/sources.list")?;
+    pub fn start(manager: Manager, server: &TestServer, packages: &[Package]) -> Result<Self> {
+        let host = Self::begin(manager, server)?;
+        host.sh(match manager {
+            Manager::Deb => deb::PREPARE,
+            Manager::Rpm => rpm::PREPARE,
+        })?;
         host.offer(&[&[OLD], packages].concat())?;
-        host.sh("DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet pmm2-client")?;
+        host.sh(match manager {
+            Manager::Deb => {
+                "DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet pmm2-client"
+            }
+            // By its version, because PMM 3's would be taken in its place.
+            Manager::Rpm => "dnf install --assumeyes --quiet pmm2-client-2.44.1",
+        })?;
         host.configure(server)?;
         Ok(host)
     }
@@ -99,7 +128,7 @@ impl ClientHost {
     /// # Errors
     /// When the container cannot be made.
     pub fn start_unpacked(server: &TestServer, package: Package) -> Result<Self> {
-        let host = Self::begin(server)?;
+        let host = Self::begin(Manager::Deb, server)?;
         host.write(OLD.folder(), "bin/pmm-agent", &double("pmm-agent", &OLD)?)?;
         host.write(OLD.folder(), QUERIES, "of pmm2-client: {}\n")?;
         host.sh(&format!("chmod 755 {}/bin/pmm-agent", OLD.folder()))?;
@@ -139,8 +168,12 @@ impl ClientHost {
         Ok(host)
     }
 
-    fn begin(server: &TestServer) -> Result<Self> {
+    fn begin(manager: Manager, server: &TestServer) -> Result<Self> {
         let _made = images::ensure()?;
+        let image = match manager {
+            Manager::Deb => "ferry-test/base:latest".to_owned(),
+            Manager::Rpm => images::rpm_host()?,
+        };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = tempfile::Builder::new().prefix("ferry-client-").tempdir()?;
         certificates(folder.path())?;
@@ -174,7 +207,7 @@ impl ClientHost {
             &mount("bin/ferryd", "/usr/local/bin/ferryd:ro"),
             "--volume",
             &mount("tls/host", "/etc/ferry:ro"),
-            "ferry-test/base:latest",
+            &image,
             "sh",
             "-c",
             FIRST,
@@ -182,6 +215,7 @@ impl ClientHost {
         let mut host = Self {
             folder,
             container: server.named(&name),
+            manager,
             agent_id: format!("8c2a-{number}"),
             port: 0,
         };
@@ -225,28 +259,10 @@ impl ClientHost {
     /// # Errors
     /// When one cannot be built.
     pub fn offer(&self, packages: &[Package]) -> Result<()> {
-        let repo = self.folder.path().join("repo");
-        let mut index = String::new();
-        for package in packages {
-            let file = build(package, self.folder.path())?;
-            let bytes = fs_err::read(&file)?;
-            let name = file
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            fs_err::copy(&file, repo.join(&name))?;
-            let sum = run(Command::new("sha256sum").arg(&file))?;
-            let sum = sum.split_whitespace().next().unwrap_or_default();
-            index.push_str(&format!(
-                "{}Filename: ./{name}\nSize: {}\nSHA256: {sum}\n\n",
-                control(package),
-                bytes.len()
-            ));
+        match self.manager {
+            Manager::Deb => deb::offer(self, packages),
+            Manager::Rpm => rpm::offer(self, packages),
         }
-        fs_err::write(repo.join("Packages"), index)?;
-        self.sh("apt-get update --quiet")?;
-        Ok(())
     }
 
     /// From now on the new package's script takes some seconds.
@@ -283,12 +299,35 @@ impl ClientHost {
         self.folder.path().join("tls/host")
     }
 
-    /// The package that is installed, with its version.
+    /// Checks that this package is installed, whole, and no other one of PMM's.
     ///
     /// # Errors
-    /// When dpkg fails.
-    pub fn installed(&self) -> Result<String> {
-        self.sh("dpkg-query --show --showformat='${db:Status-Status} ${Package} ${Version}\\n' | sed -n 's/^installed \\(pmm.*\\)/\\1/p'")
+    /// With what is installed.
+    pub fn check_installed(&self, package: Package) -> Result<()> {
+        let (line, version) = match self.manager {
+            Manager::Deb => (deb::INSTALLED, deb::version(&package)),
+            Manager::Rpm => (rpm::INSTALLED, rpm::version(&package)),
+        };
+        let expected = format!("{} {version}", package.name);
+        let found = self.sh(line)?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::of(format!(
+            "`{found}` is installed, and not {expected}"
+        )))
+    }
+
+    /// Whether a package that is none of PMM's is installed.
+    ///
+    /// # Errors
+    /// When the package manager fails.
+    pub fn has(&self, name: &str) -> Result<bool> {
+        let line = match self.manager {
+            Manager::Deb => format!("dpkg-query --show {name} > /dev/null 2>&1"),
+            Manager::Rpm => format!("rpm --query --quiet {name}"),
+        };
+        Ok(self.sh(&format!("{line} && echo yes || echo no"))? == "yes")
     }
 
     /// A file in the folder of a package's client, with its mode in front.
@@ -360,18 +399,6 @@ impl Drop for ClientHost {
     }
 }
 
-fn control(package: &Package) -> String {
-    let conflicts = match package.name {
-        "pmm-client" => "Conflicts: pmm2-client\nReplaces: pmm2-client\n",
-        // All that it says, though both have the unit.
-        _ => "Breaks: pmm-client\n",
-    };
-    format!(
-        "Package: {}\nVersion: {}\nArchitecture: amd64\nMaintainer: nobody <nobody@example.com>\n{conflicts}Description: a double\n",
-        package.name, package.version
-    )
-}
-
 /// A file of the doubles, as it is in a package.
 fn double(name: &str, package: &Package) -> Result<String> {
     let text = fs_err::read_to_string(Path::new(FILES).join(name))?;
@@ -384,49 +411,39 @@ fn double(name: &str, package: &Package) -> Result<String> {
         .replace("@BROKEN@", broken))
 }
 
-/// Builds one, and gives its file.
-fn build(package: &Package, folder: &Path) -> Result<PathBuf> {
-    let tree = folder.join(format!("{}-{}", package.name, package.version));
+/// Lays out the files of a package.
+fn lay_out(package: &Package, tree: &Path) -> Result<()> {
     if tree.exists() {
-        fs_err::remove_dir_all(&tree)?;
+        fs_err::remove_dir_all(tree)?;
     }
-    let client = package.folder();
-    let put = |path: &str, text: &str, mode: u32| -> Result<()> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = tree.join(path);
-        fs_err::create_dir_all(path.parent().unwrap_or(&tree))?;
-        fs_err::write(&path, text)?;
-        Ok(fs_err::set_permissions(
-            &path,
-            std::fs::Permissions::from_mode(mode),
-        )?)
-    };
-    let inside = client.trim_start_matches('/');
+    let inside = package.folder().trim_start_matches('/');
     put(
+        tree,
         &format!("{inside}/bin/pmm-agent"),
         &double("pmm-agent", package)?,
         0o755,
     )?;
     put(
+        tree,
         &format!("{inside}/{QUERIES}"),
         &format!("of {}: {{}}\n", package.name),
         0o644,
     )?;
     put(
+        tree,
         "usr/lib/systemd/system/pmm-agent.service",
         &double("unit", package)?,
         0o644,
-    )?;
-    put("DEBIAN/control", &control(package), 0o644)?;
-    if package.name == "pmm-client" {
-        put("DEBIAN/preinst", &double("preinst", package)?, 0o755)?;
-    }
-    put("DEBIAN/postinst", &double("postinst", package)?, 0o755)?;
-    put("DEBIAN/prerm", &double("prerm", package)?, 0o755)?;
-    let file = folder.join(format!("{}_{}_amd64.deb", package.name, package.version));
-    run(Command::new("dpkg-deb")
-        .args(["--root-owner-group", "-Znone", "--build"])
-        .arg(&tree)
-        .arg(&file))?;
-    Ok(file)
+    )
+}
+
+fn put(tree: &Path, path: &str, text: &str, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = tree.join(path);
+    fs_err::create_dir_all(path.parent().unwrap_or(tree))?;
+    fs_err::write(&path, text)?;
+    Ok(fs_err::set_permissions(
+        &path,
+        std::fs::Permissions::from_mode(mode),
+    )?)
 }

@@ -21,6 +21,9 @@ const LABEL: &str = "ferry.test.inputs";
 const SUITE: &str = "bookworm";
 const PACKAGES: &str = "supervisor,postgresql-15,nginx-light,curl,procps,openssl,ca-certificates,locales,libnss-wrapper";
 
+/// What the host of a client with packages of RPM's has.
+const RPM_PACKAGES: &str = "rpm,dnf,createrepo-c,curl,procps,ca-certificates";
+
 /// References of the images, ready to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
@@ -95,15 +98,39 @@ fn standin() -> Result<PathBuf> {
 
 /// The image both doubles stand on.
 fn base() -> Result<String> {
+    foundation(
+        "base",
+        "ferry-test/base:latest",
+        PACKAGES,
+        "ferry-test/debian:12",
+    )
+}
+
+/// The image of a client's host that has packages of RPM's: Debian, with rpm and dnf of its own. Made when it is asked for, because few tests need it.
+///
+/// # Errors
+/// When Docker or debootstrap fail, with what they said.
+pub fn rpm_host() -> Result<String> {
+    let lock = fs_err::File::create(std::env::temp_dir().join("ferry-test-images.lock"))?;
+    flock(lock.file(), FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+    foundation(
+        "rpm-host",
+        "ferry-test/rpm-host:latest",
+        RPM_PACKAGES,
+        "ferry-test/debian-rpm:12",
+    )
+}
+
+/// An image of Debian's with these packages; `own` is what it is made from where Debian's own image cannot be pulled.
+fn foundation(name: &str, tag: &str, packages: &str, own: &str) -> Result<String> {
     let digest = Inputs::new()
-        .folder(&context("base"))?
-        .text(PACKAGES)
+        .folder(&context(name))?
+        .text(packages)
         .digest();
-    let tag = "ferry-test/base:latest";
     if is_made_of(tag, &digest)? {
         return Ok(tag.to_owned());
     }
-    let debian = debian()?;
+    let debian = debian(packages, own)?;
     let debian = format!("DEBIAN={debian}");
     let label = format!("{LABEL}={digest}");
     replace(tag, || {
@@ -116,27 +143,26 @@ fn base() -> Result<String> {
             &debian,
             "--label",
             &label,
-            &context("base").to_string_lossy(),
+            &context(name).to_string_lossy(),
         ])
     })?;
     Ok(tag.to_owned())
 }
 
-/// Debian's own image, or one made here.
-fn debian() -> Result<String> {
+/// Debian's own image, or one made here with all packages in it.
+fn debian(packages: &str, own: &str) -> Result<String> {
     const OFFICIAL: &str = "debian:12-slim";
-    const OWN: &str = "ferry-test/debian:12";
     if exists(OFFICIAL)? || docker(&["pull", "--quiet", OFFICIAL]).is_ok() {
         return Ok(OFFICIAL.to_owned());
     }
-    let digest = Inputs::new().text(PACKAGES).text(SUITE).digest();
-    if is_made_of(OWN, &digest)? {
-        return Ok(OWN.to_owned());
+    let digest = Inputs::new().text(packages).text(SUITE).digest();
+    if is_made_of(own, &digest)? {
+        return Ok(own.to_owned());
     }
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("root");
     run(Command::new("debootstrap")
-        .args(["--variant=minbase", &format!("--include={PACKAGES}"), SUITE])
+        .args(["--variant=minbase", &format!("--include={packages}"), SUITE])
         .arg(&root)
         .arg(mirror()))?;
     let archive = folder.path().join("root.tar");
@@ -160,9 +186,9 @@ fn debian() -> Result<String> {
         "--change",
         &change,
         &archive.to_string_lossy(),
-        OWN,
+        own,
     ])?;
-    Ok(OWN.to_owned())
+    Ok(own.to_owned())
 }
 
 /// The Debian mirror of this machine's own apt configuration, else the public one.

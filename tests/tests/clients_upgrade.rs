@@ -1,8 +1,10 @@
-//! A client of a server, on a host of its own with a real dpkg and apt, becomes PMM 3 and what it was again; what became of it the server
+//! A client of a server, on a host of its own with a real dpkg and apt or rpm and dnf, becomes PMM 3 and what it was again; what became of it the server
 //! says. Of systemd there is a double.
 
 use ferry_tests::Result;
-use ferry_tests::client_host::{ClientHost, NEW, NEWEST, OLD, OWN, Package, QUERIES, TARBALL};
+use ferry_tests::client_host::{
+    ClientHost, LIBRARY, Manager, NEW, NEWEST, OLD, OWN, Package, QUERIES, TARBALL,
+};
 use ferry_tests::kill::{Ended, Tool, agents_of, is};
 use ferry_tests::server::{Image, Options, TestServer};
 use serde_json::Value;
@@ -11,6 +13,7 @@ const BROKEN: Package = Package {
     broken: true,
     ..NEW
 };
+const NEEDY: Package = Package { needy: true, ..NEW };
 const CONFIG: &str = "config/pmm-agent.yaml";
 
 fn server(image: Image) -> Result<TestServer> {
@@ -29,8 +32,8 @@ struct Scene<'s> {
 }
 
 impl<'s> Scene<'s> {
-    fn set(server: &'s TestServer, packages: &[Package]) -> Result<Self> {
-        Self::of(server, ClientHost::start(server, packages)?)
+    fn set(manager: Manager, server: &'s TestServer, packages: &[Package]) -> Result<Self> {
+        Self::of(server, ClientHost::start(manager, server, packages)?)
     }
 
     fn of(server: &'s TestServer, host: ClientHost) -> Result<Self> {
@@ -65,6 +68,14 @@ impl<'s> Scene<'s> {
         Ok((connected, version.as_str().unwrap_or_default().to_owned()))
     }
 
+    /// The client as `ferryctl clients` has it.
+    fn listed(&self) -> Result<Value> {
+        let server = self.server.address();
+        let listed = self.tool.run(&["clients", &server])?;
+        let ours = |it: &&Value| it["agent_id"] == self.host.agent_id.as_str();
+        Ok(listed.lines.iter().find(ours).cloned().unwrap_or_default())
+    }
+
     fn upgrade(&self, words: &[&str]) -> Result<Ended> {
         let tls = self.host.tls();
         let (address, server, tls) = (
@@ -78,9 +89,9 @@ impl<'s> Scene<'s> {
         self.tool.run(&[&all[..], words].concat())
     }
 
-    /// Is as it was before, for dpkg, for the server and byte by byte.
+    /// Is as it was before, for the package manager, for the server and byte by byte.
     fn assert_as_before(&self, config: &str) -> Result<()> {
-        assert_eq!(self.host.installed()?, "pmm2-client 2.44.1-6.bookworm");
+        self.host.check_installed(OLD)?;
         assert_eq!(self.told()?, (true, "2.44.1".to_owned()));
         assert_eq!(self.host.file(OLD, CONFIG)?, config);
         self.host.check_enabled()?;
@@ -106,13 +117,28 @@ fn codes(ended: &Ended) -> Vec<&str> {
 
 #[test]
 fn a_client_becomes_pmm_3_and_what_it_was_again_and_its_server_says_so() -> Result<()> {
+    becomes_and_goes_back(Manager::Deb)
+}
+
+#[test]
+fn a_client_becomes_pmm_3_and_what_it_was_again_and_its_server_says_so_with_rpm() -> Result<()> {
+    becomes_and_goes_back(Manager::Rpm)
+}
+
+fn becomes_and_goes_back(manager: Manager) -> Result<()> {
     let server = server(Image::Pmm3)?;
-    let scene = Scene::set(&server, &[NEW, NEWEST])?;
+    let scene = Scene::set(manager, &server, &[NEW, NEWEST])?;
     let config = scene.host.file(OLD, CONFIG)?;
+    // The list names the command for it.
+    let command = format!(
+        "ferryctl clients upgrade https://db7:7651 --server {}",
+        server.address()
+    );
+    assert_eq!(scene.listed()?["command"], command.as_str());
 
     let done = scene.upgrade(&[])?;
     assert_eq!(done.code, 0, "{done:?}\n{}", scene.host.log()?);
-    assert_eq!(scene.host.installed()?, "pmm-client 3.8.1-7.bookworm");
+    scene.host.check_installed(NEW)?;
     assert_eq!(scene.told()?, (true, "3.8.1".to_owned()));
     scene.host.check_enabled()?;
     // All of it but the paths, which are the old version's.
@@ -136,6 +162,12 @@ fn a_client_becomes_pmm_3_and_what_it_was_again_and_its_server_says_so() -> Resu
     // Neither plan nor journal nor what was said has the password of the configuration.
     assert!(!format!("{done:?}").contains("geheim"));
 
+    let listed = scene.listed()?;
+    assert_eq!(
+        (&listed["severity"], &listed["command"]),
+        (&"up-to-date".into(), &"".into()),
+        "{listed}"
+    );
     // A second time there is nothing to do, and no run.
     let again = scene.upgrade(&[])?;
     assert_eq!(
@@ -161,8 +193,17 @@ fn a_client_becomes_pmm_3_and_what_it_was_again_and_its_server_says_so() -> Resu
 
 #[test]
 fn a_client_that_the_server_does_not_hear_goes_back_by_itself() -> Result<()> {
+    goes_back_by_itself(Manager::Deb)
+}
+
+#[test]
+fn a_client_that_the_server_does_not_hear_goes_back_by_itself_with_rpm() -> Result<()> {
+    goes_back_by_itself(Manager::Rpm)
+}
+
+fn goes_back_by_itself(manager: Manager) -> Result<()> {
     let server = server(Image::Pmm3)?;
-    let scene = Scene::set(&server, &[BROKEN])?;
+    let scene = Scene::set(manager, &server, &[BROKEN])?;
     let config = scene.host.file(OLD, CONFIG)?;
     let failed = scene.upgrade(&["--timeout", "6"])?;
     assert_eq!(failed.code, 1, "{failed:?}\n{}", scene.host.log()?);
@@ -177,8 +218,17 @@ fn a_client_that_the_server_does_not_hear_goes_back_by_itself() -> Result<()> {
 
 #[test]
 fn an_agent_that_dies_in_the_middle_of_a_package_goes_on() -> Result<()> {
+    goes_on_after_a_crash(Manager::Deb)
+}
+
+#[test]
+fn an_agent_that_dies_in_the_middle_of_a_package_goes_on_with_rpm() -> Result<()> {
+    goes_on_after_a_crash(Manager::Rpm)
+}
+
+fn goes_on_after_a_crash(manager: Manager) -> Result<()> {
     let server = server(Image::Pmm3)?;
-    let scene = Scene::set(&server, &[NEW])?;
+    let scene = Scene::set(manager, &server, &[NEW])?;
     scene.host.slow_down()?;
     let tls = scene.host.tls();
     let (address, of, tls) = (
@@ -196,7 +246,7 @@ fn an_agent_that_dies_in_the_middle_of_a_package_goes_on() -> Result<()> {
     scene.host.kill_agent()?;
     let done = call.end()?;
     assert_eq!(done.code, 0, "{done:?}\n{}", scene.host.log()?);
-    assert_eq!(scene.host.installed()?, "pmm-client 3.8.1-7.bookworm");
+    scene.host.check_installed(NEW)?;
     assert_eq!(scene.told()?, (true, "3.8.1".to_owned()));
 
     // A controller that dies is gone on with.
@@ -222,8 +272,17 @@ fn an_agent_that_dies_in_the_middle_of_a_package_goes_on() -> Result<()> {
 
 #[test]
 fn what_stands_in_the_way_is_told_before_anything_changes() -> Result<()> {
+    is_told_what_stands_in_the_way(Manager::Deb)
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_before_anything_changes_with_rpm() -> Result<()> {
+    is_told_what_stands_in_the_way(Manager::Rpm)
+}
+
+fn is_told_what_stands_in_the_way(manager: Manager) -> Result<()> {
     let server = server(Image::Pmm3)?;
-    let scene = Scene::set(&server, &[NEW, NEWEST])?;
+    let scene = Scene::set(manager, &server, &[NEW, NEWEST])?;
     let config = scene.host.file(OLD, CONFIG)?;
     // Newer than the server, whether the policy allows it or not.
     let newer = scene.upgrade(&["--to", "3.9.0"])?;
@@ -248,7 +307,20 @@ fn what_stands_in_the_way_is_told_before_anything_changes() -> Result<()> {
         (1, &"agent-unreachable".into()),
         "{stranger:?}"
     );
-    // The old package is neither in a repository nor in apt's cache.
+    // It needs what is not there: found before anything changes.
+    scene.host.offer(&[OLD, NEEDY])?;
+    let needy = scene.upgrade(&[])?;
+    let failure = &needy.last("summary")["failure"];
+    assert_eq!(
+        (needy.code, &failure["code"]),
+        (1, &"client-needs-others".into()),
+        "{needy:?}\n{}",
+        scene.host.log()?
+    );
+    assert!(failure.to_string().contains(LIBRARY), "{failure}");
+    assert_eq!(needy.count("intended", "upgrade-client"), 0, "{needy:?}");
+    assert!(!scene.host.has(LIBRARY)?);
+    // The old package is neither in a repository nor in the package manager's cache.
     scene.host.offer(&[NEW])?;
     let no_way = scene.upgrade(&[])?;
     assert_eq!(
@@ -281,8 +353,9 @@ fn what_stands_in_the_way_is_told_before_anything_changes() -> Result<()> {
         (3, true),
         "{first:?}"
     );
+    // But for the one that found what was missing.
     let runs = scene.tool.run(&["runs"])?;
-    assert!(runs.lines.is_empty(), "{runs:?}");
+    assert_eq!(runs.lines.len(), 1, "{runs:?}");
     scene.assert_as_before(&config)
 }
 

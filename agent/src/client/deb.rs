@@ -3,12 +3,15 @@
 //! Why apt for both ways: the packages conflict with each other, and apt alone removes the one when it installs the other. Both are
 //! installed from files that lie beside the agent by then, so that neither way depends on a mirror.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use tokio::time::Instant;
 
 use super::{
-    COLLECTORS, PACKAGES, folder::Folder, folder_of, is_architecture, is_version, known_package,
+    COLLECTORS, PACKAGES,
+    folder::Folder,
+    folder_of, is_architecture, is_version, known_package, lock,
+    package::{Package, Source, not_the_packages},
 };
 use crate::{
     error::StepError,
@@ -20,9 +23,8 @@ use crate::{
 const CACHE: &str = "/var/cache/apt/archives";
 /// What dpkg says where another one works.
 const LOCKED: &str = "locked by another process";
-/// As long as apt waits.
-const LOCK_PATIENCE: Duration = Duration::from_secs(300);
-const LOCK_PAUSE: Duration = Duration::from_secs(1);
+/// apt has the first of them as long as it works, and dpkg the second.
+const LOCKS: [&str; 2] = ["/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"];
 /// Waits for another package manager, keeps changed configuration files, and writes as root in a folder that only root may enter.
 const OPTIONS: [&str; 8] = [
     "-o",
@@ -42,36 +44,6 @@ const INSTALL: [&str; 4] = [
     "--no-install-recommends",
     "--allow-downgrades",
 ];
-
-/// A package of PMM's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Package {
-    pub(crate) name: &'static str,
-    pub(crate) version: String,
-    pub(crate) architecture: String,
-}
-
-impl std::fmt::Display for Package {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.name, self.version)
-    }
-}
-
-/// Where a package can be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    Cache,
-    Repository,
-}
-
-impl Source {
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Cache => "cache",
-            Self::Repository => "repository",
-        }
-    }
-}
 
 /// Whether this host has dpkg and apt.
 pub(crate) fn is_here() -> bool {
@@ -289,28 +261,50 @@ pub(crate) async fn remove(name: &'static str, log: (&StateDir, &str)) -> Result
     perform(Tool::Dpkg, &words, Path::new("/"), log).await
 }
 
-/// Waits for a package manager that outlived whoever had started it, and ends what one that was cut off has left half done. Where there
-/// is nothing it does nothing.
+/// Waits for a package manager that outlived whoever had started it, and ends what one that was cut off has left half done of PMM's packages.
+/// Where there is nothing it does nothing.
+///
+/// Rejected: `--configure --pending`. It would run the scripts of other packages that the operator has left half configured.
 ///
 /// # Errors
 /// When dpkg fails.
 pub(crate) async fn settle(log: (&StateDir, &str)) -> Result<(), StepError> {
-    let words = [
-        "--configure",
-        "--pending",
-        "--force-confdef",
-        "--force-confold",
-    ];
     let began = Instant::now();
     loop {
+        for path in LOCKS {
+            lock::wait_for(Path::new(path)).await?;
+        }
+        let begun = half_configured().await?;
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let options = ["--configure", "--force-confdef", "--force-confold"];
+        let words = [&options[..], &begun[..]].concat();
         // dpkg does not wait for its lock by itself.
         match perform(Tool::Dpkg, &words, Path::new("/"), log).await {
-            Err(error) if error.tells(LOCKED) && began.elapsed() < LOCK_PATIENCE => {
-                tokio::time::sleep(LOCK_PAUSE).await;
+            Err(error) if error.tells(LOCKED) && began.elapsed() < lock::PATIENCE => {
+                tokio::time::sleep(lock::PAUSE).await;
             }
             other => return other,
         }
     }
+}
+
+/// The packages of PMM's whose files are there and whose scripts have not ended.
+async fn half_configured() -> Result<Vec<&'static str>, StepError> {
+    let mut begun = Vec::new();
+    for name in PACKAGES {
+        let format = "--showformat=${db:Status-Status}";
+        let answer = ask(Tool::DpkgQuery, &["--show", format, name]).await?;
+        if answer.success && is_half_configured(&answer.text) {
+            begun.push(name);
+        }
+    }
+    Ok(begun)
+}
+
+fn is_half_configured(status: &str) -> bool {
+    matches!(status.trim(), "unpacked" | "half-configured")
 }
 
 /// The files among a package's collectors that are not its own: added, or changed in place. From the client's folder on.
@@ -333,21 +327,6 @@ pub(crate) async fn own_collectors(
         &listed.text,
         &verified.text,
     ))
-}
-
-/// `verified` has lines `??5?????? c /PATH` for files whose content is another than the package's.
-fn not_the_packages(all: Vec<String>, folder: &str, listed: &str, verified: &str) -> Vec<String> {
-    let changed = |path: &str| {
-        verified.lines().any(|line| {
-            let marks = line.split_whitespace().next().unwrap_or_default();
-            marks.contains('5') && line.ends_with(&format!(" {path}"))
-        })
-    };
-    let own = |relative: &String| {
-        let path = format!("{folder}/{relative}");
-        !listed.lines().any(|line| line == path) || changed(&path)
-    };
-    all.into_iter().filter(own).collect()
 }
 
 #[cfg(test)]
@@ -417,11 +396,18 @@ mod tests {
     }
 
     #[test]
-    fn collectors_that_were_added_or_changed_are_the_operators() {
-        let all = ["a.yml", "b.yml", "own.yml"].map(|it| format!("collectors/{it}"));
-        let listed = "/.\n/usr/local/percona/pmm2/collectors/a.yml\n/usr/local/percona/pmm2/collectors/b.yml\n";
-        let verified = "??5?????? c /usr/local/percona/pmm2/collectors/b.yml\n??5?????? c /usr/local/percona/pmm2/collectors/xa.yml\n";
-        let own = not_the_packages(all.to_vec(), "/usr/local/percona/pmm2", listed, verified);
-        assert_eq!(own, ["collectors/b.yml", "collectors/own.yml"]);
+    fn a_package_is_only_configured_when_it_can_be() {
+        for status in ["unpacked", "half-configured\n"] {
+            assert!(is_half_configured(status), "{status}");
+        }
+        for status in [
+            "installed",
+            "not-installed",
+            "half-installed",
+            "config-files",
+            "",
+        ] {
+            assert!(!is_half_configured(status), "{status}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  kept/  kept.json  config  0 1 2 …   the configuration, and the collectors that are the operator's
-//!  old/   pmm2-client_….deb            the package that is installed
-//!  new/   pmm-client_….deb             the one that takes its place
+//!  old/   pmm2-client_….deb, ….rpm     the package that is installed
+//!  new/   pmm-client_….deb, ….rpm      the one that takes its place
 //! ```
 
 use ferry_proto::v1;
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CONFIG, PACKAGES,
-    deb::Package,
     folder::{Content, Folder},
     folder_of, is_architecture, is_version, known_package,
+    package::Package,
     way::Way,
 };
 use crate::{context::Context, error::StepError, state_dir::StateDir};
@@ -37,12 +37,15 @@ impl Change {
     pub(crate) fn of(change: Option<&v1::ClientChange>) -> Result<Self, StepError> {
         let change = change.ok_or_else(|| bad("change"))?;
         let way = match change.installation.as_str() {
-            "deb" => {
+            kind @ ("deb" | "rpm") => {
                 let package =
                     |name: &str, version: &str| package(name, version, &change.architecture);
-                Way::Deb {
-                    old: package(&change.package, &change.package_version)?,
-                    new: package(&change.target_package, &change.target_package_version)?,
+                let old = package(&change.package, &change.package_version)?;
+                let new = package(&change.target_package, &change.target_package_version)?;
+                if kind == "deb" {
+                    Way::Deb { old, new }
+                } else {
+                    Way::Rpm { old, new }
                 }
             }
             "tarball" => {
@@ -315,7 +318,7 @@ mod tests {
             "bad-parameter"
         );
         let spoilt: [fn(&mut v1::ClientChange); 6] = [
-            |it| it.installation = "rpm".into(),
+            |it| it.installation = "snap".into(),
             |it| it.package = "openssh-server".into(),
             |it| it.target_package = "pmm-client/testing".into(),
             |it| it.target_package_version = "-o Dpkg::Pre-Invoke=x".into(),
@@ -323,13 +326,19 @@ mod tests {
             |it| it.architecture = "../x".into(),
         ];
         for spoil in spoilt {
-            let mut change = change();
-            spoil(&mut change);
-            assert_eq!(
-                Change::of(Some(&change)).unwrap_err().code(),
-                "bad-parameter",
-                "{change:?}"
-            );
+            for kind in ["deb", "rpm"] {
+                let mut change = v1::ClientChange {
+                    installation: kind.into(),
+                    ..change()
+                };
+                assert!(Change::of(Some(&change)).is_ok());
+                spoil(&mut change);
+                assert_eq!(
+                    Change::of(Some(&change)).unwrap_err().code(),
+                    "bad-parameter",
+                    "{change:?}"
+                );
+            }
         }
         assert!(Change::of(None).is_err());
     }

@@ -5,13 +5,10 @@ use std::path::Path;
 use ferry_proto::v1::{ClientFileFacts, ClientHostFacts, Unobserved};
 
 use super::{
-    CONFIG, NEW_PACKAGE, PACKAGES, config, deb, folder::Folder, folder_of, pmm_version, tarball,
-    unit,
+    CONFIG, NEW_PACKAGE, PACKAGES, config, deb, folder::Folder, folder_of, package::Package,
+    pmm_version, rpm, tarball, unit,
 };
-use crate::{
-    error::StepError,
-    server::programs::client::{Tool, ask},
-};
+use crate::error::StepError;
 
 /// How many names of collectors are told.
 const NAMED: usize = 5;
@@ -27,32 +24,25 @@ pub(crate) async fn look(file: &str) -> Result<ClientHostFacts, StepError> {
     };
     let unit = unit::look().await?;
     (facts.unit, facts.running) = (unit.known, unit.running);
-    let package = if deb::is_here() {
-        deb::installed().await?
-    } else {
-        None
-    };
+    let package = installed().await?;
     let folder = match &package {
-        Some(package) => {
-            "deb".clone_into(&mut facts.installation);
+        Some((kind, package)) => {
+            kind.word().clone_into(&mut facts.installation);
             package.name.clone_into(&mut facts.package);
             facts.package_version.clone_from(&package.version);
             facts.architecture.clone_from(&package.architecture);
             pmm_version(&package.version).clone_into(&mut facts.version);
             Some(folder_of(package.name))
         }
-        None => other_installation(&mut facts).await?,
+        None => unpacked(&mut facts),
     };
     if let Some(folder) = folder {
         folder.clone_into(&mut facts.folder);
         configuration(folder, &mut facts);
     }
-    if let Some(package) = &package {
-        if let Some(source) = deb::source_of(package).await? {
-            source.word().clone_into(&mut facts.way_back);
-        }
-        facts.available = deb::available(NEW_PACKAGE).await?;
-        collectors(package, &mut facts).await;
+    if let Some((kind, package)) = &package {
+        repositories(*kind, package, &mut facts).await?;
+        collectors(*kind, package, &mut facts).await;
     }
     if facts.installation == "tarball" {
         "folder".clone_into(&mut facts.way_back);
@@ -84,24 +74,70 @@ async fn look_at(path: &str) -> ClientFileFacts {
     facts
 }
 
-/// An installation that no package of dpkg's has; gives the client's folder where there is one.
-async fn other_installation(
-    facts: &mut ClientHostFacts,
-) -> Result<Option<&'static str>, StepError> {
-    for name in PACKAGES.into_iter().rev() {
-        if Tool::Rpm.is_here() && ask(Tool::Rpm, &["--query", name]).await?.success {
-            "rpm".clone_into(&mut facts.installation);
-            name.clone_into(&mut facts.package);
-            return Ok(Some(folder_of(name)));
+/// The package managers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Deb,
+    Rpm,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Deb => "deb",
+            Self::Rpm => "rpm",
         }
     }
-    for folder in PACKAGES.into_iter().rev().map(folder_of) {
-        if Path::new(folder).join(CONFIG).is_file() {
-            "tarball".clone_into(&mut facts.installation);
-            return Ok(Some(folder));
-        }
+}
+
+/// The client's package, and whose it is. A host may have the programs of both.
+async fn installed() -> Result<Option<(Kind, Package)>, StepError> {
+    if deb::is_here()
+        && let Some(package) = deb::installed().await?
+    {
+        return Ok(Some((Kind::Deb, package)));
+    }
+    if rpm::is_here()
+        && let Some(known) = rpm::installed().await?.pop()
+    {
+        return Ok(Some((Kind::Rpm, known.package)));
     }
     Ok(None)
+}
+
+/// Looks for a client that no package has; gives its folder.
+fn unpacked(facts: &mut ClientHostFacts) -> Option<&'static str> {
+    let mut folders = PACKAGES.into_iter().rev().map(folder_of);
+    let folder = folders.find(|folder| Path::new(folder).join(CONFIG).is_file())?;
+    "tarball".clone_into(&mut facts.installation);
+    Some(folder)
+}
+
+/// What the repositories have.
+async fn repositories(
+    kind: Kind,
+    package: &Package,
+    facts: &mut ClientHostFacts,
+) -> Result<(), StepError> {
+    if kind == Kind::Rpm && !rpm::has_repositories() {
+        unobserved(facts, "the repositories", "there is no dnf".to_owned());
+        return Ok(());
+    }
+    let (source, available) = match kind {
+        Kind::Deb => (
+            deb::source_of(package).await?,
+            deb::available(NEW_PACKAGE).await?,
+        ),
+        Kind::Rpm => (
+            rpm::source_of(package).await?,
+            rpm::available(NEW_PACKAGE, &package.architecture).await?,
+        ),
+    };
+    if let Some(source) = source {
+        source.word().clone_into(&mut facts.way_back);
+    }
+    facts.available = available;
+    Ok(())
 }
 
 fn configuration(folder: &str, facts: &mut ClientHostFacts) {
@@ -122,9 +158,12 @@ fn configuration(folder: &str, facts: &mut ClientHostFacts) {
     unobserved(facts, "the configuration", why);
 }
 
-async fn collectors(package: &deb::Package, facts: &mut ClientHostFacts) {
+async fn collectors(kind: Kind, package: &Package, facts: &mut ClientHostFacts) {
     let listed = match Folder::open(folder_of(package.name).as_ref()) {
-        Ok(Some(folder)) => deb::own_collectors(package.name, &folder).await,
+        Ok(Some(folder)) => match kind {
+            Kind::Deb => deb::own_collectors(package.name, &folder).await,
+            Kind::Rpm => rpm::own_collectors(package.name, &folder).await,
+        },
         Ok(None) => Ok(Vec::new()),
         Err(error) => Err(error.into()),
     };

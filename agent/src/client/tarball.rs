@@ -425,6 +425,85 @@ mod tests {
         assert_eq!(pair.back().unwrap_err().code(), "client-kept");
     }
 
+    /// A client's folder, and the tarball of another with this version in it, whose programs have the set-id bits.
+    struct Laid {
+        folder: tempfile::TempDir,
+        tarball: StateDir,
+    }
+
+    impl Laid {
+        async fn out(version: &str) -> Self {
+            use std::os::unix::fs::PermissionsExt as _;
+            let folder = tempfile::tempdir().unwrap();
+            let at = |path: &str| folder.path().join(path);
+            fs_err::create_dir_all(at("pmm2/bin")).unwrap();
+            fs_err::write(at("pmm2/bin/pmm-agent"), "old").unwrap();
+            let top = format!("pmm-client-{version}");
+            fs_err::create_dir_all(at(&top).join("bin")).unwrap();
+            for program in ["pmm-agent", "node_exporter"] {
+                let path = at(&top).join("bin").join(program);
+                fs_err::write(&path, "new").unwrap();
+                let mode = std::fs::Permissions::from_mode(0o6775);
+                fs_err::set_permissions(&path, mode).unwrap();
+            }
+            let tarball = StateDir::open(folder.path(), "new").unwrap();
+            let log = StateDir::open(folder.path(), "log").unwrap();
+            let file = tarball.path().join(COPY);
+            let (file, from) = (file.to_string_lossy(), folder.path().to_string_lossy());
+            let words = [
+                "--create",
+                "--gzip",
+                "--file",
+                &*file,
+                "--directory",
+                &*from,
+                &*top,
+            ];
+            perform(Tool::Tar, &words, Path::new("/"), (&log, "log"))
+                .await
+                .unwrap();
+            Self { folder, tarball }
+        }
+
+        async fn lay_out(&self, version: &str) -> Result<(), StepError> {
+            let folder = self.folder.path();
+            let unpacked = StateDir::open(folder, "unpacked").unwrap();
+            let log = StateDir::open(folder, "log").unwrap();
+            let old = folder.join("pmm2").display().to_string();
+            Pair::of(&old, "r1")?
+                .lay_out(version, &self.tarball, &unpacked, (&log, "log"))
+                .await
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_tarball_of_another_version_than_the_plans_is_not_unpacked() {
+        let laid = Laid::out("3.9.0").await;
+        let error = laid.lay_out("3.8.1").await.unwrap_err();
+        assert_eq!(error.code(), "client-package-other");
+        let failure = ferry_proto::v1::Failure::from(error);
+        assert!(failure.message.contains("3.9.0"), "{failure:?}");
+        let root = laid.folder.path();
+        assert!(!root.join("pmm2.ferry-r1").exists());
+        assert_eq!(fs_err::read_dir(root.join("unpacked")).unwrap().count(), 0);
+        laid.lay_out("3.9.0").await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_set_id_bit_comes_out_of_a_tarball() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let laid = Laid::out("3.8.1").await;
+        laid.lay_out("3.8.1").await.unwrap();
+        let new = laid.folder.path().join("pmm2.ferry-r1");
+        for program in ["bin/pmm-agent", "exporters/node_exporter"] {
+            let mode = fs_err::metadata(new.join(program))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o7777, 0o755, "{program}");
+        }
+    }
+
     #[test]
     fn programs_go_where_the_installer_puts_them() {
         for (program, folder) in [

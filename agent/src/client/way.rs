@@ -1,10 +1,12 @@
-//! The two ways in which a client is exchanged, as the steps see them.
+//! The three ways in which a client is exchanged, as the steps see them.
 
 use super::{
-    deb::{self, Package},
+    deb,
     folder::{Content, Folder},
     folder_of,
     kept::{Change, Kept, Places},
+    package::Package,
+    rpm,
     tarball::{self, Pair},
 };
 use crate::{context::Context, error::StepError, state_dir::StateDir};
@@ -14,6 +16,8 @@ use crate::{context::Context, error::StepError, state_dir::StateDir};
 pub(crate) enum Way {
     /// A package of dpkg's in the place of another.
     Deb { old: Package, new: Package },
+    /// A package of RPM's in the place of another.
+    Rpm { old: Package, new: Package },
     /// A folder in the place of another.
     Tarball {
         folder: &'static str,
@@ -27,7 +31,7 @@ impl Way {
     /// The client's folder, before.
     pub(crate) fn old_folder(&self) -> &'static str {
         match self {
-            Self::Deb { old, .. } => folder_of(old.name),
+            Self::Deb { old, .. } | Self::Rpm { old, .. } => folder_of(old.name),
             Self::Tarball { folder, .. } => folder,
         }
     }
@@ -35,7 +39,7 @@ impl Way {
     /// The client's folder, afterwards.
     pub(crate) fn new_folder(&self) -> &'static str {
         match self {
-            Self::Deb { new, .. } => folder_of(new.name),
+            Self::Deb { new, .. } | Self::Rpm { new, .. } => folder_of(new.name),
             Self::Tarball { folder, .. } => folder,
         }
     }
@@ -48,7 +52,7 @@ impl Way {
     /// What it was, for an outcome.
     pub(crate) fn old_words(&self) -> String {
         match self {
-            Self::Deb { old, .. } => old.to_string(),
+            Self::Deb { old, .. } | Self::Rpm { old, .. } => old.to_string(),
             Self::Tarball { folder, .. } => format!("the old `{folder}`"),
         }
     }
@@ -56,7 +60,7 @@ impl Way {
     /// What it becomes, for an outcome.
     pub(crate) fn new_words(&self) -> String {
         match self {
-            Self::Deb { new, .. } => new.to_string(),
+            Self::Deb { new, .. } | Self::Rpm { new, .. } => new.to_string(),
             Self::Tarball { version, .. } => format!("PMM {version} from its tarball"),
         }
     }
@@ -68,6 +72,7 @@ impl Way {
     pub(crate) async fn check_old(&self, run: &str) -> Result<(), StepError> {
         let is_old = match self {
             Self::Deb { old, .. } => deb::installed().await?.as_ref() == Some(old),
+            Self::Rpm { old, .. } => rpm::is_installed(old).await?,
             Self::Tarball { folder, .. } => !Pair::of(folder, run)?.is_new()?,
         };
         if is_old {
@@ -83,6 +88,7 @@ impl Way {
     pub(crate) async fn check_new(&self, run: &str) -> Result<(), StepError> {
         let is_new = match self {
             Self::Deb { new, .. } => deb::installed().await?.as_ref() == Some(new),
+            Self::Rpm { new, .. } => rpm::is_installed(new).await?,
             Self::Tarball { folder, .. } => Pair::of(folder, run)?.is_new()?,
         };
         if is_new {
@@ -113,6 +119,13 @@ impl Way {
                 deb::try_install(&places.new.path().join(&new)).await?;
                 Ok((old, new))
             }
+            Self::Rpm { old, new } => {
+                let old = rpm::fetch_old(old, &places.old, log).await?;
+                cx.check_cancelled()?;
+                let new = rpm::fetch_new(new, &places.new, log).await?;
+                rpm::try_install(&places.new.path().join(&new)).await?;
+                Ok((old, new))
+            }
             Self::Tarball {
                 folder,
                 version,
@@ -138,6 +151,7 @@ impl Way {
     ) -> Result<Vec<(String, Content)>, StepError> {
         let paths = match self {
             Self::Deb { old, .. } => deb::own_collectors(old.name, folder).await?,
+            Self::Rpm { old, .. } => rpm::own_collectors(old.name, folder).await?,
             Self::Tarball { .. } => folder.files(super::COLLECTORS)?,
         };
         let mut read = Vec::new();
@@ -156,6 +170,7 @@ impl Way {
     pub(crate) async fn settle(&self, log: (&StateDir, &str)) -> Result<(), StepError> {
         match self {
             Self::Deb { .. } => deb::settle(log).await,
+            Self::Rpm { .. } => rpm::settle().await,
             Self::Tarball { .. } => Ok(()),
         }
     }
@@ -179,6 +194,13 @@ impl Way {
                 deb::try_install(&kept.new).await?;
                 deb::install(&kept.new, log).await
             }
+            Self::Rpm { new, .. } => {
+                if rpm::is_installed(new).await? {
+                    return Ok(());
+                }
+                rpm::try_install(&kept.new).await?;
+                rpm::install(&kept.new, log).await
+            }
             Self::Tarball { folder, .. } => Pair::of(folder, &cx.run)?.forward(),
         }
     }
@@ -193,19 +215,30 @@ impl Way {
         kept: &Kept,
         log: (&StateDir, &str),
     ) -> Result<(), StepError> {
-        let (old, new) = match self {
-            Self::Deb { old, new } => (old, new),
-            Self::Tarball { folder, .. } => return Pair::of(folder, &cx.run)?.back(),
-        };
-        if deb::installed().await?.as_ref() == Some(old) {
-            return Ok(());
+        match self {
+            Self::Deb { old, new } => {
+                if deb::installed().await?.as_ref() == Some(old) {
+                    return Ok(());
+                }
+                if new.name != old.name
+                    && let Err(error) = deb::remove(new.name, log).await
+                {
+                    cx.note(format!("the new package does not go by itself: {error}"));
+                }
+                deb::install(&kept.old, log).await
+            }
+            Self::Rpm { old, new } => {
+                let installed = rpm::installed().await?;
+                if rpm::is_installed(old).await? {
+                    return Ok(());
+                }
+                if new.name != old.name && installed.iter().any(|it| it.package.name == new.name) {
+                    rpm::remove(new.name, log).await?;
+                }
+                rpm::install(&kept.old, log).await
+            }
+            Self::Tarball { folder, .. } => Pair::of(folder, &cx.run)?.back(),
         }
-        if new.name != old.name
-            && let Err(error) = deb::remove(new.name, log).await
-        {
-            cx.note(format!("the new package does not go by itself: {error}"));
-        }
-        deb::install(&kept.old, log).await
     }
 
     /// Forgets what was laid out beside the client.
@@ -214,7 +247,7 @@ impl Way {
     /// When that is the client's old folder.
     pub(crate) fn forget(&self, run: &str) -> Result<(), StepError> {
         match self {
-            Self::Deb { .. } => Ok(()),
+            Self::Deb { .. } | Self::Rpm { .. } => Ok(()),
             Self::Tarball { folder, .. } => Pair::of(folder, run)?.discard(),
         }
     }

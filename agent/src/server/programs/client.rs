@@ -31,6 +31,7 @@ const LOG_BYTES: u64 = 16 << 10;
 pub(crate) enum Tool {
     AptCache,
     AptGet,
+    Dnf,
     Dpkg,
     DpkgDeb,
     DpkgQuery,
@@ -44,6 +45,7 @@ impl Tool {
         match self {
             Self::AptCache => "/usr/bin/apt-cache",
             Self::AptGet => "/usr/bin/apt-get",
+            Self::Dnf => "/usr/bin/dnf",
             Self::Dpkg => "/usr/bin/dpkg",
             Self::DpkgDeb => "/usr/bin/dpkg-deb",
             Self::DpkgQuery => "/usr/bin/dpkg-query",
@@ -199,6 +201,7 @@ mod tests {
         for tool in [
             Tool::AptCache,
             Tool::AptGet,
+            Tool::Dnf,
             Tool::Dpkg,
             Tool::DpkgDeb,
             Tool::DpkgQuery,

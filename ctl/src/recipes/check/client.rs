@@ -1,6 +1,11 @@
 //! What the facts of a client, on its host and at its server, mean for its upgrade (facts/pmm.md 5).
 
-use ferry_proto::v1::{ClientFacts, ClientFileFacts, ClientHostFacts, Facts, Finding};
+#[cfg(test)]
+pub(crate) mod cases;
+#[cfg(test)]
+mod tests;
+
+use ferry_proto::v1::{ClientFacts, ClientFileFacts, ClientHostFacts, Facts, Finding, Unobserved};
 
 use super::{Notebook, catalogue::client as codes, names};
 use crate::recipes::{Version, has_blocker};
@@ -40,11 +45,18 @@ pub fn client_findings(facts: &Facts, to: Option<&str>) -> Vec<Finding> {
     }
     if host.way_back.is_empty() {
         let text = format!(
-            "`{} {}` is neither in apt's cache on `{}` nor in an enabled repository: there would be no way back",
-            host.package, host.package_version, host.host
+            "`{} {}` is neither in {}'s cache on `{}` nor in an enabled repository: there would be no way back",
+            host.package,
+            host.package_version,
+            if is_rpm(&host) { "dnf" } else { "apt" },
+            host.host
         );
-        let hint = "enable the repository that has it (`percona-release enable pmm2-client`, `apt-get update`), or put its file into \
-                    `/var/cache/apt/archives`";
+        let hint = if is_rpm(&host) {
+            "enable the repository that has it: `percona-release enable pmm2-client`, `dnf makecache`"
+        } else {
+            "enable the repository that has it (`percona-release enable pmm2-client`, `apt-get update`), or put its file into \
+             `/var/cache/apt/archives`"
+        };
         notebook.blocker(codes::CLIENT_NO_WAY_BACK, text, hint);
     }
     if host.collectors_count > 0 {
@@ -123,6 +135,14 @@ fn server_version(facts: &Facts) -> Option<Version> {
         .and_then(|it| Version::parse(&it.version))
 }
 
+fn is_rpm(host: &ClientHostFacts) -> bool {
+    host.installation == "rpm"
+}
+
+fn unobserved<'h>(host: &'h ClientHostFacts, what: &str) -> Option<&'h Unobserved> {
+    host.unobserved.iter().find(|it| it.what == what)
+}
+
 fn check_installation(host: &ClientHostFacts, notebook: &mut Notebook) {
     let name = &host.host;
     let other = |notebook: &mut Notebook, what: String, hint: &str| {
@@ -131,8 +151,18 @@ fn check_installation(host: &ClientHostFacts, notebook: &mut Notebook) {
     };
     match (host.installation.as_str(), &host.file) {
         ("deb", None) => {}
+        ("rpm", None) => {
+            if let Some(it) = unobserved(host, "the repositories") {
+                let why = &it.why;
+                other(
+                    notebook,
+                    format!("is a package of RPM's whose repositories nothing can ask: {why}"),
+                    "upgrade it by hand: docs/clients.md",
+                );
+            }
+        }
         ("tarball", Some(file)) => check_file(file, notebook),
-        ("deb", Some(_)) => other(
+        ("deb" | "rpm", Some(_)) => other(
             notebook,
             "is a package: it comes from a repository, and not from a tarball".to_owned(),
             "leave `--package` out",
@@ -153,23 +183,15 @@ fn check_installation(host: &ClientHostFacts, notebook: &mut Notebook) {
                 "name the host that has one",
             );
         }
-        ("rpm", _) => other(
-            notebook,
-            "is a package of RPM's, which Ferry does not exchange yet".to_owned(),
-            "upgrade it by hand: docs/clients.md",
-        ),
         (strange, _) => other(
             notebook,
             format!("is installed as `{strange}`, which this ferryctl does not know"),
             "use agent and controller of one release",
         ),
     }
-    let usable = matches!(host.installation.as_str(), "deb" | "tarball");
+    let usable = matches!(host.installation.as_str(), "deb" | "rpm" | "tarball");
     if usable && (host.agent_id.is_empty() || host.config_digest.is_empty()) {
-        let why = host
-            .unobserved
-            .iter()
-            .find(|it| it.what == "the configuration");
+        let why = unobserved(host, "the configuration");
         let why = why.map_or("it does not say which agent it is", |it| &it.why);
         let text = format!("the client's configuration on `{name}` is of no use: {why}");
         notebook.blocker(codes::CLIENT_CONFIG, text, "see it there");
@@ -292,210 +314,10 @@ fn check_target(host: &ClientHostFacts, facts: &Facts, to: Option<&str>, noteboo
         return;
     }
     let text = format!("no enabled repository on `{}` has a {wanted}", host.host);
-    let hint = "`percona-release enable pmm3-client` and `apt-get update` there";
+    let hint = if is_rpm(host) {
+        "`percona-release enable pmm3-client` and `dnf makecache` there"
+    } else {
+        "`percona-release enable pmm3-client` and `apt-get update` there"
+    };
     notebook.blocker(codes::CLIENT_PACKAGE_MISSING, text, hint);
-}
-
-/// Facts of a client that can be upgraded, and what makes it one that cannot.
-#[cfg(test)]
-pub(crate) mod cases {
-    use ferry_proto::v1::{ClientsFacts, Facts, Severity};
-
-    use super::*;
-    use crate::samples;
-
-    /// A finding's code, its severity, and how facts come to deserve it.
-    pub(crate) type Case = (&'static str, Severity, fn(&mut Facts));
-
-    pub(crate) fn facts() -> Facts {
-        let mut facts = samples::facts();
-        facts.server.as_mut().unwrap().version = "3.8.1".into();
-        facts.clients = Some(ClientsFacts {
-            clients: vec![ClientFacts {
-                agent_id: "8c2a-1".into(),
-                node: "db7".into(),
-                node_kind: "generic".into(),
-                address: "10.0.0.7".into(),
-                version: "2.44.1".into(),
-                connected: true,
-                services: 2,
-            }],
-            versions_unobserved: String::new(),
-        });
-        facts.client_host = Some(ClientHostFacts {
-            host: "db7".into(),
-            installation: "deb".into(),
-            package: "pmm2-client".into(),
-            package_version: "2.44.1-6.bookworm".into(),
-            architecture: "amd64".into(),
-            version: "2.44.1".into(),
-            folder: "/usr/local/percona/pmm2".into(),
-            agent_id: "8c2a-1".into(),
-            config_digest: "ab12".into(),
-            unit: true,
-            running: true,
-            available: ["3.9.0-7.bookworm", "3.8.1-7.bookworm", "3.8.0-7.bookworm"]
-                .map(str::to_owned)
-                .into(),
-            way_back: "cache".into(),
-            ..ClientHostFacts::default()
-        });
-        facts
-    }
-
-    fn host(facts: &mut Facts) -> &mut ClientHostFacts {
-        facts.client_host.as_mut().unwrap()
-    }
-
-    /// As [`facts`], from a tarball.
-    pub(crate) fn from_tarball(facts: &mut Facts) {
-        let host = host(facts);
-        "tarball".clone_into(&mut host.installation);
-        host.package.clear();
-        host.package_version.clear();
-        host.version.clear();
-        host.available.clear();
-        "folder".clone_into(&mut host.way_back);
-        host.file = Some(ClientFileFacts {
-            path: "/opt/pmm/pmm-client-3.8.1.tar.gz".into(),
-            sha256: "cd34".into(),
-            version: "3.8.1".into(),
-            confirmed: true,
-            failure: String::new(),
-        });
-    }
-
-    fn file(facts: &mut Facts) -> &mut ClientFileFacts {
-        from_tarball(facts);
-        host(facts).file.as_mut().unwrap()
-    }
-
-    fn client(facts: &mut Facts) -> &mut ClientFacts {
-        &mut facts.clients.as_mut().unwrap().clients[0]
-    }
-
-    pub(crate) const CASES: &[Case] = &[
-        ("client-server-first", Severity::Blocker, |f| {
-            f.server.as_mut().unwrap().version = "2.44.1".into();
-        }),
-        ("client-not-installed", Severity::Blocker, |f| {
-            *host(f) = ClientHostFacts::default()
-        }),
-        ("client-installation", Severity::Blocker, |f| {
-            host(f).installation = "rpm".into()
-        }),
-        ("client-in-container", Severity::Blocker, |f| {
-            client(f).node_kind = "container".into()
-        }),
-        ("client-config", Severity::Blocker, |f| {
-            host(f).agent_id.clear()
-        }),
-        ("client-not-known", Severity::Blocker, |f| {
-            client(f).agent_id = "other".into()
-        }),
-        ("client-not-connected", Severity::Blocker, |f| {
-            client(f).connected = false
-        }),
-        ("client-version-differs", Severity::Blocker, |f| {
-            client(f).version = "2.43.0".into()
-        }),
-        ("client-unit-missing", Severity::Blocker, |f| {
-            host(f).unit = false
-        }),
-        ("client-unit-missing", Severity::Blocker, |f| {
-            host(f).running = false
-        }),
-        ("client-package-missing", Severity::Blocker, |f| {
-            host(f).available.clear()
-        }),
-        ("client-package-missing", Severity::Blocker, |f| {
-            host(f).available = vec!["3.9.0-7".into()]
-        }),
-        ("client-no-way-back", Severity::Blocker, |f| {
-            host(f).way_back.clear()
-        }),
-        ("client-installation", Severity::Blocker, |f| {
-            from_tarball(f);
-            host(f).file = None;
-        }),
-        ("client-file", Severity::Blocker, |f| {
-            file(f).failure = "it is not there".into()
-        }),
-        ("client-file", Severity::Warning, |f| {
-            file(f).confirmed = false
-        }),
-        ("client-server-first", Severity::Blocker, |f| {
-            file(f).version = "3.9.0".into()
-        }),
-        ("client-package-missing", Severity::Blocker, |f| {
-            file(f).version = "2.44.1".into()
-        }),
-        ("client-version-differs", Severity::Blocker, |f| {
-            from_tarball(f);
-            client(f).version.clear();
-        }),
-        ("client-collectors", Severity::Note, |f| {
-            host(f).collectors_count = 1;
-            host(f).collectors = vec!["collectors/own.yml".into()];
-        }),
-    ];
-}
-
-#[cfg(test)]
-mod tests {
-    use ferry_proto::v1::Severity;
-
-    use super::{cases::facts, *};
-
-    #[test]
-    fn each_kind_of_bad_client_gets_its_finding() {
-        assert_eq!(client_findings(&facts(), None), []);
-        let mut tarball = facts();
-        cases::from_tarball(&mut tarball);
-        assert_eq!(client_findings(&tarball, None), []);
-        for (code, severity, spoil) in cases::CASES {
-            let mut facts = facts();
-            spoil(&mut facts);
-            let found = client_findings(&facts, None);
-            let hit = |it: &Finding| it.code == *code && it.severity() == *severity;
-            assert!(found.iter().any(hit), "{code} is missing in {found:#?}");
-            let blocked = crate::recipes::has_blocker(&found);
-            assert_eq!(blocked, *severity == Severity::Blocker, "{found:#?}");
-        }
-    }
-
-    #[test]
-    fn the_newest_that_the_server_knows_is_meant() {
-        let target = |to: Option<&str>| client_target(&facts(), to).map(|it| it.package);
-        assert_eq!(target(None).as_deref(), Some("3.8.1-7.bookworm"));
-        assert_eq!(target(Some("3.8.0")).as_deref(), Some("3.8.0-7.bookworm"));
-        assert_eq!(
-            target(Some("3.9.0-7.bookworm")).as_deref(),
-            Some("3.9.0-7.bookworm")
-        );
-        assert_eq!(target(Some("3.7.0")), None);
-    }
-
-    #[test]
-    fn a_client_is_never_newer_than_its_server() {
-        for (server, to) in [
-            ("3.8.1", "3.9.0"),
-            ("3.8.1", "3.10.0"),
-            ("2.44.1", "3.8.1"),
-            ("", "3.8.1"),
-        ] {
-            let mut facts = facts();
-            facts.server.as_mut().unwrap().version = server.into();
-            let found = client_findings(&facts, Some(to));
-            let first = found.iter().any(|it| it.code == "client-server-first");
-            assert!(first, "{to} at {server}: {found:?}");
-        }
-        assert_eq!(client_findings(&facts(), Some("3.8.1")), []);
-        // Backwards is no upgrade.
-        let found = client_findings(&facts(), Some("2.40.0"));
-        assert!(
-            found.iter().any(|it| it.code == "client-package-missing"),
-            "{found:?}"
-        );
-    }
 }

@@ -8,8 +8,9 @@ super::codes! { "A client's host (`ferryctl clients upgrade`)"
         "no client of PMM's is installed on that host"
         => "name the host that has one";
     CLIENT_INSTALLATION "client-installation" [Blocker] "5.1":
-        "the client is a package of RPM's, or is asked to become what it does not come from: a package from a tarball, or the other way round"
-        => "see the sentence; a package of RPM's is upgraded by hand, as `docs/clients.md` says";
+        "the client is a package of RPM's on a host without dnf, or is asked to become what it does not come from: a package from a tarball, or the \
+         other way round"
+        => "see the sentence; by hand it goes as `docs/clients.md` says";
     CLIENT_FILE "client-file" [Blocker Warning] "5.1":
         "the tarball is not there, is none of a PMM client, is another one than its sum says, or has no sum beside it"
         => "fetch it again, and `FILE.sha256sum` with it";
@@ -33,10 +34,10 @@ super::codes! { "A client's host (`ferryctl clients upgrade`)"
         => "`systemctl start pmm-agent` on its host";
     CLIENT_PACKAGE_MISSING "client-package-missing" [Blocker] "5.1":
         "no enabled repository there has a `pmm-client` that fits, or the tarball has another version"
-        => "`percona-release enable pmm3-client` and `apt-get update` on its host";
+        => "`percona-release enable pmm3-client` and `apt-get update`, or `dnf makecache`, on its host";
     CLIENT_NO_WAY_BACK "client-no-way-back" [Blocker] "5.1":
-        "the package that is installed can be had nowhere: neither from apt's cache nor from an enabled repository"
-        => "enable its repository there, or put its file into `/var/cache/apt/archives`";
+        "the package that is installed can be had nowhere: neither from the package manager's cache nor from an enabled repository"
+        => "enable its repository there; with apt, putting its file into `/var/cache/apt/archives` does as well";
     CLIENT_COLLECTORS "client-collectors" [Note] "5.1":
         "collectors of the operator's lie in the client's folder, which the packages do not carry over; the plan does"
         => "nothing";
