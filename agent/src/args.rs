@@ -64,6 +64,8 @@ pub enum FolderAct {
         name: String,
         /// The run
         run: String,
+        /// The user namespace that the owners in it are seen from, where it is not the engine's default
+        ids: Option<String>,
     },
     /// Say whether a run's own folder is in it
     Find {

@@ -47,18 +47,30 @@ const DIR: OFlags = OFlags::DIRECTORY
 pub enum Answer {
     /// What the folder above can do.
     Looked(Looked),
-    /// The run whose own the folder is; empty when it is not there.
-    Found(String),
+    /// Whose own the folder is.
+    Found(Found),
     /// It is done.
     Done,
     /// Why it is not: a sentence.
     Refused(String),
 }
 
+/// What a run's own folder says of itself.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// The run; empty when it is not there.
+    pub run: String,
+    /// The user namespace that the owners in it are seen from; empty is the engine's default.
+    #[serde(default)]
+    pub ids: String,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Mark {
     format: u32,
     run: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    ids: String,
 }
 
 /// Does what was asked for at [`TARGET`]; the answer as a line, and the exit code.
@@ -73,7 +85,10 @@ pub fn act(act: &FolderAct) -> (String, u8) {
 fn answer(target: &Path, data: &Path, act: &FolderAct) -> Answer {
     let done = match act {
         FolderAct::Look => look::look(target, data).map(Answer::Looked),
-        FolderAct::Make { name, run } => make(target, name, run).map(|()| Answer::Done),
+        FolderAct::Make { name, run, ids } => {
+            let ids = ids.as_deref().unwrap_or_default();
+            make(target, name, run, ids).map(|()| Answer::Done)
+        }
         FolderAct::Find { name } => find(target, name).map(Answer::Found),
         FolderAct::Remove { name, run } => discard(target, name, run).map(|()| Answer::Done),
     };
@@ -95,7 +110,7 @@ fn check_name(name: &str) -> io::Result<()> {
 }
 
 /// Makes it, or accepts it when this run has made it before.
-fn make(target: &Path, name: &str, run: &str) -> io::Result<()> {
+fn make(target: &Path, name: &str, run: &str, ids: &str) -> io::Result<()> {
     check_name(name)?;
     let above = open(target)?;
     match rustix::fs::mkdirat(&above, name, Mode::RWXU) {
@@ -122,6 +137,7 @@ fn make(target: &Path, name: &str, run: &str) -> io::Result<()> {
     let mark = Mark {
         format: 1,
         run: run.to_owned(),
+        ids: ids.to_owned(),
     };
     let text = serde_json::to_vec(&mark)?;
     remove::gone(rustix::fs::unlinkat(&own, NEW_MARK, AtFlags::empty()))?;
@@ -148,13 +164,16 @@ fn marked(own: &OwnedFd) -> io::Result<Option<Mark>> {
     Ok(Some(serde_json::from_str(&text)?))
 }
 
-/// Whose own it is; empty when it is not there.
-fn find(target: &Path, name: &str) -> io::Result<String> {
+/// Whose own it is.
+fn find(target: &Path, name: &str) -> io::Result<Found> {
     check_name(name)?;
     let above = open(target)?;
     match rustix::fs::openat(&above, name, DIR, Mode::empty()) {
-        Ok(own) => Ok(marked(&own)?.map(|mark| mark.run).unwrap_or_default()),
-        Err(Errno::NOENT) => Ok(String::new()),
+        Ok(own) => {
+            Ok(marked(&own)?
+                .map_or_else(Found::default, |Mark { run, ids, .. }| Found { run, ids }))
+        }
+        Err(Errno::NOENT) => Ok(Found::default()),
         Err(error) => Err(error.into()),
     }
 }
@@ -197,7 +216,15 @@ mod tests {
         FolderAct::Make {
             name: "pmm-ferry-r1".into(),
             run: run.into(),
+            ids: None,
         }
+    }
+
+    fn found(run: &str, ids: &str) -> Answer {
+        Answer::Found(Found {
+            run: run.into(),
+            ids: ids.into(),
+        })
     }
 
     fn remove_of(run: &str) -> FolderAct {
@@ -217,10 +244,10 @@ mod tests {
     fn it_is_made_once_found_and_removed_with_all_in_it() {
         let target = tempfile::tempdir().unwrap();
         let target = target.path();
-        assert_eq!(ask(target, &find_it()), Answer::Found(String::new()));
+        assert_eq!(ask(target, &find_it()), found("", ""));
         assert_eq!(ask(target, &make_of("r1")), Answer::Done);
         assert_eq!(ask(target, &make_of("r1")), Answer::Done, "twice");
-        assert_eq!(ask(target, &find_it()), Answer::Found("r1".into()));
+        assert_eq!(ask(target, &find_it()), found("r1", ""));
 
         let own = target.join("pmm-ferry-r1");
         fs_err::create_dir_all(own.join("data/a/b/c")).unwrap();
@@ -249,7 +276,20 @@ mod tests {
         for act in [make_of("r1"), remove_of("r1")] {
             assert!(matches!(ask(target, &act), Answer::Refused(_)), "{act:?}");
         }
-        assert_eq!(ask(target, &find_it()), Answer::Found("r2".into()));
+        assert_eq!(ask(target, &find_it()), found("r2", ""));
+    }
+
+    #[test]
+    fn it_says_in_which_namespace_its_owners_are_seen() {
+        let target = tempfile::tempdir().unwrap();
+        let make = FolderAct::Make {
+            name: "pmm-ferry-r1".into(),
+            run: "r1".into(),
+            ids: Some("keep-id:uid=1000,gid=1000".into()),
+        };
+        assert_eq!(ask(target.path(), &make), Answer::Done);
+        let answer = ask(target.path(), &find_it());
+        assert_eq!(answer, found("r1", "keep-id:uid=1000,gid=1000"));
     }
 
     #[test]

@@ -107,7 +107,8 @@ pub async fn launch_sidecar(
             None => AgentKind::Sidecar,
         },
     };
-    launch(host, server.name(), server.id(), run, kind, Vec::new()).await
+    let beside = Beside::Container(server.id());
+    launch(host, server.name(), beside, run, kind, Vec::new()).await
 }
 
 /// Starts the agent that has the server's data and the backup only.
@@ -138,12 +139,13 @@ pub async fn launch_volume_agent(
     let kind = AgentKind::Volume {
         mounts: mounts.into(),
     };
-    let id = server.id();
-    launch(host, wanted.name, id, wanted.run, kind, Vec::new()).await
+    let beside = Beside::Container(server.id());
+    launch(host, wanted.name, beside, wanted.run, kind, Vec::new()).await
 }
 
 /// Starts an agent on a backup, which it can only read, and on a new volume when there is one to
-/// restore into. It keeps its ledger beside its socket: neither of the two is changed by its being there.
+/// restore into. It keeps its ledger beside its socket: neither of the two is changed by its being there. `ids` is
+/// the user namespace that the owners in the backup are seen from.
 ///
 /// # Errors
 /// When the engine refuses, or another run is at work on the backup.
@@ -152,6 +154,7 @@ pub async fn launch_on_backup(
     backup: &BackupPlace,
     restore_to: Option<(&str, &str)>,
     run: &str,
+    ids: &str,
 ) -> Result<Launched, StepError> {
     let mut mounts = vec![AgentMount {
         source: backup.source(),
@@ -167,7 +170,8 @@ pub async fn launch_on_backup(
     }
     let kind = AgentKind::Volume { mounts };
     let args = vec!["--state".to_owned(), SOCKET_FOLDER.to_owned()];
-    launch(host, &backup.name(), "", run, kind, args).await
+    let beside = Beside::Nobody { ids };
+    launch(host, &backup.name(), beside, run, kind, args).await
 }
 
 /// The limit of an agent that walks trees, on a host with so much memory: a quarter of it.
@@ -180,10 +184,19 @@ fn memory_for_trees(host: u64) -> Option<i64> {
     (quarter > DEFAULT_MEMORY).then_some(quarter)
 }
 
+/// What an agent is started for.
+#[derive(Debug, Clone, Copy)]
+enum Beside<'a> {
+    /// A container, by id.
+    Container(&'a str),
+    /// None; `ids` is the user namespace that owners are seen from.
+    Nobody { ids: &'a str },
+}
+
 async fn launch(
     host: &Host,
     name: &str,
-    container: &str,
+    beside: Beside<'_>,
     run: &str,
     kind: AgentKind,
     mut args: Vec<String>,
@@ -195,9 +208,14 @@ async fn launch(
     } else {
         None
     };
+    let (container, ids) = match beside {
+        Beside::Container(id) => (id, ""),
+        Beside::Nobody { ids } => ("", ids),
+    };
     let mut spec = AgentSpec {
         server: name.to_owned(),
         container: container.to_owned(),
+        ids: ids.to_owned(),
         run: run.to_owned(),
         image,
         kind,

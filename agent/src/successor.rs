@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     engine::{
-        ContainerInspect, Engine, ImageInspect,
+        ContainerInspect, Engine, EngineKind, ImageInspect,
         carry_over::{CarryOver, CarryOverOptions, carry_over},
         environment::{EnvTranslation, TargetVersion, translate_env, user_env},
     },
@@ -48,6 +48,7 @@ pub(crate) async fn settings(
     let translation = translate(old, &old_image, new.version, new.same_major);
     let options = CarryOverOptions {
         mac_from_networks: engine.hides_configured_mac(),
+        no_ulimits: engine.kind() == EngineKind::Podman && engine.info().await?.rootless,
         same_major: new.same_major,
         data_volume: new.data_volume.map(str::to_owned),
         ..CarryOverOptions::default()

@@ -15,6 +15,7 @@ pub const CODES: &[&str] = &[
     "readonly-rootfs",
     "privileged",
     "log-driver-dropped",
+    "ulimits-unset",
     "network-of-container",
     "mount-moved",
     "mount-dropped",

@@ -118,3 +118,16 @@ pub(crate) fn of_engine(program: impl AsRef<std::ffi::OsStr>) -> Command {
 pub fn docker(arguments: &[&str]) -> Result<String> {
     run(of_engine("docker").args(arguments)).map(|out| out.trim_end().to_owned())
 }
+
+/// Runs Podman's own client with these words, at the engine that this thread means.
+///
+/// # Errors
+/// As of [`docker`].
+pub(crate) fn podman(arguments: &[&str]) -> Result<String> {
+    let address = ENGINE.with_borrow(|address| address.clone().unwrap_or_default());
+    let mut command = Command::new("podman");
+    command
+        .args(["--remote", "--url", &address])
+        .args(arguments);
+    run(&mut command).map(|out| out.trim_end().to_owned())
+}

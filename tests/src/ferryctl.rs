@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -13,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::command::{of_engine, output, run};
+use crate::podman::{PrivatePodman, UID};
 use crate::{Error, Result};
 
 /// No call takes longer and still ends well; a tool that hangs must fail a test, not stop the suite.
@@ -25,6 +27,8 @@ pub struct Ferryctl {
     agent: PathBuf,
     state: tempfile::TempDir,
     environment: Vec<(OsString, Option<OsString>)>,
+    /// What the program is called by, with its words.
+    before: Vec<OsString>,
 }
 
 /// A call that is over.
@@ -60,6 +64,7 @@ impl Ferryctl {
             agent,
             state: tempfile::tempdir()?,
             environment: Vec::new(),
+            before: Vec::new(),
         })
     }
 
@@ -79,6 +84,7 @@ impl Ferryctl {
             agent: self.agent.clone(),
             state: tempfile::tempdir()?,
             environment: self.environment.clone(),
+            before: self.before.clone(),
         })
     }
 
@@ -88,6 +94,34 @@ impl Ferryctl {
         self.environment
             .push((name.into(), Some(value.as_ref().to_owned())));
         self
+    }
+
+    /// As it is called by a user of a Podman, who has copies of the programs where that user can read them.
+    ///
+    /// # Errors
+    /// When they cannot be copied.
+    pub fn called_by(mut self, podman: &PrivatePodman) -> Result<Self> {
+        let Some(user) = podman.user() else {
+            return Ok(self);
+        };
+        let state = self.state.path();
+        for program in [&mut self.program, &mut self.agent] {
+            let name = program.file_name().unwrap_or_default();
+            let copy = state.join(name);
+            fs_err::copy(&*program, &copy)?;
+            *program = copy;
+        }
+        chown(state, Some(UID), Some(UID))?;
+        let command = user.command(&self.program);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        self.before = words.map(OsStr::to_owned).collect();
+        // The last one is the program itself.
+        self.before.pop();
+        for (name, value) in command.get_envs() {
+            self.environment
+                .push((name.to_owned(), value.map(OsStr::to_owned)));
+        }
+        Ok(self)
     }
 
     /// Without a variable that is there otherwise.
@@ -100,7 +134,14 @@ impl Ferryctl {
     /// The call, ready to be started in any way; the terminal tests put it behind a pseudo terminal.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = of_engine(&self.program);
+        let mut command = match self.before.split_first() {
+            None => of_engine(&self.program),
+            Some((first, rest)) => {
+                let mut command = of_engine(first);
+                command.args(rest).arg(&self.program);
+                command
+            }
+        };
         command
             .args(words)
             .env("FERRY_STATE_DIR", self.state.path())

@@ -1,7 +1,11 @@
-//! A Podman of a test's own: its service, with a storage of its own, so that nothing on the machine is touched.
+//! A Podman of a test's own: its service, with a storage of its own, so that nothing on the machine is touched. It is root's, or that of
+//! an ordinary user who is made for it.
 //!
 //! The tests go on speaking `docker`, which Podman understands; the tool speaks to it as `podman:NAME`.
 
+mod user;
+
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +14,8 @@ use rustix::process::Signal;
 use crate::command::{Elsewhere, output, run};
 use crate::kill::send;
 use crate::{Error, Result, images};
+
+pub use user::{FIRST, UID, User};
 
 /// How long the service gets to answer, and to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,23 +32,50 @@ events_logger = "file"
 /// Podman with the images of the doubles. All of it goes when it is dropped.
 #[derive(Debug)]
 pub struct PrivatePodman {
-    folder: tempfile::TempDir,
     service: Child,
+    storage: Storage,
+}
+
+/// Where it has everything, and whose it is.
+#[derive(Debug)]
+struct Storage {
+    /// The user, who is at home in the folder; `None` is root.
+    user: Option<User>,
+    folder: tempfile::TempDir,
 }
 
 impl PrivatePodman {
-    /// Starts one and loads the doubles into it. Needs root, `podman` and `runc`.
+    /// Starts root's and loads the doubles into it. Needs root, `podman` and `runc`.
     ///
     /// # Errors
     /// When it does not start, with its own words.
     pub fn start() -> Result<Self> {
+        Self::of(Storage {
+            user: None,
+            folder: folder()?,
+        })
+    }
+
+    /// Starts an ordinary user's. Needs root, `podman`, `runc`, `uidmap` and `slirp4netns`.
+    ///
+    /// # Errors
+    /// When it does not start, with its own words.
+    pub fn start_rootless() -> Result<Self> {
+        let folder = folder()?;
+        Self::of(Storage {
+            user: Some(User::at(folder.path())?),
+            folder,
+        })
+    }
+
+    fn of(storage: Storage) -> Result<Self> {
         let images = images::ensure()?;
-        let folder = tempfile::Builder::new().prefix("ferry-podman-").tempdir()?;
-        fs_err::write(folder.path().join("containers.conf"), CONFIGURATION)?;
-        let log = fs_err::File::create(folder.path().join("log"))?;
-        let address = address(&folder);
-        let service = podman(&folder)
-            .args(["system", "service", "--time=0", &address])
+        let path = storage.folder.path();
+        fs_err::write(path.join("containers.conf"), CONFIGURATION)?;
+        let log = fs_err::File::create(path.join("log"))?;
+        let service = storage
+            .podman()
+            .args(["system", "service", "--time=0", &storage.address()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log.into_file())
@@ -51,13 +84,19 @@ impl PrivatePodman {
                 program: "podman".to_owned(),
                 source,
             })?;
-        let engine = Self { folder, service };
+        let engine = Self { service, storage };
         engine.wait()?;
         for image in [&images.pmm2, &images.pmm3] {
-            let archive = engine.folder.path().join("image.tar");
+            let archive = engine.storage.folder.path().join("image.tar");
             let path = archive.to_string_lossy();
             run(Command::new("docker").args(["save", "--output", &path, image]))?;
-            run(podman(&engine.folder).args(["load", "--quiet", "--input", &path]))?;
+            if engine.storage.user.is_some() {
+                std::os::unix::fs::chown(&archive, Some(UID), Some(UID))?;
+            }
+            run(engine
+                .storage
+                .podman()
+                .args(["load", "--quiet", "--input", &path]))?;
             fs_err::remove_file(&archive)?;
         }
         Ok(engine)
@@ -66,7 +105,13 @@ impl PrivatePodman {
     /// Its address, for `DOCKER_HOST` and `CONTAINER_HOST`.
     #[must_use]
     pub fn address(&self) -> String {
-        address(&self.folder)
+        self.storage.address()
+    }
+
+    /// The user whose it is; `None` is root.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        self.storage.user.as_ref()
     }
 
     /// While the result lives, this thread means this engine.
@@ -83,7 +128,7 @@ impl PrivatePodman {
                 return Err(Error::TimedOut {
                     what: "the answer of Podman's service".to_owned(),
                     seconds: PATIENCE.as_secs(),
-                    log: fs_err::read_to_string(self.folder.path().join("log"))?,
+                    log: fs_err::read_to_string(self.storage.folder.path().join("log"))?,
                 });
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -92,22 +137,43 @@ impl PrivatePodman {
     }
 }
 
-fn address(folder: &tempfile::TempDir) -> String {
-    format!("unix://{}", folder.path().join("sock").display())
+fn folder() -> Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    Ok(builder.prefix("ferry-podman-").tempdir()?)
 }
 
-/// The program with the storage in the folder.
-fn podman(folder: &tempfile::TempDir) -> Command {
-    let mut command = Command::new("podman");
-    command
-        .env("CONTAINERS_CONF", folder.path().join("containers.conf"))
-        .env("DISABLE_HC_SYSTEMD", "true")
-        .env_remove("CONTAINER_HOST")
-        .arg("--root")
-        .arg(folder.path().join("root"))
-        .arg("--runroot")
-        .arg(folder.path().join("run"));
-    command
+impl Storage {
+    fn address(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// Where the user's own `podman` client looks for it, too.
+    fn socket(&self) -> PathBuf {
+        match &self.user {
+            Some(user) => user.runtime().join("podman/podman.sock"),
+            None => self.folder.path().join("sock"),
+        }
+    }
+
+    /// The program with the storage in the folder.
+    fn podman(&self) -> Command {
+        let mut command = match &self.user {
+            Some(user) => user.command(Path::new("podman")),
+            None => Command::new("podman"),
+        };
+        let folder = self.folder.path();
+        command
+            .env("CONTAINERS_CONF", folder.join("containers.conf"))
+            .env("DISABLE_HC_SYSTEMD", "true")
+            .env_remove("CONTAINER_HOST")
+            .arg("--root")
+            .arg(folder.join("root"))
+            .arg("--runroot")
+            .arg(folder.join("run"))
+            // Left to itself it may choose to copy a whole image for each container.
+            .args(["--storage-driver", "overlay"]);
+        command
+    }
 }
 
 impl Drop for PrivatePodman {
@@ -118,7 +184,7 @@ impl Drop for PrivatePodman {
             &["volume", "rm", "--all", "--force"],
             &["rmi", "--all", "--force"],
         ] {
-            let _told = output(podman(&self.folder).args(words));
+            let _told = output(self.storage.podman().args(words));
         }
         let _over = send(self.service.id(), Signal::TERM);
         let began = Instant::now();
@@ -127,7 +193,7 @@ impl Drop for PrivatePodman {
         }
         let _over = self.service.kill();
         let _over = self.service.wait();
-        let root = self.folder.path().join("root/overlay");
+        let root = self.storage.folder.path().join("root/overlay");
         let _over = output(Command::new("umount").arg(root));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub use container::Container;
 pub use options::{Data, Fault, Image, Options, Seed, seeded_key};
 
-use crate::command::docker;
+use crate::command::{docker, podman};
 use crate::snapshot::{self, Entry};
 use crate::{Result, images};
 
@@ -116,7 +116,12 @@ impl TestServer {
         }
         words.extend(options.docker.iter().cloned());
         words.push(image.to_owned());
-        docker(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if options.by_podman {
+            podman(&words)?;
+        } else {
+            docker(&words)?;
+        }
         for network in server.networks.iter().skip(1) {
             docker(&["network", "connect", network, &name])?;
         }

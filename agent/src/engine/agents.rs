@@ -28,8 +28,11 @@ const SOCKET_SUFFIX: &str = "-socket";
 /// Enough for the agent and the server's own dump program, which counts as the agent's.
 pub const DEFAULT_MEMORY: i64 = 512 << 20;
 
-/// How long the engine may take to remove proxies that have ended.
-const PROXY_REMOVAL: Duration = Duration::from_secs(10);
+/// How long the engine may take to remove proxies that have ended. Podman starts a program of its own for each, and an ordinary user's
+/// on a busy machine was seen to need more than ten seconds.
+const PROXY_REMOVAL: Duration = Duration::from_secs(60);
+/// How often it is looked whether they are gone.
+const PROXY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What work on a tree needs, and no more.
 pub(super) const TREE_CAPABILITIES: &[&str] = &[
@@ -53,6 +56,10 @@ pub const COPY_LABEL: &str = "ferry.copy";
 
 /// On an agent whose container has another image: the agent's own image, which proxies are made of.
 pub const AGENT_IMAGE_LABEL: &str = "ferry.agent-image";
+
+/// On an agent or a backup whose owners are seen from a user namespace that is not the engine's default: the mode that makes another one
+/// with the same ids ([`ContainerInspect::own_ids`]).
+pub const IDS_LABEL: &str = "ferry.ids";
 
 /// The agent's program in a container of another image.
 const PROGRAM: &str = "ferryd";
@@ -139,6 +146,8 @@ pub struct AgentSpec {
     pub server: String,
     /// The container to work beside or for, by name or id; empty for an agent on a backup alone.
     pub container: String,
+    /// The user namespace that owners are seen from, where no container says it ([`IDS_LABEL`]); empty is the engine's default.
+    pub ids: String,
     /// The run it works for.
     pub run: String,
     /// The agent's image, by id ([`Engine::load_agent_image`]).
@@ -188,7 +197,7 @@ impl Engine {
     /// else, or the engine's refusal.
     pub async fn launch(&self, spec: &AgentSpec) -> Result<Launched, EngineError> {
         let server = if spec.container.is_empty() {
-            ContainerInspect::new(json!({}))
+            ContainerInspect::new(json!({ "HostConfig": { "UsernsMode": spec.ids } }))
         } else {
             self.inspect_container(&spec.container).await?
         };
@@ -213,14 +222,11 @@ impl Engine {
                     reused,
                 });
             }
-            match self.stop(existing.id(), Duration::from_secs(30)).await? {
-                StopOutcome::Stopped { .. } => self.remove_container(existing.id()).await?,
-                StopOutcome::StillRunning => {
-                    return Err(EngineError::NotOurs {
-                        container: name,
-                        reason: "it is an agent of this run with other settings, and did not end within 30 s".to_owned(),
-                    });
-                }
+            if !self.end(existing.id(), Duration::from_secs(30)).await? {
+                return Err(EngineError::NotOurs {
+                    container: name,
+                    reason: "it is an agent of this run with other settings, and did not end within 30 s".to_owned(),
+                });
             }
         }
         let labels = labels(spec);
@@ -278,21 +284,27 @@ impl Engine {
             return Ok(Retired::Absent);
         };
         owned(&existing, kind.role(), run)?;
-        let deadline = Instant::now() + PROXY_REMOVAL;
-        loop {
-            if self.stop(existing.id(), grace).await? == StopOutcome::StillRunning {
-                return Ok(Retired::StillRunning);
-            }
-            match self.remove_container(existing.id()).await {
-                // The engine finishes what a controller that was killed had asked it for: to start the agent again, say.
-                Err(EngineError::Refused { status: 409, .. }) if Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                other => break other?,
-            }
+        if !self.end(existing.id(), grace).await? {
+            return Ok(Retired::StillRunning);
         }
         self.remove_socket(&name).await?;
         Ok(Retired::Removed)
+    }
+
+    /// Asks an agent to end, and removes it; `false`: it still runs after `grace`.
+    async fn end(&self, id: &str, grace: Duration) -> Result<bool, EngineError> {
+        let deadline = Instant::now() + PROXY_REMOVAL;
+        loop {
+            if self.stop(id, grace).await? == StopOutcome::StillRunning {
+                return Ok(false);
+            }
+            // The engine finishes what a controller that was killed had asked it for: to start the agent again, say.
+            match self.remove_ended(id).await? {
+                None => return Ok(true),
+                Some(refusal) if Instant::now() >= deadline => return Err(refusal),
+                Some(_) => tokio::time::sleep(PROXY_PAUSE).await,
+            }
+        }
     }
 
     /// Removes the sockets of a run's agents that are gone themselves.
@@ -310,28 +322,47 @@ impl Engine {
         Ok(())
     }
 
-    /// Proxies that were still connected end with the agent, but the engine takes a moment to remove them.
-    /// One whose owner was killed before it was started is removed by nobody else.
+    /// Proxies that were still connected end with the agent, and the engine removes them. One whose owner was killed before it was
+    /// started is removed by nobody else, and an engine may be late or fail with one that has ended; so what does not run is removed
+    /// here. A proxy that still runs is left to its end, for [`PROXY_REMOVAL`] in all; nothing that is not labelled as a proxy is touched.
     async fn remove_socket(&self, agent: &str) -> Result<(), EngineError> {
         let deadline = Instant::now() + PROXY_REMOVAL;
         let socket = socket_volume(agent);
         let proxies = [("volume", socket.as_str()), ("label", "ferry.role=dial")];
-        for proxy in self.list_containers(&proxies).await? {
-            if proxy.state == "created" {
-                match self.remove_container(&proxy.id).await {
-                    // Its owner was killed after it had asked for the start, which came about meanwhile: it finds no agent, and ends.
-                    Ok(()) | Err(EngineError::Refused { status: 409, .. }) => {}
-                    Err(error) => return Err(error),
+        loop {
+            for proxy in self.list_containers(&proxies).await? {
+                if proxy.state != "running" {
+                    // What is refused now has just been started, or is being removed: the next round tells.
+                    self.remove_ended(&proxy.id).await?;
                 }
             }
-        }
-        loop {
-            match self.remove_volume(&socket_volume(agent)).await {
+            match self.remove_volume(&socket).await {
                 Err(EngineError::Refused { status: 409, .. }) if Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    tokio::time::sleep(PROXY_PAUSE).await;
                 }
                 other => return other,
             }
+        }
+    }
+
+    /// Removes a container that has ended, or never ran. `Some` is the engine's refusal, while the container is there: it runs again, or
+    /// somebody else is removing it.
+    async fn remove_ended(&self, id: &str) -> Result<Option<EngineError>, EngineError> {
+        match self.remove_container(id).await {
+            Ok(()) => Ok(None),
+            Err(EngineError::Refused {
+                status,
+                action,
+                message,
+            }) if self.kind().is_conflict(status) => {
+                let there = self.find_container(id).await?.is_some();
+                Ok(there.then_some(EngineError::Refused {
+                    status,
+                    action,
+                    message,
+                }))
+            }
+            Err(error) => Err(error),
         }
     }
 }
@@ -383,6 +414,7 @@ fn labels(spec: &AgentSpec) -> BTreeMap<String, String> {
 /// The body for "create", with a digest of itself as a label.
 fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
     let old = &server.raw()["HostConfig"];
+    let own_ids = server.own_ids();
     let mut mounts =
         vec![json!({ "Type": "volume", "Source": socket_volume(name), "Target": SOCKET_FOLDER })];
     let mut cmd = vec![spec.kind.command().to_owned()];
@@ -391,7 +423,7 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         "Memory": spec.memory.unwrap_or(DEFAULT_MEMORY),
         "LogConfig": { "Type": "json-file", "Config": { "max-size": "10m" } },
         // What the server's labels allow, the agent is allowed too; and ids mean the same in both.
-        "UsernsMode": old["UsernsMode"].as_str().unwrap_or_default(),
+        "UsernsMode": server.userns_mode(),
         "SecurityOpt": security(old),
     });
     match &spec.kind {
@@ -403,6 +435,10 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
             host["PidMode"] = json!(namespace);
             host["NetworkMode"] = json!(namespace);
             host["VolumesFrom"] = json!([server.id()]);
+            if !own_ids.is_empty() {
+                // To look into its processes takes rights in the very namespace that they are in.
+                host["UsernsMode"] = json!(namespace);
+            }
             // The server's first process may run as another user: its root is then readable with this alone.
             host["CapAdd"] = json!(["SYS_PTRACE"]);
             if let AgentKind::Observer { state } = &spec.kind {
@@ -438,6 +474,10 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         "StopSignal": "SIGTERM",
         "HostConfig": host,
     });
+    if !own_ids.is_empty() {
+        // Podman would take the user that such a mode keeps.
+        body["User"] = json!("0:0");
+    }
     if let AgentKind::Workshop { image, .. } = &spec.kind {
         body["Image"] = json!(image);
         // Nothing of the image runs by itself: neither its own first program nor its health check.
@@ -454,6 +494,9 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         .map(|(key, value)| (key, json!(value)))
         .collect();
     all.insert("ferry.spec".into(), json!(digest));
+    if !own_ids.is_empty() {
+        all.insert(IDS_LABEL.into(), json!(own_ids));
+    }
     if let AgentKind::Workshop { copy, .. } = &spec.kind {
         all.insert(COPY_LABEL.into(), json!(copy));
         all.insert(AGENT_IMAGE_LABEL.into(), json!(spec.image));

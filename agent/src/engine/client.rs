@@ -33,6 +33,8 @@ const NEWEST_API: (usize, usize) = (1, 43);
 
 /// The oldest engine that this was tried on: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
+/// Podman's own interface, of the version that every Podman which is spoken to here has.
+const PODMANS: &str = "/v4.0.0/libpod";
 
 /// How long an ordinary question may take. Creating a container may wait for a busy disk.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -80,6 +82,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) body: Option<&'a Value>,
     /// A verb phrase: `stop container pmm-server`.
     pub(crate) action: String,
+    /// It is asked in Podman's own interface.
+    pub(crate) podmans: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -90,7 +94,14 @@ impl<'a> Ask<'a> {
             query: &[],
             body: None,
             action,
+            podmans: false,
         }
+    }
+
+    /// For what Docker's interface has no word for. Only a Podman has this page.
+    pub(crate) fn of_podman(mut self) -> Self {
+        self.podmans = true;
+        self
     }
 
     pub(crate) fn query(mut self, query: &'a [(&'a str, &'a str)]) -> Self {
@@ -327,7 +338,9 @@ fn bollard_over(
 
 fn build(ask: &Ask<'_>, api: Option<(usize, usize)>) -> Result<Request<Body>, EngineError> {
     let mut uri = String::from("http://engine");
-    if let Some((major, minor)) = api {
+    if ask.podmans {
+        uri.push_str(PODMANS);
+    } else if let Some((major, minor)) = api {
         uri.push_str(&format!("/v{major}.{minor}"));
     }
     uri.push_str(&ask.path);

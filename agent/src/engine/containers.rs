@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::{
     client::{Ask, Engine, encode},
     error::{EngineError, close_names},
+    ids,
     inspect::{ContainerInspect, RestartPolicy},
     kind::EngineKind,
 };
@@ -158,10 +159,30 @@ impl Engine {
             format!("inspect container {name}"),
         );
         match self.ask_json(ask).await {
-            Ok(raw) => Ok(ContainerInspect::new(self.kind().container(raw))),
+            Ok(raw) => self.understand(raw).await,
             Err(EngineError::Refused { status: 404, .. }) => Err(self.no_container(name).await),
             Err(error) => Err(error),
         }
+    }
+
+    /// An answer in Docker's words, with what Podman tells in its own interface alone: which ids a container has that has its own.
+    async fn understand(&self, raw: Value) -> Result<ContainerInspect, EngineError> {
+        let mut raw = self.kind().container(raw);
+        let mode = &raw["HostConfig"]["UsernsMode"];
+        if self.kind() == EngineKind::Podman && mode.as_str() == Some(ids::PRIVATE) {
+            let id = raw["Id"].as_str().unwrap_or_default();
+            let action = format!("tell the ids of container {id}");
+            let ask = Ask::new(Method::GET, path(id, "/json")?, action).of_podman();
+            let own = match self.ask_json(ask).await {
+                // It was removed in between: what was told of it is still true.
+                Err(EngineError::Refused { status: 404, .. }) => Value::Null,
+                other => other?,
+            };
+            if let Some(mode) = ids::mode(&own["HostConfig"]["IDMappings"]) {
+                raw["HostConfig"]["UsernsMode"] = json!(mode);
+            }
+        }
+        Ok(ContainerInspect::new(raw))
     }
 
     /// Like [`Engine::inspect_container`], with `None` for a container that does not exist.
@@ -178,7 +199,7 @@ impl Engine {
             format!("inspect container {name}"),
         );
         match self.ask_json(ask).await {
-            Ok(raw) => Ok(Some(ContainerInspect::new(self.kind().container(raw)))),
+            Ok(raw) => self.understand(raw).await.map(Some),
             Err(EngineError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }

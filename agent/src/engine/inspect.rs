@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ids;
+
 /// The answer to "inspect container". Its `Debug` shows no environment.
 #[derive(Clone, PartialEq)]
 pub struct ContainerInspect(Value);
@@ -317,6 +319,19 @@ impl ContainerInspect {
     #[must_use]
     pub fn network_mode(&self) -> &str {
         text(&self.0, "/HostConfig/NetworkMode")
+    }
+
+    /// Its user namespace: empty is the engine's default, `keep-id:uid=…,gid=…` and `private` are its own.
+    #[must_use]
+    pub fn userns_mode(&self) -> &str {
+        text(&self.0, "/HostConfig/UsernsMode")
+    }
+
+    /// Its user namespace where that is its own; empty where its owners are those of the engine's default, or another container's.
+    #[must_use]
+    pub fn own_ids(&self) -> &str {
+        let mode = self.userns_mode();
+        if ids::is_own(mode) { mode } else { "" }
     }
 
     /// The signal that asks it to end; `SIGTERM` unless configured.

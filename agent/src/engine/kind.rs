@@ -42,6 +42,12 @@ impl EngineKind {
         }
     }
 
+    /// Whether a refusal to remove something means that it is in use: Docker says 409. Podman says 500 of a container that runs, and of
+    /// all else that can be wrong with one.
+    pub(super) fn is_conflict(self, status: u16) -> bool {
+        status == 409 || (self == Self::Podman && status == 500)
+    }
+
     /// An inspected container in Docker's words.
     pub(super) fn container(self, raw: Value) -> Value {
         match self {

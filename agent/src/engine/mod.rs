@@ -6,7 +6,8 @@
 //! - [`endpoint`]: which engine is meant, as the `docker` client would answer; `connector`, `tls`, `client`: how it is reached.
 //! - [`containers`], [`images`], [`volumes`], [`archive`], [`streams`]: what is asked of it; [`inspect`]: its answers.
 //! - [`agent_image`], [`agents`], [`tunnel`]: Ferry's own containers beside a server, and how they are reached; [`helper`]: one that lives for a moment.
-//! - `kind`: which engine it is, and what it lets be done; `podman`: Podman's answers in Docker's words; `gate`: what keeps a container
+//! - `kind`: which engine it is, and what it lets be done; `podman`: Podman's answers in Docker's words, `ids`: what owners mean in a
+//!   container of its; `gate`: what keeps a container
 //!   from being started.
 //! - [`probe`]: what an image is. [`carry_over`]: a container made again; [`environment`]: a PMM 2 environment in the words of PMM 3; pure.
 
@@ -22,6 +23,7 @@ pub mod environment;
 mod error;
 mod gate;
 pub mod helper;
+mod ids;
 pub mod images;
 pub mod info;
 pub mod inspect;

@@ -21,9 +21,10 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    agents::{AGENT_IMAGE_LABEL, SOCKET, SOCKET_FOLDER},
+    agents::{AGENT_IMAGE_LABEL, IDS_LABEL, SOCKET, SOCKET_FOLDER},
     client::Engine,
     error::EngineError,
+    ids,
     streams::piece,
 };
 
@@ -107,6 +108,10 @@ impl Engine {
             .filter(|mount| mount.kind == "volume");
         let volume = volume.ok_or_else(|| refuse("it has no volume for its socket"))?;
         let host = &inspected.raw()["HostConfig"];
+        // The agent may be in the server's own namespace. A proxy that shared it would be a part of the server to the engine, so it gets
+        // another one with the same ids, which is all that the socket asks for.
+        let userns = inspected.label(IDS_LABEL);
+        let userns = userns.unwrap_or_else(|| inspected.userns_mode());
         let mut body = json!({
             "Image": inspected.label(AGENT_IMAGE_LABEL).unwrap_or_else(|| inspected.image_id()),
             "Entrypoint": ["/ferryd"],
@@ -126,11 +131,14 @@ impl Engine {
                 "Memory": MEMORY,
                 "LogConfig": { "Type": "none", "Config": {} },
                 "RestartPolicy": { "Name": "no" },
-                "UsernsMode": host["UsernsMode"].as_str().unwrap_or_default(),
+                "UsernsMode": userns,
                 "SecurityOpt": match &host["SecurityOpt"] { serde_json::Value::Null => json!([]), options => options.clone() },
                 "Mounts": [{ "Type": "volume", "Source": volume.name, "Target": SOCKET_FOLDER }],
             },
         });
+        if ids::is_own(userns) {
+            body["User"] = json!("0:0");
+        }
         if self.enforces_selinux().await? {
             // Labels are shared along with the process namespace; without, connecting to the socket is denied.
             body["HostConfig"]["PidMode"] = json!(format!("container:{}", inspected.id()));

@@ -8,7 +8,11 @@ use ferry_proto::v1;
 use super::RUN_LABEL;
 use crate::{
     args::FolderAct,
-    engine::{ContainerInspect, EngineError, agents::AgentMount, volumes::Volume},
+    engine::{
+        ContainerInspect, EngineError,
+        agents::{AgentMount, IDS_LABEL},
+        volumes::Volume,
+    },
     error::StepError,
     folder::{self, Answer, DATA, TARGET},
     surroundings::Host,
@@ -130,7 +134,8 @@ impl fmt::Display for BackupPlace {
     }
 }
 
-/// Makes it, or accepts the one that this run made before.
+/// Makes it, or accepts the one that this run made before. `ids` is the user namespace of the server that it becomes a copy of, which
+/// is put down with it: seen from another one, the owners in it are others.
 ///
 /// # Errors
 /// When something of that name is there that this run did not make.
@@ -139,15 +144,37 @@ pub async fn make(
     place: &BackupPlace,
     run: &str,
     server: &str,
+    ids: &str,
 ) -> Result<(), StepError> {
     match place {
-        BackupPlace::Volume(name) => make_volume(host, name, "backup", run, server).await,
+        BackupPlace::Volume(name) => make_volume(host, name, "backup", run, server, ids).await,
         BackupPlace::Folder { above, name } => {
             let (name, run) = (name.clone(), run.to_owned());
-            ask(host, above, None, FolderAct::Make { name, run }).await?;
+            let ids = Some(ids.to_owned()).filter(|ids| !ids.is_empty());
+            ask(host, above, None, FolderAct::Make { name, run, ids }).await?;
             Ok(())
         }
     }
+}
+
+/// The user namespace that the owners in it are seen from; empty is the engine's default.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn ids(host: &Host, place: &BackupPlace) -> Result<String, StepError> {
+    Ok(match place {
+        BackupPlace::Volume(name) => {
+            let volume = host.engine.inspect_volume(name).await?;
+            volume.labels.get(IDS_LABEL).cloned().unwrap_or_default()
+        }
+        BackupPlace::Folder { above, name } => {
+            let act = FolderAct::Find { name: name.clone() };
+            match ask(host, above, None, act).await? {
+                Answer::Found(found) => found.ids,
+                _ => return Err(no_answer(above)),
+            }
+        }
+    })
 }
 
 /// Makes a volume that is this run's, or accepts the one that it made before.
@@ -160,14 +187,18 @@ pub async fn make_volume(
     role: &str,
     run: &str,
     server: &str,
+    ids: &str,
 ) -> Result<(), StepError> {
     if let Some(volume) = host.engine.find_volume(name).await? {
         return check_volume(&volume, run);
     }
     let labels = [(RUN_LABEL, run), (ROLE.0, role), (SERVER_LABEL, server)];
+    let own = (!ids.is_empty()).then_some((IDS_LABEL, ids));
     let labels: BTreeMap<String, String> = labels
+        .into_iter()
+        .chain(own)
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into();
+        .collect();
     host.engine.create_volume(name, &labels).await?;
     Ok(())
 }
@@ -185,7 +216,7 @@ pub async fn is_there(host: &Host, place: &BackupPlace, run: &str) -> Result<boo
         BackupPlace::Folder { above, name } => {
             let act = FolderAct::Find { name: name.clone() };
             match ask(host, above, None, act).await {
-                Ok(Answer::Found(owner)) => Ok(owner == run),
+                Ok(Answer::Found(found)) => Ok(found.run == run),
                 Ok(_) => Ok(false),
                 Err(error) if error.code() == NO_FOLDER => Ok(false),
                 Err(error) => Err(error),
@@ -355,7 +386,9 @@ async fn ask(
 fn words(act: FolderAct) -> Vec<String> {
     match act {
         FolderAct::Look => vec!["look".into()],
-        FolderAct::Make { name, run } => vec!["make".into(), name, run],
+        FolderAct::Make { name, run, ids } => {
+            ["make".into(), name, run].into_iter().chain(ids).collect()
+        }
         FolderAct::Find { name } => vec!["find".into(), name],
         FolderAct::Remove { name, run } => vec!["remove".into(), name, run],
     }

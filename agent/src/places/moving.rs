@@ -10,7 +10,7 @@
 //!                     new volume ◄── data, .ferry ──────────────────────┘
 //! ```
 
-use super::{RUN_LABEL, backup, find_agent, launch};
+use super::{Beside, RUN_LABEL, backup, find_agent, launch};
 use crate::{
     engine::{
         ContainerInspect,
@@ -47,7 +47,7 @@ pub async fn launch_with_volume(
         )
         .hint("nothing has to be moved: `ferryctl migrate` as it is"));
     }
-    backup::make_volume(host, volume, ROLE, run, name).await?;
+    backup::make_volume(host, volume, ROLE, run, name, server.own_ids()).await?;
     start_on_volume(host, server, name, volume, run).await
 }
 
@@ -94,7 +94,8 @@ async fn start_on_volume(
     let kind = AgentKind::Volume {
         mounts: vec![mount],
     };
-    launch(host, name, server.id(), run, kind, Vec::new()).await
+    let beside = Beside::Container(server.id());
+    launch(host, name, beside, run, kind, Vec::new()).await
 }
 
 /// Whether the volume is there and this run made it.

@@ -23,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    RUN_LABEL, backup::check_volume, check_ours, find_agent, launch, no_data, retire, stop,
+    Beside, RUN_LABEL, backup::check_volume, check_ours, find_agent, launch, no_data, retire, stop,
 };
 
 /// Where the workshop sees the data of the running server.
@@ -92,7 +92,8 @@ pub async fn launch_rehearsal(
         program: host.agent_binary.clone(),
         copy: copy.clone(),
     };
-    launch(host, server.name(), server.id(), run, workshop, Vec::new()).await?;
+    let beside = Beside::Container(server.id());
+    launch(host, server.name(), beside, run, workshop, Vec::new()).await?;
     super::launch_sidecar(host, server, run).await?;
     Ok(copy)
 }
@@ -107,7 +108,8 @@ pub async fn launch_second(
     copy: &ContainerInspect,
     run: &str,
 ) -> Result<Launched, StepError> {
-    launch(host, server, copy.id(), run, AgentKind::Second, Vec::new()).await
+    let beside = Beside::Container(copy.id());
+    launch(host, server, beside, run, AgentKind::Second, Vec::new()).await
 }
 
 /// Makes the network of the second server, or accepts the one that this run made before.

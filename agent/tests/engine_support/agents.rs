@@ -19,6 +19,7 @@ use crate::{
 
 fn spec(server: &str, run: &str, image: &str, kind: AgentKind, args: &[&str]) -> AgentSpec {
     AgentSpec {
+        ids: String::new(),
         server: server.into(),
         container: server.into(),
         run: run.into(),

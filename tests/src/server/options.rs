@@ -151,6 +151,8 @@ pub struct Options {
     pub volume: Option<String>,
     /// Further words for `docker create`.
     pub docker: Vec<String>,
+    /// Whether it is made by `podman create`, as Podman's users do: Docker's interface has other defaults, and cannot say all.
+    pub by_podman: bool,
 }
 
 impl Default for Options {
@@ -169,6 +171,7 @@ impl Default for Options {
             data: Data::default(),
             volume: None,
             docker: Vec::new(),
+            by_podman: false,
         }
     }
 }

@@ -4,6 +4,7 @@ fn spec(kind: AgentKind) -> AgentSpec {
     AgentSpec {
         server: "pmm".into(),
         container: "abc".into(),
+        ids: String::new(),
         run: "r1".into(),
         image: "sha256:i".into(),
         kind,
@@ -61,6 +62,26 @@ fn a_volume_agent_sees_its_mounts_alone() {
         host["Mounts"][2],
         json!({"Type": "bind", "Source": "/host", "Target": "/backup", "ReadOnly": true})
     );
+}
+
+#[test]
+fn an_agent_sees_the_owners_that_its_server_sees() {
+    let kept = server(json!({ "UsernsMode": "keep-id:uid=1000,gid=1000" }));
+    // It outlives the server's processes: the same ids, in a namespace of its own.
+    let volume = body(&spec(AgentKind::Volume { mounts: Vec::new() }), &kept, "n");
+    assert_eq!(
+        volume["HostConfig"]["UsernsMode"],
+        "keep-id:uid=1000,gid=1000"
+    );
+    let beside = body(&spec(AgentKind::Sidecar), &kept, "n");
+    assert_eq!(beside["HostConfig"]["UsernsMode"], "container:abc");
+    for body in [volume, beside] {
+        assert_eq!(body["User"], "0:0");
+        assert_eq!(body["Labels"][IDS_LABEL], "keep-id:uid=1000,gid=1000");
+    }
+    let plain = body(&spec(AgentKind::Sidecar), &server(json!({})), "n");
+    assert_eq!(plain["HostConfig"]["UsernsMode"], "");
+    assert!(plain.get("User").is_none() && plain["Labels"].get(IDS_LABEL).is_none());
 }
 
 #[test]

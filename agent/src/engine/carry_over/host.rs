@@ -19,6 +19,15 @@ pub(super) fn host(scene: &mut Scene<'_>) -> Map<String, Value> {
     logging(scene, &mut host);
     links(&mut host);
     limits(&mut host);
+    if scene.options.no_ulimits
+        && let Some(ulimits) = host.remove("Ulimits")
+        && !is_empty(&ulimits)
+    {
+        scene.note(
+            "ulimits-unset",
+            "its own `--ulimit` cannot be given to the new container, which has the limits of the engine's user",
+        );
+    }
     for key in ["PidMode", "UTSMode"] {
         // podman's word for the default, which Docker does not take.
         if host.get(key).and_then(Value::as_str) == Some("private") {

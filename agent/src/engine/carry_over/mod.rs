@@ -14,6 +14,8 @@ mod networks;
 
 use serde_json::{Map, Value};
 
+use super::ids;
+
 /// PMM's data folder.
 pub const DATA_FOLDER: &str = "/srv";
 
@@ -28,6 +30,8 @@ pub struct CarryOverOptions {
     pub labels: Vec<(String, String)>,
     /// The engine only tells the MAC address in use, not the configured one (API 1.44 and later): carry that one over.
     pub mac_from_networks: bool,
+    /// The engine takes no `--ulimit` through Docker's interface (an ordinary user's Podman, 4.3.1).
+    pub no_ulimits: bool,
     /// Both images are of one major version: ports and paths mean the same to both, and nothing is translated.
     pub same_major: bool,
 }
@@ -80,6 +84,14 @@ pub enum CarryOverError {
         /// Its name.
         container: String,
     },
+    /// Podman: a map of ids that was given by `--uidmap`, `auto` or `nomap`. With another one, its files are somebody else's.
+    #[error(
+        "container `{container}` has a user namespace with a map of ids of its own, which is none of `keep-id`'s: it cannot be asked for again"
+    )]
+    UserNamespace {
+        /// Its name.
+        container: String,
+    },
     /// The inspected JSON lacks what every engine tells.
     #[error("what the engine says of the container lacks `{field}`")]
     Incomplete {
@@ -95,6 +107,7 @@ impl CarryOverError {
         match self {
             Self::AutoRemove { .. } => "container-auto-remove",
             Self::NoDataMount { .. } => "container-no-data-mount",
+            Self::UserNamespace { .. } => "container-user-namespace",
             Self::Incomplete { .. } => "container-inspect-incomplete",
         }
     }
@@ -109,6 +122,9 @@ impl CarryOverError {
             Self::NoDataMount { .. } => {
                 Some("copy /srv into a volume first and start the server with it".into())
             }
+            Self::UserNamespace { .. } => Some(
+                "start the server again without `--uidmap`, `--userns=auto` or `nomap`, with owners that fit".into(),
+            ),
             Self::Incomplete { .. } => None,
         }
     }
@@ -187,6 +203,11 @@ pub fn carry_over(
     }
     if old["HostConfig"]["AutoRemove"].as_bool() == Some(true) {
         return Err(CarryOverError::AutoRemove {
+            container: scene.name(),
+        });
+    }
+    if old["HostConfig"]["UsernsMode"].as_str() == Some(ids::PRIVATE) {
+        return Err(CarryOverError::UserNamespace {
             container: scene.name(),
         });
     }

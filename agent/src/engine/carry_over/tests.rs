@@ -317,6 +317,40 @@ fn podmans_words_are_understood() {
 }
 
 #[test]
+fn a_user_namespace_is_kept_and_one_that_cannot_be_asked_for_is_refused() {
+    let mode = json!("keep-id:uid=1000,gid=1000");
+    let done = with("/HostConfig/UsernsMode", mode.clone());
+    assert_eq!(done.body["HostConfig"]["UsernsMode"], mode);
+    let mut old = old();
+    set(&mut old, "/HostConfig/UsernsMode", json!("private"));
+    let refused = carry_over(
+        &old,
+        &old_image(),
+        &new_image(),
+        &[],
+        &CarryOverOptions::default(),
+    );
+    assert_eq!(refused.unwrap_err().code(), "container-user-namespace");
+}
+
+#[test]
+fn limits_that_the_engine_does_not_take_are_reported() {
+    let mut old = old();
+    let ulimits = json!([{"Name": "nofile", "Soft": 1, "Hard": 2}]);
+    set(&mut old, "/HostConfig/Ulimits", ulimits);
+    let options = CarryOverOptions {
+        no_ulimits: true,
+        ..CarryOverOptions::default()
+    };
+    let done = carry_over(&old, &old_image(), &new_image(), &[], &options).unwrap();
+    assert!(codes(&done).contains(&"ulimits-unset"));
+    assert!(done.body["HostConfig"].get("Ulimits").is_none());
+    set(&mut old, "/HostConfig/Ulimits", json!([]));
+    let done = carry_over(&old, &old_image(), &new_image(), &[], &options).unwrap();
+    assert!(!codes(&done).contains(&"ulimits-unset"));
+}
+
+#[test]
 fn a_read_only_root_is_reported() {
     let done = with("/HostConfig/ReadonlyRootfs", json!(true));
     assert!(codes(&done).contains(&"readonly-rootfs"));

@@ -76,7 +76,7 @@ impl Work for LaunchAgents {
                     data_volume: None,
                 })?;
             }
-            backup::make(host, &place, &cx.run, server.name()).await?;
+            backup::make(host, &place, &cx.run, server.name(), server.own_ids()).await?;
             places::launch_volume_agent(host, &server, &wanted).await?;
             values.insert(format!("backup_{kind}"), source);
             names.push("volume agent");

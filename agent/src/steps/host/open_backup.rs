@@ -29,15 +29,16 @@ impl Work for OpenBackup {
                     .hint("`ferryctl backup list` shows those that are"),
             );
         }
+        let ids = backup::ids(host, &place).await?;
         let volume = self.0.restore_to.as_str();
         if volume.is_empty() {
-            places::launch_on_backup(host, &place, None, &cx.run).await?;
+            places::launch_on_backup(host, &place, None, &cx.run, &ids).await?;
             return Ok(done(format!("an agent can read {place}")));
         }
         // Refuses a volume that is there already: nothing is ever restored over.
         cx.keep(&true)?;
-        backup::make_volume(host, volume, RESTORED, &cx.run, &self.0.server).await?;
-        places::launch_on_backup(host, &place, Some((volume, DATA)), &cx.run).await?;
+        backup::make_volume(host, volume, RESTORED, &cx.run, &self.0.server, &ids).await?;
+        places::launch_on_backup(host, &place, Some((volume, DATA)), &cx.run, &ids).await?;
         Ok(done(format!("new volume `{volume}`")))
     }
 

@@ -47,10 +47,10 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
 fn check_engine(engine: &EngineFacts, notebook: &mut Notebook) {
     match engine.kind.to_ascii_lowercase().as_str() {
         "docker" => {}
-        "podman" if engine.rootless => notebook.blocker(
-            container::PODMAN_UNSUPPORTED,
-            "the container engine is an ordinary user's Podman, whose user namespaces this release does not carry over",
-            "migrate a server of root's Podman or of Docker, or follow upstream's manual steps for Podman",
+        "podman" if engine.rootless => notebook.note(
+            container::PODMAN_ROOTLESS,
+            "the container engine is an ordinary user's Podman: it and the run live as long as that user's processes may",
+            "where no one of the user's is logged in all the time: `loginctl enable-linger USER`",
         ),
         "podman" => {}
         _ => notebook.blocker(

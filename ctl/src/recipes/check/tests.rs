@@ -23,7 +23,7 @@ const CASES: &[Case] = {
     use Severity::{Blocker, Note, Warning};
     &[
         ("engine-unobserved", Blocker, |f| f.engine = None),
-        ("podman-unsupported", Blocker, |f| {
+        ("podman-rootless", Note, |f| {
             let engine = f.engine.as_mut().unwrap();
             engine.kind = "Podman".into();
             engine.rootless = true;

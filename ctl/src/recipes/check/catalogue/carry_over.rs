@@ -43,6 +43,9 @@ super::codes! { "Settings that do not carry over as they are"
     LOG_DRIVER_DROPPED "carry-over-log-driver-dropped" [Warning] "6":
         "the log driver passes the engine's own streams through, which breaks PMM 3's `nginx`; the engine's default is used"
         => "choose another driver if the default does not suit";
+    ULIMITS_UNSET "carry-over-ulimits-unset" [Warning] "7.2":
+        "the container was made with `--ulimit`; Docker's interface of an ordinary user's Podman takes none, so the new one has that user's own limits"
+        => "give the user limits that suffice (`ulimit -n`, `limits.conf`), or make the container again after the crossing";
     NETWORK_OF_CONTAINER "carry-over-network-of-container" [Warning] "7.4":
         "the container shares another container's network, whose ports change with it"
         => "start that container first, and publish 8080 and 8443 there";

@@ -4,9 +4,9 @@ super::codes! { "Engine and container"
     ENGINE_UNOBSERVED "engine-unobserved" [Blocker] "7.1":
         "the container engine did not answer, so nothing can be known or done"
         => "see that it answers (`docker version`), and that you may use it";
-    PODMAN_UNSUPPORTED "podman-unsupported" [Blocker] "7.2":
-        "an ordinary user's Podman has user namespaces, in which owners mean something else than on its host; this release carries over the containers of root's Podman only"
-        => "migrate a server of root's Podman or of Docker, or follow upstream's manual steps for Podman";
+    PODMAN_ROOTLESS "podman-rootless" [Note] "7.2":
+        "the container is an ordinary user's; its new one is put into the same user namespace, so that owners mean the same to both. A machine that ends a user's processes with the last login ends the server with them, and a run in the middle"
+        => "let the user's processes stay (`loginctl enable-linger`); what else differs is in [docs/podman.md](podman.md#an-ordinary-users-podman)";
     CONTAINER_UNFENCEABLE "container-unfenceable" [Blocker] "2.1":
         "the engine changes no limit of a container that exists, and the container's first program is not its image's own, so nothing would keep the old server off the new one's data"
         => "make the container again with its image's own command, none of it on a mount";

@@ -90,7 +90,7 @@ pub const ROWS: &[Row] = &[
         [Finding(uses::ANGULAR_PANELS), Step("dump-databases"), Otherwise("each is exported as it was")]
         [("agent/tests/server/postgres.rs", "what_people_use_is_counted_and_exported")]),
     row!(17 "Podman: user namespaces, SELinux, a log driver that breaks `nginx -t`"
-        [Finding(container::PODMAN_UNSUPPORTED), Finding(carry_over::LOG_DRIVER_DROPPED), Otherwise("root's Podman is carried over, its words put into Docker's"), NotYet("an ordinary user's Podman is recognised and refused")]
+        [Finding(container::PODMAN_ROOTLESS), Finding(carry_over::LOG_DRIVER_DROPPED), Otherwise("Podman's words are put into Docker's, and a new container gets the old one's user namespace"), NotYet("moving a server into `keep-id` or out of it is not done: it stays as it is")]
         [("agent/src/engine/podman.rs", "what_the_engine_adds_is_taken_away_and_what_a_person_set_is_kept")]),
     row!(18 "SELinux on appliances"
         [Otherwise("`ferryd pull` leaves the labels of the old machine behind (docs/appliance.md)"), NotYet("the new machine's own setting is not looked at")]
