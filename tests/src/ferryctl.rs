@@ -25,6 +25,8 @@ pub struct Ferryctl {
     agent: PathBuf,
     state: tempfile::TempDir,
     environment: Vec<(OsString, Option<OsString>)>,
+    /// What stands in front of the program on its command line.
+    within: Vec<String>,
 }
 
 /// A call that is over.
@@ -60,6 +62,7 @@ impl Ferryctl {
             agent,
             state: tempfile::tempdir()?,
             environment: Vec::new(),
+            within: Vec::new(),
         })
     }
 
@@ -79,7 +82,15 @@ impl Ferryctl {
             agent: self.agent.clone(),
             state: tempfile::tempdir()?,
             environment: self.environment.clone(),
+            within: self.within.clone(),
         })
+    }
+
+    /// Started by these words: in a namespace, for one.
+    #[must_use]
+    pub fn within(mut self, words: Vec<String>) -> Self {
+        self.within = words;
+        self
     }
 
     /// With a variable in its environment.
@@ -100,7 +111,14 @@ impl Ferryctl {
     /// The call, ready to be started in any way; the terminal tests put it behind a pseudo terminal.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = of_engine(&self.program);
+        let mut command = match self.within.split_first() {
+            None => of_engine(&self.program),
+            Some((first, more)) => {
+                let mut command = of_engine(first);
+                command.args(more).arg(&self.program);
+                command
+            }
+        };
         command
             .args(words)
             .env("FERRY_STATE_DIR", self.state.path())
