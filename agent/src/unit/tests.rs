@@ -116,12 +116,12 @@ fn what_is_shown_has_no_value() {
     assert_eq!(
         made[0].diff[..6],
         [
-            "-   21  443:443",
-            "+   21  443:8443",
-            "-   21  127.0.0.1:80:80/tcp",
-            "+   21  127.0.0.1:80:8080/tcp",
-            "-   22  DATA_RETENTION=…",
-            "+   22  PMM_DATA_RETENTION=…",
+            "-   20  443:443",
+            "+   20  443:8443",
+            "-   20  127.0.0.1:80:80/tcp",
+            "+   20  127.0.0.1:80:8080/tcp",
+            "-   21  DATA_RETENTION=…",
+            "+   21  PMM_DATA_RETENTION=…",
         ]
     );
 }

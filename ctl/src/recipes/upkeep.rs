@@ -226,11 +226,11 @@ mod tests {
             ),
             (prune(&about).unwrap(), vec!["remove-backup"]),
             (
-                finish(&about, "old", None, true, true).unwrap(),
+                finish(&about, "old", None, None, true, true).unwrap(),
                 vec!["finish-run", "remove-backup"],
             ),
             (
-                finish(&about, "old", None, true, false).unwrap(),
+                finish(&about, "old", None, None, true, false).unwrap(),
                 vec!["finish-run"],
             ),
         ];
