@@ -10,7 +10,6 @@
 //! Rejected: having Compose make the new container (`up`). It removes the old one first, which is the way back.
 
 mod edit;
-mod file;
 
 use std::{
     collections::BTreeSet,
@@ -19,17 +18,15 @@ use std::{
 
 use ferry_proto::v1::ComposeFacts;
 
-use self::edit::{Changes, Fate, Refusal, Variable};
-pub(crate) use self::{
-    edit::Edited,
-    file::{ComposeFile, Content, FileError},
-};
+use self::edit::Refusal;
+pub(crate) use self::edit::{Changes, Edited, Fate, Variable};
 use crate::{
     engine::{
         ContainerInspect, Engine, EngineKind, ImageInspect,
         environment::{ChangeKind, EnvTranslation},
     },
     error::StepError,
+    operator_file::{Content, FileError, OperatorFile},
     server::programs::compose::{Compose, HashOf, NoHash, config_hash},
     successor::{self, Successor},
 };
@@ -46,7 +43,7 @@ pub(crate) const CONFIG_HASH: &str = "com.docker.compose.config-hash";
 pub(crate) const IMAGE: &str = "com.docker.compose.image";
 
 /// What a new container has otherwise than the old one by Ferry's hand, and no edit of image, variables and ports gives it.
-const BEYOND: &[&str] = &[
+pub(crate) const BEYOND: &[&str] = &[
     "user-unset",
     "mount-moved",
     "mount-dropped",
@@ -133,10 +130,10 @@ impl Origin {
     }
 
     /// The file, and what it holds.
-    fn file(&self) -> Result<(PathBuf, ComposeFile, Content), Unfit> {
+    fn file(&self) -> Result<(PathBuf, OperatorFile, Content), Unfit> {
         let mut missing = Unfit::Label(FILES);
         for path in &self.files {
-            match ComposeFile::at(path).and_then(|file| Ok((file.read()?, file))) {
+            match OperatorFile::at(path).and_then(|file| Ok((file.read()?, file))) {
                 Ok((Some(content), file)) => return Ok((path.clone(), file, content)),
                 Ok((None, _)) => missing = Unfit::NotHere(path.clone()),
                 Err(error) if error.is_missing() => missing = Unfit::NotHere(path.clone()),

@@ -6,8 +6,8 @@ use std::fmt::Display;
 use ferry_proto::v1::Failure;
 
 use crate::{
-    compose::FileError,
     engine::{EngineError, carry_over::CarryOverError},
+    operator_file::FileError,
     server::ServerError,
     tree::{PullError, TreeError},
 };

@@ -21,6 +21,7 @@ pub mod folder;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod ledger;
+mod operator_file;
 pub mod places;
 pub mod policy;
 pub mod pull;
@@ -32,3 +33,4 @@ pub mod steps;
 mod successor;
 pub mod surroundings;
 pub mod tree;
+mod unit;

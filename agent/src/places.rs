@@ -58,11 +58,28 @@ pub async fn check_way_back(
     wanted: &Wanted<'_>,
 ) -> Result<ContainerInspect, StepError> {
     let old = check_old_container(host, old_container).await?;
-    let backup = wanted.place(&old)?;
+    check_copy(host, &old, old.image_id(), wanted).await?;
+    Ok(old)
+}
+
+/// Proves that the copy of the data is there, and the old image. `server` is a container that has the data.
+///
+/// # Errors
+/// As [`check_way_back`].
+pub async fn check_copy(
+    host: &Host,
+    server: &ContainerInspect,
+    old_image: &str,
+    wanted: &Wanted<'_>,
+) -> Result<(), StepError> {
+    if !host.engine.has_image(old_image).await? {
+        return Err(gone(format!("somebody removed its image {old_image}")));
+    }
+    let backup = wanted.place(server)?;
     if !backup::is_there(host, &backup, wanted.run).await? {
         return Err(gone(format!("somebody removed the copy, {backup}")));
     }
-    Ok(old)
+    Ok(())
 }
 
 /// Proves that the old container is there, and its image.

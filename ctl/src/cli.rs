@@ -180,6 +180,16 @@ pub struct Subject {
     /// What to do about Compose, where it made the container; without it such a container is left alone
     #[arg(long, value_enum, value_name = "HOW")]
     pub compose: Option<Compose>,
+    /// What to do about a unit of systemd or a quadlet, where one makes the container; without it such a container is left alone
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub unit: Option<Unit>,
+}
+
+/// How a container is carried over that a unit of systemd makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Unit {
+    /// Stop the unit, change its files, and start it; they must be on this machine, and are kept beside as they were
+    Edit,
 }
 
 /// How a container of Compose's is carried over.

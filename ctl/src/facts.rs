@@ -45,6 +45,8 @@ pub struct Wanted {
     pub only_clients: bool,
     /// Compose's file too, where Compose has made the container.
     pub compose: bool,
+    /// The files of the unit too, where one of systemd's makes the container.
+    pub unit: bool,
 }
 
 /// Why a server could not be looked at.
@@ -153,6 +155,7 @@ pub async fn gather(
         backup_folder: wanted.backup_folder.clone(),
         data_volume: wanted.data_volume.clone(),
         compose: wanted.compose,
+        unit: wanted.unit,
         ..GetFactsRequest::default()
     };
     let mut client = host.client();

@@ -21,7 +21,7 @@ pub use check::{catalogue, client_findings, client_target, client_version, data_
 pub use compare::{FactChange, compare_facts};
 pub use version::Version;
 
-use ferry_proto::v1::{Facts, Finding, Plan, Severity};
+use ferry_proto::v1::{Facts, Finding, Plan, ServiceUnit, Severity, action::Kind};
 
 use crate::units::counted;
 
@@ -38,6 +38,8 @@ pub struct Wishes {
     pub backup: Backup,
     /// What is done about Compose, where it has made the container.
     pub compose: Compose,
+    /// What is done about a unit of systemd, where one makes the container.
+    pub unit: Unit,
     /// The new volume that the data is copied to first, where it lies in the container itself; `None`: such a server is refused.
     pub data_volume: Option<String>,
     /// How many bytes a second the live copy may take; `None`: as many as it can.
@@ -64,6 +66,7 @@ impl Wishes {
             recipe: Recipe::default(),
             backup: Backup::default(),
             compose: Compose::default(),
+            unit: Unit::default(),
             data_volume: None,
             bytes_per_second: None,
             jobs: 2,
@@ -191,6 +194,40 @@ impl Compose {
             Self::Edit
         } else if has(catalogue::container::COMPOSE_CONTAINER_ONLY) {
             Self::ContainerOnly
+        } else {
+            Self::Refuse
+        }
+    }
+}
+
+/// The unit that makes the server's container in this plan.
+#[must_use]
+pub fn unit_of(plan: &Plan) -> Option<ServiceUnit> {
+    plan.steps
+        .iter()
+        .find_map(|step| match step.action.as_ref()?.kind.as_ref()? {
+            Kind::StopServer(it) => it.unit.clone(),
+            _ => None,
+        })
+}
+
+/// What is done about a container that a unit of systemd makes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Nothing: such a container is left alone.
+    #[default]
+    Refuse,
+    /// The unit is stopped, its files are changed, and it is started.
+    Edit,
+}
+
+impl Unit {
+    /// What a plan was made with.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let edited = catalogue::container::UNIT_FILES_EDITED.name();
+        if plan.findings.iter().any(|it| it.code == edited) {
+            Self::Edit
         } else {
             Self::Refuse
         }

@@ -91,6 +91,7 @@ impl Action {
             Some(Kind::RenewCluster(_)) => "renew-cluster",
             Some(Kind::CopyDataOut(_)) => "copy-data-out",
             Some(Kind::EditComposeFile(_)) => "edit-compose-file",
+            Some(Kind::EditUnitFiles(_)) => "edit-unit-files",
             Some(Kind::KeepClient(_)) => "keep-client",
             Some(Kind::UpgradeClient(_)) => "upgrade-client",
             Some(Kind::AwaitClient(_)) => "await-client",

@@ -88,6 +88,13 @@ impl Ferryctl {
         })
     }
 
+    /// Started by these words: in a namespace, for one.
+    #[must_use]
+    pub fn within(mut self, words: Vec<String>) -> Self {
+        self.before = words.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// With a variable in its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {

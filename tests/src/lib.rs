@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod random;
 pub mod server;
 pub mod snapshot;
+pub mod units;
 pub mod witness;
 
 pub use command::{Elsewhere, Error, Result, docker};

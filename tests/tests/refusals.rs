@@ -220,6 +220,52 @@ fn a_container_that_goes_when_it_stops() -> Result<()> {
     Ok(())
 }
 
+/// A swarm puts these labels on the containers of its tasks, and nothing else that the engine tells is different.
+#[test]
+fn a_task_of_a_swarm_service() -> Result<()> {
+    let label = |name: &str, value: &str| (format!("com.docker.swarm.{name}"), value.to_owned());
+    let server = TestServer::used(Options {
+        restart: "no".to_owned(),
+        labels: vec![
+            label("service.name", "pmm"),
+            label("task", ""),
+            label("task.name", "pmm.1.8tz"),
+        ],
+        ..Options::default()
+    })?;
+    let finished = refused(&server, &server, TO)?;
+    assert_eq!(finished.code, 3);
+    assert_said("swarm-service", &finished, Some(&server.name));
+    Ok(())
+}
+
+/// It is no refusal: who runs it is told, and may stop it.
+#[test]
+fn a_watchtower_beside_it() -> Result<()> {
+    let server = pmm2()?;
+    let image = "ferry-test/beside/watchtower:1.7.1";
+    let name = format!("{}-watchtower", server.name);
+    docker(&["tag", "ferry-test/base:latest", image])?;
+    let made = docker(&["run", "--detach", "--name", &name, image, "sleep", "600"]);
+    let checked = Ferryctl::new()?.run(&["check", &server.address(), "--to", TO]);
+    docker(&["rm", "--force", &name])?;
+    docker(&["rmi", image])?;
+    made?;
+    let checked = checked?;
+    assert_eq!(checked.code, 0, "{}", checked.shown());
+    let said = checked
+        .shown()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
+    assert!(said.contains("warning updater-beside"), "{said}");
+    assert!(
+        said.contains(&format!("`docker stop {name}` for the migration")),
+        "{said}"
+    );
+    Ok(())
+}
+
 #[test]
 fn a_volume_that_cannot_be_written_to_and_a_server_that_is_stopped() -> Result<()> {
     let server = pmm2()?;

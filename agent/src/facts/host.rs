@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ferry_proto::v1::{
     CarryOverNote, ContainerFacts, EngineFacts, EnvironmentChange, EnvironmentChangeKind, Facts,
-    GetFactsRequest, ImageFacts, MountFact, NewVolumeFacts,
+    GetFactsRequest, ImageFacts, MountFact, NewVolumeFacts, UnitFacts,
 };
 
 use super::backups;
@@ -21,6 +21,7 @@ use crate::{
     places::{CHECK_PREFIX, RUN_LABEL},
     successor::{self, Successor},
     surroundings::Host,
+    unit::{self, Wanted},
 };
 
 /// Where PMM keeps its data (facts/pmm.md 1.3).
@@ -55,6 +56,10 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         .is_some_and(|target| target.pmm_major != 0 && target.pmm_major == old_image.pmm_major);
     let new_volume = new_volume(engine, &inspect, &request.data_volume).await?;
     let mut container = container_facts(&inspect, &image, target.as_ref(), same_major);
+    let unit = unit_of(engine, &inspect, request, &container).await;
+    if unit.is_some() {
+        container.managed_by = "systemd".to_owned();
+    }
     if let Some(target) = target.as_ref().filter(|target| target.present) {
         let new = Successor {
             image_id: &target.id,
@@ -62,7 +67,13 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
             same_major,
             data_volume: new_volume.as_ref().map(|volume| volume.name.as_str()),
         };
-        carry_over(engine, &inspect, new, &mut container).await;
+        // The unit makes it anew, whatever `--rm` says.
+        let as_it_is_made = if request.unit && unit.is_some() {
+            inspect.kept()
+        } else {
+            inspect.clone()
+        };
+        carry_over(engine, &as_it_is_made, new, &mut container).await;
     }
     if !request.target_image.is_empty() {
         container.fence_obstacle = fence::obstacle(engine, &inspect).await?;
@@ -79,6 +90,29 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         };
         let observed = compose::observe(engine, &inspect, &image, new, &target.reference);
         container.compose = Some(observed.await?);
+    }
+    if let Some(name) = unit {
+        container.unit = Some(match target.as_ref().filter(|target| target.present) {
+            Some(target) if request.unit => {
+                let new = Successor {
+                    image_id: &target.id,
+                    version: &target.version,
+                    same_major,
+                    data_volume: None,
+                };
+                let wanted = Wanted {
+                    reference: &target.reference,
+                    changes: &container.environment,
+                    ports: !same_major,
+                };
+                unit::observe(engine, &name, &inspect, new, wanted).await?
+            }
+            _ => UnitFacts {
+                name,
+                user: engine_facts.rootless,
+                ..UnitFacts::default()
+            },
+        });
     }
     let others = others(engine, &inspect).await?;
     neighbours(engine, &mut container).await?;
@@ -138,6 +172,7 @@ fn container_facts(
         restarters: Vec::new(),
         fence_obstacle: String::new(),
         compose: None,
+        unit: None,
     }
 }
 
@@ -239,6 +274,19 @@ async fn carry_over(
         }
         Err(error) => facts.carry_over_refusal = error.to_string(),
     }
+}
+
+/// The unit of systemd that makes or starts the container. Not asked for, it is not looked for: who only identifies a server needs it not.
+async fn unit_of(
+    engine: &Engine,
+    inspect: &ContainerInspect,
+    request: &GetFactsRequest,
+    container: &ContainerFacts,
+) -> Option<String> {
+    if request.target_image.is_empty() || !matches!(&*container.managed_by, "" | "systemd") {
+        return None;
+    }
+    unit::find(inspect, unit::is_local(engine)).await
 }
 
 /// The volume that the data shall be copied to, where it has no mount.

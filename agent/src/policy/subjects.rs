@@ -40,8 +40,14 @@ impl<'a> Subjects<'a> {
                 it.image_ids = vec![&step.image_id];
             }
             Kind::EndRehearsal(step) => it.containers = vec![&step.container],
-            Kind::FenceServer(step) => it.containers = vec![&step.container_id],
-            Kind::StopServer(step) => it.containers = vec![&step.container_id],
+            Kind::FenceServer(step) => {
+                it.containers = vec![&step.container_id];
+                it.take_unit(step.unit.as_ref());
+            }
+            Kind::StopServer(step) => {
+                it.containers = vec![&step.container_id];
+                it.take_unit(step.unit.as_ref());
+            }
             Kind::SetAsideContainer(step) => {
                 it.containers = vec![&step.container_id];
                 it.names = vec![&step.name];
@@ -53,11 +59,19 @@ impl<'a> Subjects<'a> {
                 it.image_ids = vec![&step.image_id];
                 it.volumes = vec![&step.data_volume];
             }
-            Kind::StartServer(step) => it.containers = vec![&step.name, &step.old_container_id],
+            Kind::StartServer(step) => {
+                it.containers = vec![&step.name, &step.old_container_id];
+                it.take_unit(step.unit.as_ref());
+            }
+            Kind::EditUnitFiles(step) => {
+                it.images = vec![&step.reference];
+                it.take_unit(step.unit.as_ref());
+            }
             Kind::RetireAgents(step) => {
                 it.containers = vec![&step.container, &step.old_container_id];
                 it.folders = vec![&step.backup_folder];
                 it.volumes = vec![&step.data_volume];
+                it.take_unit(step.unit.as_ref());
             }
             Kind::EditComposeFile(step) => {
                 it.containers = vec![&step.old_container_id];
@@ -67,7 +81,10 @@ impl<'a> Subjects<'a> {
             }
             Kind::OpenBackup(step) => it.backup = step.backup.as_ref(),
             Kind::RemoveBackup(step) => it.backup = step.backup.as_ref(),
-            Kind::FinishRun(step) => it.containers = vec![&step.container, &step.old_container_id],
+            Kind::FinishRun(step) => {
+                it.containers = vec![&step.container, &step.old_container_id];
+                it.take_unit(step.unit.as_ref());
+            }
             Kind::AwaitClient(step) => it.containers = vec![&step.container],
             Kind::KeepClient(v1::KeepClient { change })
             | Kind::UpgradeClient(v1::UpgradeClient { change }) => {
@@ -109,6 +126,18 @@ impl<'a> Subjects<'a> {
             list.retain(|name| !name.is_empty());
         }
         it
+    }
+
+    /// A unit makes a container of this name, of these images, and has these files.
+    fn take_unit(&mut self, unit: Option<&'a v1::ServiceUnit>) {
+        let Some(unit) = unit else {
+            return;
+        };
+        self.names.push(&unit.container);
+        self.image_ids.push(&unit.image_id);
+        self.folders.push(&unit.file);
+        self.folders
+            .extend(unit.files.iter().map(|file| &*file.path));
     }
 }
 
@@ -155,6 +184,7 @@ fn all() -> Vec<Kind> {
         Kind::KeepEncryptionKey(v1::KeepEncryptionKey::default()),
         Kind::CopyDataOut(v1::CopyDataOut::default()),
         Kind::EditComposeFile(v1::EditComposeFile::default()),
+        Kind::EditUnitFiles(v1::EditUnitFiles::default()),
         Kind::KeepClient(v1::KeepClient::default()),
         Kind::UpgradeClient(v1::UpgradeClient::default()),
         Kind::AwaitClient(v1::AwaitClient::default()),

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) mod client;
 pub(crate) mod compose;
 mod talk;
+pub(crate) mod unit;
 
 pub(crate) use talk::Talk;
 

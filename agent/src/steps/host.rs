@@ -2,10 +2,13 @@
 
 mod await_client;
 mod edit_compose_file;
+mod edit_unit_files;
+mod edited_file;
 mod end_rehearsal;
 mod fence_server;
 mod finish_run;
 mod launch_agents;
+mod of_unit;
 mod open_backup;
 mod prepare_rehearsal;
 mod pull_image;
@@ -20,6 +23,7 @@ mod stop_server;
 
 pub(super) use await_client::AwaitClient;
 pub(super) use edit_compose_file::EditComposeFile;
+pub(super) use edit_unit_files::EditUnitFiles;
 pub(super) use end_rehearsal::EndRehearsal;
 pub(super) use fence_server::FenceServer;
 pub(super) use finish_run::FinishRun;

@@ -40,6 +40,7 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
         backup: Backup::of(&planned),
         allowed: policy::Allowed::of(&plan),
         compose: recipes::Compose::of(&plan),
+        unit: recipes::Unit::of(&plan),
         recipe: recipes::Recipe::of(&plan),
         data_volume: pmm_move_data::volume_of(&plan).map(str::to_owned),
         ..Wishes::new(&image)

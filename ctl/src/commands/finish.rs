@@ -57,7 +57,14 @@ pub(super) async fn run(arguments: &Finish, session: &Session) -> End {
     let others = open_others(&journal, &row)?;
     let backup = arguments.remove_backup && !source.is_empty();
     let made_by = journal.newest_after(&row)?;
-    let plan = recipes::upkeep::finish(&about, &container.id, made_by, !others, backup);
+    let plan = recipes::upkeep::finish(
+        &about,
+        &container.id,
+        made_by,
+        recipes::unit_of(&row.plan),
+        !others,
+        backup,
+    );
     let plan = plan.map_err(|error| unplanned(&error))?;
     let host = session.host(&EngineChoice::of(&row.plan)).await?;
     // The server's own key: while this goes on, nobody can take the crossing back.
@@ -115,6 +122,10 @@ fn what_goes(row: &RunRow, backup: &str, remove_backup: bool) -> String {
         || "the old container".into(),
         |it| format!("container {it}"),
     );
+    let old = match recipes::unit_of(&row.plan) {
+        Some(unit) => format!("what is left of the old container of {}", unit.name),
+        None => old,
+    };
     let old = match recipes::pmm_move_data::volume_of(&row.plan) {
         Some(_) => format!("{old}, with the data that it has in itself,"),
         None => old,

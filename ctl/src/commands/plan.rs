@@ -12,7 +12,7 @@ use crate::{
     connect::{ConnectedHost, address::Address},
     exit::Exit,
     recipes::{
-        self, Backup, Compose, Wishes,
+        self, Backup, Compose, Unit, Wishes,
         policy::{self, Allowed},
     },
     report,
@@ -86,9 +86,14 @@ pub(super) fn wishes(subject: &Subject) -> Wishes {
         Some(cli::Compose::Edit) => Compose::Edit,
         None => Compose::Refuse,
     };
+    let unit = match subject.unit {
+        Some(cli::Unit::Edit) => Unit::Edit,
+        None => Unit::Refuse,
+    };
     Wishes {
         allowed,
         compose,
+        unit,
         ..Wishes::new(&subject.to)
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     exit::Exit,
     facts::{self, Wanted},
-    recipes::{Compose, Wishes, policy, upkeep::is_upkeep},
+    recipes::{Compose, Unit, Wishes, policy, upkeep::is_upkeep},
     report::{Printer, live},
     run::{
         driver::{self, Driver},
@@ -113,6 +113,7 @@ impl Session {
             clients: false,
             only_clients: false,
             compose: wishes.compose == Compose::Edit,
+            unit: wishes.unit == Unit::Edit,
         };
         let identity = facts::identify(host.agent(), address.container()).await?;
         super::apply::refuse_locked(self, &identity)?;

@@ -3,7 +3,9 @@
 use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
-    recipes::{Compose, Wishes, downtime, pmm_client_upgrade, pmm_in_place, pmm_move_data, policy},
+    recipes::{
+        Compose, Unit, Wishes, downtime, pmm_client_upgrade, pmm_in_place, pmm_move_data, policy,
+    },
     report::{RehearsalReport, RunSummary},
     run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
 };
@@ -105,6 +107,7 @@ fn expected_downtime(record: &RunRecord) -> Option<downtime::Downtime> {
     let wishes = Wishes {
         allowed: policy::Allowed::of(plan),
         compose: Compose::of(plan),
+        unit: Unit::of(plan),
         ..Wishes::new(target(record))
     };
     let crossing = pmm_in_place::plan(&plan.server, facts, &wishes, plan.created?).ok()?;
@@ -239,6 +242,10 @@ fn kept(record: &RunRecord) -> Vec<String> {
     );
     if let Some(file) = edited.and_then(|it| it.values.get("kept")) {
         kept.push(format!("Compose's file as it was {file}"));
+    }
+    let edited = outcome(record, |kind| matches!(kind, Kind::EditUnitFiles(_)), false);
+    if let Some(files) = edited.and_then(|it| it.values.get("kept")) {
+        kept.push(format!("the unit's files as they were {files}"));
     }
     let launched = outcome(record, |kind| matches!(kind, Kind::LaunchAgents(_)), false);
     if let (Some(place), Some(_)) = (crate::backups::whereabouts(record), launched) {

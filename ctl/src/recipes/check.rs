@@ -13,6 +13,7 @@ mod environment;
 mod image;
 mod layer;
 mod server;
+mod unit;
 mod uses;
 
 use ferry_proto::v1::{Facts, Finding, MountFact, Severity};

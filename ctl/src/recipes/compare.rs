@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use ferry_proto::v1::{ContainerFacts, DataFacts, Facts, ImageFacts, ServerFacts};
+use ferry_proto::v1::{ContainerFacts, DataFacts, Facts, ImageFacts, ServerFacts, UnitFacts};
 use serde::Serialize;
 
 use super::{Version, check::data_mount, pmm_in_place::roles_to_heal};
@@ -168,6 +168,17 @@ fn container(changes: &mut Changes, planned: &ContainerFacts, now: &ContainerFac
             changes.ids("Compose's hash", &planned.config_hash, &now.config_hash);
         },
     );
+    changes.part("unit", &planned.unit, &now.unit, |changes, planned, now| {
+        changes.differ("unit", &planned.name, &now.name);
+        changes.differ("unit's file", &planned.file, &now.file);
+        changes.differ("unit's files", &planned.refusal, &now.refusal);
+        let digests = |unit: &UnitFacts| {
+            let files = unit.files.iter();
+            let digests = files.map(|it| format!("{} {} {}", it.path, it.digest, it.edited_digest));
+            digests.collect::<Vec<_>>().join(", ")
+        };
+        changes.differ("unit's files", &digests(planned), &digests(now));
+    });
 }
 
 fn state(container: &ContainerFacts) -> &str {

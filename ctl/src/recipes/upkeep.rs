@@ -125,7 +125,7 @@ pub fn prune(about: &About) -> Result<Plan, ferry_proto::PlanError> {
 }
 
 /// Removes the container that `run` has set aside, the agents' image when nobody needs it, and the
-/// backup when that is wanted too. `made_by` is a later run, where the server's container is that one's by now.
+/// backup when that is wanted too. `unit` makes the server's container, where one does, and there is no old one then. `made_by` is a later run, where the server's container is that one's by now.
 ///
 /// # Errors
 /// When the plan cannot be written as JSON.
@@ -133,6 +133,7 @@ pub fn finish(
     about: &About,
     old_container_id: &str,
     made_by: Option<String>,
+    unit: Option<v1::ServiceUnit>,
     agent_image: bool,
     backup: bool,
 ) -> Result<Plan, ferry_proto::PlanError> {
@@ -142,6 +143,7 @@ pub fn finish(
         old_container_id: old_container_id.to_owned(),
         remove_agent_image: agent_image,
         made_by: made_by.unwrap_or_default(),
+        unit,
     });
     let mut steps = vec![step(Place::Host, "remove the old container", finish)];
     if backup {
@@ -224,11 +226,11 @@ mod tests {
             ),
             (prune(&about).unwrap(), vec!["remove-backup"]),
             (
-                finish(&about, "old", None, true, true).unwrap(),
+                finish(&about, "old", None, None, true, true).unwrap(),
                 vec!["finish-run", "remove-backup"],
             ),
             (
-                finish(&about, "old", None, true, false).unwrap(),
+                finish(&about, "old", None, None, true, false).unwrap(),
                 vec!["finish-run"],
             ),
         ];

@@ -226,13 +226,20 @@ fn step_lines(out: &mut String, number: usize, step: &Step, look: Look) {
     diff_lines(out, &indent, step, look);
 }
 
-/// The lines of Compose's file that a step changes. They have no value of a variable.
+/// The lines of the operator's files that a step changes. They have no value of a variable.
 fn diff_lines(out: &mut String, indent: &str, step: &Step, look: Look) {
     let action = step.action.as_ref().and_then(|action| action.kind.as_ref());
-    let Some(Kind::EditComposeFile(edit)) = action else {
-        return;
+    let lines = match action {
+        Some(Kind::EditComposeFile(edit)) => edit.diff.clone(),
+        Some(Kind::EditUnitFiles(edit)) => {
+            let files = edit.unit.iter().flat_map(|it| &it.files);
+            files
+                .flat_map(|it| std::iter::once(it.path.clone()).chain(it.diff.clone()))
+                .collect()
+        }
+        _ => return,
     };
-    for line in &edit.diff {
+    for line in &lines {
         hang(out, indent, indent.len(), &clean(line), look.width);
     }
 }

@@ -8,18 +8,22 @@ use async_trait::async_trait;
 use ferry_proto::v1::{self, Outcome};
 
 use crate::{
-    compose::{self, ComposeFile, Content, FileError},
+    compose,
     context::Context,
     error::StepError,
-    steps::{Work, count, done, done_with},
+    operator_file::{Content, FileError, OperatorFile},
+    steps::{
+        Work, count, done, done_with,
+        host::edited_file::{EditedFile, PutBack},
+    },
     successor::Successor,
 };
 
 pub(in crate::steps) struct EditComposeFile(pub(in crate::steps) v1::EditComposeFile);
 
 impl EditComposeFile {
-    fn file(&self) -> Result<ComposeFile, StepError> {
-        Ok(ComposeFile::at(self.0.file.as_ref())?)
+    fn file(&self) -> Result<OperatorFile, StepError> {
+        Ok(OperatorFile::at(self.0.file.as_ref())?)
     }
 
     fn is_edited(&self, content: &Content) -> bool {
@@ -41,41 +45,15 @@ impl EditComposeFile {
 
     /// Gives the file back as it was, if it is still the one that the run has written.
     fn put_back(&self, run: &str) -> Result<Outcome, FileError> {
-        let file = ComposeFile::at(self.0.file.as_ref())?;
-        let (now, kept) = (file.read()?, file.read_kept(run)?);
-        let kept_whole = kept.is_some_and(|kept| self.is_old(&kept));
-        let path = &self.0.file;
-        let as_it_was = || done(format!("`{path}` is as it was"));
-        match now {
-            // Not begun, cut off before the new file took the name, or undone before.
-            Some(now) if self.is_old(&now) => {
-                if kept_whole {
-                    file.forget(run)?;
-                } else {
-                    file.forget_unfinished(run)?;
-                }
-                return Ok(as_it_was());
-            }
-            Some(now) if self.is_edited(&now) && kept_whole => {
-                file.put_back(run)?;
-                file.forget_unfinished(run)?;
-                return Ok(as_it_was());
-            }
-            _ => file.forget_unfinished(run)?,
-        }
-        let kept = file.kept_path(run);
-        let why = if kept_whole {
-            format!(
-                "`{path}` was changed after the run had edited it, and is left as it is; as it was before: `{}`",
-                kept.display()
-            )
-        } else {
-            format!(
-                "`{path}` is left as it is: what was kept of it as `{}` was changed or is gone",
-                kept.display()
-            )
+        let file = EditedFile {
+            path: &self.0.file,
+            digest: &self.0.digest,
+            edited_digest: &self.0.edited_digest,
         };
-        Ok(done_with("Compose's file is left alone", vec![why]))
+        Ok(match file.put_back(run)? {
+            PutBack::AsItWas => done(format!("`{}` is as it was", self.0.file)),
+            PutBack::Left(why) => done_with("Compose's file is left alone", vec![why]),
+        })
     }
 
     fn changed(&self) -> StepError {

@@ -1,11 +1,13 @@
 //! Takes the restart policy off, so that no restart of the engine or the host starts the old
 //! server on data that is half changed, or beside the new one (facts/pmm.md 2.1, defect 9).
 //!
+//! Where a unit of systemd makes the container, the unit is held too: whatever starts it, nothing does before the run lets it go.
+//!
 //! An engine that cannot take it off (Podman 4.3) does not follow it after an end that was asked for, and from there on the fence of
 //! the stopped container holds, also after a reboot: see `stop_server`.
 
 use async_trait::async_trait;
-use ferry_proto::v1::{self, Outcome};
+use ferry_proto::v1::{self, Outcome, ServiceUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -13,7 +15,11 @@ use crate::{
     engine::RestartPolicy,
     error::StepError,
     fence,
-    steps::{Work, done, host::same_start},
+    steps::{
+        Work, done,
+        host::{of_unit, same_start},
+    },
+    unit::{Hold, Service},
 };
 
 pub(in crate::steps) struct FenceServer(pub(in crate::steps) v1::FenceServer);
@@ -28,6 +34,9 @@ struct Before {
 impl Work for FenceServer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
+        if let Some(unit) = &self.0.unit {
+            return self.hold(cx, unit).await;
+        }
         if cx.first_kept::<Before>()?.is_none() {
             let policy = engine
                 .inspect_container(&self.0.container_id)
@@ -49,6 +58,16 @@ impl Work for FenceServer {
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
         let engine = &cx.surroundings.host()?.engine;
+        if let Some(unit) = &self.0.unit {
+            let state = Service::named(unit)?.state().await?;
+            if state.unread {
+                return Err(StepError::new(
+                    "not-fenced",
+                    format!("systemd has not read what holds `{}`", unit.name),
+                ));
+            }
+            return Ok(());
+        }
         let policy = engine
             .inspect_container(&self.0.container_id)
             .await?
@@ -66,6 +85,9 @@ impl Work for FenceServer {
     }
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        if let Some(unit) = &self.0.unit {
+            return self.let_go(cx, unit).await;
+        }
         let Some(before) = cx.first_kept::<Before>()? else {
             return Ok(done("the restart policy was not changed"));
         };
@@ -84,5 +106,31 @@ impl Work for FenceServer {
         // steps back asks in it.
         engine.start(&self.0.container_id).await?;
         Ok(done(format!("restart policy `{}` again", before.name)))
+    }
+}
+
+impl FenceServer {
+    async fn hold(&self, cx: &Context, unit: &ServiceUnit) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        cx.keep(&true)?;
+        Service::named(unit)?.hold(&cx.run, Hold::Closed).await?;
+        if engine.find_container(&self.0.container_id).await?.is_some() {
+            fence::policy_off(engine, &self.0.container_id).await?;
+        }
+        Ok(done(format!("`{}` is held", unit.name)))
+    }
+
+    /// Lets the unit go, and sees that it runs: whoever takes the next steps back asks in its container.
+    async fn let_go(&self, cx: &Context, unit: &ServiceUnit) -> Result<Outcome, StepError> {
+        if cx.first_kept::<bool>()?.is_none() {
+            return Ok(done("the unit was not held"));
+        }
+        let service = Service::named(unit)?;
+        service.release(&cx.run).await?;
+        if !service.state().await?.runs() {
+            let engine = &cx.surroundings.host()?.engine;
+            of_unit::start(engine, unit, &unit.old_image_id).await?;
+        }
+        Ok(done(format!("`{}` is let go", unit.name)))
     }
 }

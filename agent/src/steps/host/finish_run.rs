@@ -89,7 +89,12 @@ impl FinishRun {
                 format!("`ferryctl rollback {run}` brings the old server back"),
             );
         };
-        if new.label(RUN_LABEL) != Some(run) {
+        let is_it = match &self.0.unit {
+            // Made by its unit, it has no label of ours, and is another container after each start.
+            Some(unit) => new.image_id() == unit.image_id || !self.0.made_by.is_empty(),
+            None => new.label(RUN_LABEL) == Some(run),
+        };
+        if !is_it {
             return refuse(
                 "not-this-runs",
                 format!("container `{container}` is not the one that run {run} made"),

@@ -5,7 +5,7 @@
 //! each exit would hide that it does not stay up, and could start it in the middle of a rollback.
 
 use async_trait::async_trait;
-use ferry_proto::v1::{self, Outcome};
+use ferry_proto::v1::{self, Outcome, ServiceUnit};
 
 use crate::{
     context::Context,
@@ -13,8 +13,9 @@ use crate::{
     error::StepError,
     fence,
     places::{self, Wanted, moving},
-    steps::{Work, done, done_with},
+    steps::{Work, done, done_with, host::edit_unit_files},
     surroundings::Host,
+    unit::{self, Hold, Service},
 };
 
 pub(in crate::steps) struct RetireAgents(pub(in crate::steps) v1::RetireAgents);
@@ -27,6 +28,14 @@ impl Work for RetireAgents {
         // the crossing back.
         let mut warnings = Vec::new();
         let policy = RestartPolicy::from_words(&self.0.restart_policy);
+        if let Some(unit) = &self.0.unit {
+            if let Err(error) = Service::named(unit)?.release(&cx.run).await {
+                warnings.push(format!(
+                    "`{}` is still held, and does not start with the host: {error}",
+                    unit.name
+                ));
+            }
+        } else
         // On a backup alone there is no server to care for.
         if !self.0.container.is_empty()
             && let Err(error) = self.set_policy(host, &policy).await
@@ -61,6 +70,9 @@ impl Work for RetireAgents {
             folder: &self.0.backup_folder,
             run: &cx.run,
         };
+        if let Some(unit) = &self.0.unit {
+            return self.take_unit(cx, unit, &wanted).await;
+        }
         let (old_container, volume) = (&self.0.old_container_id, self.0.data_volume.as_str());
         // Where the data lay in the old container's own layer it still does: that is the copy.
         let old = if volume.is_empty() {
@@ -83,6 +95,37 @@ impl Work for RetireAgents {
 }
 
 impl RetireAgents {
+    /// The same look where the way back is the unit's files and not a container; then the unit is held again.
+    async fn take_unit(
+        &self,
+        cx: &Context,
+        unit: &ServiceUnit,
+        wanted: &Wanted<'_>,
+    ) -> Result<Outcome, StepError> {
+        let host = cx.surroundings.host()?;
+        let new = host.engine.inspect_container(&unit.container).await?;
+        unit::check_made(&new, &unit.image_id, &cx.run)?;
+        for file in edit_unit_files::files(unit) {
+            if !file.is_written(&cx.run)? {
+                return Err(StepError::new(
+                    "way-back-gone",
+                    format!(
+                        "the way back is gone: `{}` was changed since the run, or is not kept as it was",
+                        file.path
+                    ),
+                )
+                .hint(format!(
+                    "give it the words that the run gave it, then `ferryctl rollback {}` again",
+                    cx.run
+                )));
+            }
+        }
+        places::check_copy(host, &new, &unit.old_image_id, wanted).await?;
+        Service::named(unit)?.hold(&cx.run, Hold::Closed).await?;
+        places::launch_volume_agent(host, &new, wanted).await?;
+        Ok(done("the volume agent runs again"))
+    }
+
     async fn set_policy(&self, host: &Host, policy: &RestartPolicy) -> Result<(), StepError> {
         let server = host.engine.inspect_container(&self.0.container).await?;
         let found = server.restart_policy();

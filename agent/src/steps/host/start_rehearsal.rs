@@ -65,7 +65,8 @@ impl Work for StartRehearsal {
         let mut warnings = Vec::new();
         if engine.find_container(&name).await?.is_none() {
             let network = places::make_network(host, &self.0.container, &cx.run).await?;
-            let server = engine.inspect_container(&self.0.container).await?;
+            // What the engine does with the server when it stops says nothing of the copy.
+            let server = engine.inspect_container(&self.0.container).await?.kept();
             let new = Successor {
                 image_id: &self.0.image_id,
                 version: &self.0.target_version,

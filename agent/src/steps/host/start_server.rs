@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ferry_proto::v1::{self, Outcome};
+use ferry_proto::v1::{self, Outcome, ServiceUnit};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -12,8 +12,9 @@ use crate::{
     engine::containers::DEFAULT_GRACE,
     error::StepError,
     fence, places,
-    steps::{Work, done, done_with},
+    steps::{Work, done, done_with, host::of_unit},
     surroundings::Host,
+    unit::{self, Hold, Service},
 };
 
 pub(in crate::steps) struct StartServer(pub(in crate::steps) v1::StartServer);
@@ -25,6 +26,9 @@ impl Work for StartServer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
         let engine = &host.engine;
+        if let Some(unit) = &self.0.unit {
+            return self.start_unit(cx, unit).await;
+        }
         let started = fence::keep_down(engine, &self.0.old_container_id).await?;
         cx.keep(&true)?;
         let container = engine.inspect_container(&self.0.name).await?;
@@ -34,12 +38,7 @@ impl Work for StartServer {
             engine.start(container.id()).await?;
         }
         // It has to stay up for a while. Where the engine can give it a restart policy later, it has none yet: see `retire_agents`.
-        let until = Instant::now() + Duration::from_secs(u64::from(self.0.settle_seconds));
-        while Instant::now() < until {
-            cx.check_cancelled()?;
-            self.watch(host, &cx.run).await?;
-            sleep(POLL).await;
-        }
+        self.settle(cx).await?;
         Ok(done_with("runs", Vec::from_iter(started)))
     }
 
@@ -49,6 +48,11 @@ impl Work for StartServer {
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
+        if let Some(unit) = &self.0.unit {
+            Service::named(unit)?.hold(&cx.run, Hold::Closed).await?;
+            of_unit::stop(engine, unit, DEFAULT_GRACE).await?;
+            return Ok(done(format!("`{}` is stopped", unit.name)));
+        }
         let Some(container) = engine.find_container(&self.0.name).await? else {
             return Ok(done("the new container is not there"));
         };
@@ -67,6 +71,34 @@ impl Work for StartServer {
 }
 
 impl StartServer {
+    /// The unit is open for this one start alone, and held again behind it: what starts it later is to find a server that is proven.
+    async fn start_unit(&self, cx: &Context, unit: &ServiceUnit) -> Result<Outcome, StepError> {
+        let engine = &cx.surroundings.host()?.engine;
+        let service = Service::named(unit)?;
+        if let Some(there) = engine.find_container(&unit.container).await?
+            && there.running()
+        {
+            unit::check_made(&there, &unit.image_id, &cx.run)?;
+        }
+        cx.keep(&true)?;
+        service.hold(&cx.run, Hold::Open).await?;
+        let made = of_unit::start(engine, unit, &unit.image_id).await?;
+        of_unit::check_data(&made, unit)?;
+        service.hold(&cx.run, Hold::Closed).await?;
+        self.settle(cx).await?;
+        Ok(done("runs"))
+    }
+
+    async fn settle(&self, cx: &Context) -> Result<(), StepError> {
+        let until = Instant::now() + Duration::from_secs(u64::from(self.0.settle_seconds));
+        while Instant::now() < until {
+            cx.check_cancelled()?;
+            self.watch(cx.surroundings.host()?, &cx.run).await?;
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
     async fn watch(&self, host: &Host, run: &str) -> Result<(), StepError> {
         let container = host.engine.inspect_container(&self.0.name).await?;
         places::booted(host, &container, run).await

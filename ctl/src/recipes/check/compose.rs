@@ -102,7 +102,7 @@ fn edited(compose: &ComposeFacts, subject: &Subject, notebook: &mut Notebook) {
 }
 
 /// One clause an entry, from the lines of a diff.
-fn changed_entries(diff: &[String]) -> Vec<String> {
+pub(super) fn changed_entries(diff: &[String]) -> Vec<String> {
     let mut entries: Vec<String> = Vec::new();
     for line in diff {
         let (sign, rest) = line.split_at_checked(1).unwrap_or(("", line));

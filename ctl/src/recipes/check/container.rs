@@ -5,9 +5,9 @@ use ferry_proto::v1::{ContainerFacts, EngineFacts, Facts};
 use super::{
     Notebook, Subject,
     catalogue::{carry_over, container},
-    compose,
+    compose, unit,
 };
-use crate::recipes::{Compose, Wishes};
+use crate::recipes::{Compose, Unit, Wishes};
 
 pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
     match &facts.engine {
@@ -34,12 +34,19 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
         );
     }
     check_state(container, subject, notebook);
-    if container.managed_by == "compose" && wishes.compose != Compose::Refuse {
+    // Its unit stops it, makes the next one, and is what has to be kept from starting it.
+    let by_unit = container.managed_by == "systemd" && wishes.unit == Unit::Edit;
+    if by_unit {
+        unit::check(facts, container, wishes, subject, notebook);
+    } else if container.managed_by == "compose" && wishes.compose != Compose::Refuse {
         compose::check(facts, container, wishes, subject, notebook);
     } else {
         check_owner(container, subject, notebook);
     }
-    check_fence(container, subject, notebook);
+    if !by_unit {
+        check_auto_remove(container, subject, notebook);
+        check_fence(container, subject, notebook);
+    }
     check_neighbours(container, notebook);
     check_carry_over(container, subject, notebook);
 }
@@ -84,12 +91,17 @@ fn check_state(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
         ),
         _ => {}
     }
+}
+
+fn check_auto_remove(container: &ContainerFacts, subject: &Subject, notebook: &mut Notebook) {
+    let name = &subject.name;
     // facts/pmm.md 7.4: `stop` would delete the container, and its anonymous volumes with it.
     if container.auto_remove {
         notebook.blocker(
             container::CONTAINER_AUTO_REMOVE,
             format!("{name} was started with `--rm`: the engine deletes it when it stops"),
-            "make the container again without `--rm` on the same volume, then check again",
+            "make the container again without `--rm` on the same volume, then check again; where a unit of systemd makes it, see \
+             `--unit edit` (docs/units.md)",
         );
     }
 }
@@ -118,13 +130,9 @@ fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
             "say `--compose edit` to have Compose's file changed with the container, or `--compose container-only` to have \
              the container alone made anew and be told what to change in the file (docs/compose.md)"
         }
-        "swarm" => {
-            "take the service out of the swarm: run it as a plain container on the same volume, \
-             then check again"
-        }
+        "swarm" => return check_swarm(container, subject, notebook),
         "systemd" => {
-            "disable the unit (`systemctl disable --now`), run the container by `docker run` on \
-             the same volume, then check again"
+            "say `--unit edit` to have the unit's files changed and the unit stopped and started with the server (docs/units.md)"
         }
         "kubernetes" => "follow upstream's steps for the Helm chart",
         _ => "take the container out of that tool's hands, then check again",
@@ -133,9 +141,40 @@ fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
         container::CONTAINER_MANAGED,
         format!(
             "{name} is managed by {}, which would make it anew in the middle of the run",
-            container.managed_by
+            manager(container)
         ),
         hint,
+    );
+}
+
+/// Who, with the name of a unit.
+fn manager(container: &ContainerFacts) -> String {
+    match &container.unit {
+        Some(unit) => format!("{} ({})", container.managed_by, unit.name),
+        None => container.managed_by.clone(),
+    }
+}
+
+/// A swarm puts another task in the place of one that ends, and knows no task that is stopped (facts/pmm.md 7.5).
+fn check_swarm(container: &ContainerFacts, subject: &Subject, notebook: &mut Notebook) {
+    let data = container.mounts.iter().find(|it| it.destination == "/srv");
+    let volume = match data {
+        Some(mount) if !mount.name.is_empty() => &mount.name,
+        Some(mount) => &mount.source,
+        None => "VOLUME",
+    };
+    notebook.blocker(
+        container::CONTAINER_SWARM_SERVICE,
+        format!(
+            "{} is a task of a Swarm service: the swarm would put another in its place as soon as its programs stop",
+            subject.name
+        ),
+        &format!(
+            "on the task's own node: `docker service scale SERVICE=0`, then `docker run --detach --name pmm-server --volume {volume}:/srv` with \
+             the service's ports, variables and old image, and carry `docker:pmm-server` over. Afterwards `docker service update` with \
+             the image, the variables and the container's side of the ports that the new container has, `docker stop --time 330 \
+             pmm-server`, `docker rm pmm-server`, and `docker service scale SERVICE=1`"
+        ),
     );
 }
 
@@ -177,8 +216,14 @@ fn check_carry_over(container: &ContainerFacts, subject: &Subject, notebook: &mu
     }
     for carried in &container.carry_over_notes {
         let code = carry_over::of(&carried.code);
-        // Where it is Compose's, a finding of its own says so, with what to do.
-        if code == carry_over::ORCHESTRATOR_COMPOSE && container.managed_by == "compose" {
+        // A finding of its own says so, with what to do.
+        let of = match container.managed_by.as_str() {
+            "compose" => Some(carry_over::ORCHESTRATOR_COMPOSE),
+            "systemd" => Some(carry_over::ORCHESTRATOR_SYSTEMD),
+            "swarm" => Some(carry_over::ORCHESTRATOR_SWARM),
+            _ => None,
+        };
+        if of == Some(code) {
             continue;
         }
         // What every crossing does to every server is worth knowing and no more.

@@ -51,6 +51,9 @@ const CASES: &[Case] = {
         ("container-managed", Blocker, |f| {
             f.container.as_mut().unwrap().managed_by = "compose".into();
         }),
+        ("container-swarm-service", Blocker, |f| {
+            f.container.as_mut().unwrap().managed_by = "swarm".into();
+        }),
         ("carry-over-refused", Blocker, |f| {
             f.container.as_mut().unwrap().carry_over_refusal = "it joins another's network".into();
         }),
@@ -430,7 +433,7 @@ fn each_kind_of_bad_input_gets_its_finding() {
 }
 
 /// The codes that wishes bring about, whose cases are in `backup`, `compose`, `layer` and below.
-const BY_WISHES: [(&str, Severity); 23] = [
+const BY_WISHES: [(&str, Severity); 26] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -455,6 +458,9 @@ const BY_WISHES: [(&str, Severity); 23] = [
     ("data-volume-needless", Severity::Note),
     ("compose-file-edited", Severity::Note),
     ("compose-file-refused", Severity::Blocker),
+    ("unit-files-edited", Severity::Note),
+    ("unit-file-refused", Severity::Blocker),
+    ("unit-makes-anew", Severity::Warning),
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use ferry_proto::{
 
 use super::roles_to_heal;
 use crate::{
-    recipes::{Backup, Compose, Version, Wishes, estimate, policy, space::Space},
+    recipes::{Backup, Compose, Unit, Version, Wishes, estimate, policy, space::Space},
     units::{bytes, count, counted, estimate as duration},
 };
 
@@ -178,7 +178,8 @@ impl<'a> Ground<'a> {
     }
 
     fn while_it_is_down(&self, wishes: &Wishes) -> Vec<Step> {
-        let (container, target, data) = (self.container, self.target, self.data);
+        let (container, data) = (self.container, self.data);
+        let unit = self.unit(wishes);
         let mut steps = vec![
             step(
                 Place::Container,
@@ -188,20 +189,26 @@ impl<'a> Ground<'a> {
             ),
             step(
                 Place::Host,
-                "fence: restart policy off",
+                unit.as_ref()
+                    .map_or("fence: restart policy off", |_| "fence: hold the unit"),
                 estimate::ENGINE_CALL,
                 Kind::FenceServer(v1::FenceServer {
                     container_id: container.id.clone(),
+                    unit: unit.clone(),
                 }),
             ),
             step(
                 Place::Host,
-                "stop the container, fence it",
+                unit.as_ref().map_or(
+                    "stop the container, fence it",
+                    |_| "stop the container and its unit",
+                ),
                 estimate::STOP_SERVER,
                 Kind::StopServer(v1::StopServer {
                     container_id: container.id.clone(),
                     grace_seconds: STOP_GRACE_SECONDS,
                     same_start: false,
+                    unit: unit.clone(),
                 }),
             ),
             step(
@@ -220,38 +227,11 @@ impl<'a> Ground<'a> {
             steps.extend(self.set_aside());
         }
         steps.extend(self.transfer());
-        steps.push(step(
-            Place::Host,
-            "set aside the old container",
-            estimate::ENGINE_CALL,
-            Kind::SetAsideContainer(v1::SetAsideContainer {
-                container_id: container.id.clone(),
-                name: container.name.clone(),
-                version: self.version_now().to_owned(),
-            }),
-        ));
-        let compose = self.compose_file(wishes);
-        steps.extend(compose.and_then(|file| self.edit_compose_file(file)));
+        match &unit {
+            Some(unit) => steps.push(self.edit_unit_files(unit)),
+            None => steps.extend(self.another_container(wishes)),
+        }
         steps.extend([
-            step(
-                Place::Host,
-                &self.replace_title(),
-                estimate::REPLACE,
-                Kind::ReplaceContainer(v1::ReplaceContainer {
-                    old_container_id: container.id.clone(),
-                    name: container.name.clone(),
-                    image_id: target.id.clone(),
-                    reference: target.reference.clone(),
-                    target_version: target.version.clone(),
-                    data_destination: data.destination.clone(),
-                    pids_limit: container.pids_limit,
-                    same_major: update,
-                    data_volume: String::new(),
-                    compose_config_hash: compose
-                        .map(|file| file.config_hash.clone())
-                        .unwrap_or_default(),
-                }),
-            ),
             step(
                 Place::Volume,
                 "hand over the volume",
@@ -270,6 +250,7 @@ impl<'a> Ground<'a> {
                         name: container.name.clone(),
                         settle_seconds: SETTLE_SECONDS,
                         old_container_id: container.id.clone(),
+                        unit: unit.clone(),
                     }),
                 )
             },
@@ -285,7 +266,7 @@ impl<'a> Ground<'a> {
                 "wait until ready",
                 estimate::FIRST_BOOT,
                 Kind::WaitUntilReady(v1::WaitUntilReady {
-                    version: target.version.clone(),
+                    version: self.target.version.clone(),
                     timeout_seconds: self.ready_seconds(wishes),
                 }),
             )
@@ -294,6 +275,43 @@ impl<'a> Ground<'a> {
                 duration(u64::from(self.ready_seconds(wishes)) * 1000)
             )),
         ]);
+        steps
+    }
+
+    /// The old container out of the way, and another in its place.
+    fn another_container(&self, wishes: &Wishes) -> Vec<Step> {
+        let (container, target, data) = (self.container, self.target, self.data);
+        let mut steps = vec![step(
+            Place::Host,
+            "set aside the old container",
+            estimate::ENGINE_CALL,
+            Kind::SetAsideContainer(v1::SetAsideContainer {
+                container_id: container.id.clone(),
+                name: container.name.clone(),
+                version: self.version_now().to_owned(),
+            }),
+        )];
+        let compose = self.compose_file(wishes);
+        steps.extend(compose.and_then(|file| self.edit_compose_file(file)));
+        steps.push(step(
+            Place::Host,
+            &self.replace_title(),
+            estimate::REPLACE,
+            Kind::ReplaceContainer(v1::ReplaceContainer {
+                old_container_id: container.id.clone(),
+                name: container.name.clone(),
+                image_id: target.id.clone(),
+                reference: target.reference.clone(),
+                target_version: target.version.clone(),
+                data_destination: data.destination.clone(),
+                pids_limit: container.pids_limit,
+                same_major: self.is_update(),
+                data_volume: String::new(),
+                compose_config_hash: compose
+                    .map(|file| file.config_hash.clone())
+                    .unwrap_or_default(),
+            }),
+        ));
         steps
     }
 
@@ -338,6 +356,7 @@ impl<'a> Ground<'a> {
                 restart_policy: self.container.restart_policy.clone(),
                 backup_folder: wishes.backup.folder().to_owned(),
                 data_volume: String::new(),
+                unit: self.unit(wishes),
             }),
         ));
         steps
@@ -438,6 +457,42 @@ impl<'a> Ground<'a> {
         });
         let title = format!("edit Compose's file {}", file.file);
         Some(step(Place::Host, &title, estimate::ENGINE_CALL, edit))
+    }
+
+    /// The unit that makes the container, where the run is to change its files.
+    fn unit(&self, wishes: &Wishes) -> Option<v1::ServiceUnit> {
+        let unit = self.container.unit.as_ref()?;
+        let mut mounts = self.container.mounts.iter();
+        (wishes.unit == Unit::Edit && unit.refusal.is_empty()).then(|| v1::ServiceUnit {
+            name: unit.name.clone(),
+            user: unit.user,
+            container: self.container.name.clone(),
+            old_image_id: self.image.map(|it| it.id.clone()).unwrap_or_default(),
+            image_id: self.target.id.clone(),
+            data: mounts
+                .find(|it| it.destination == self.data.destination)
+                .cloned(),
+            files: unit.files.clone(),
+            file: unit.file.clone(),
+        })
+    }
+
+    fn edit_unit_files(&self, unit: &v1::ServiceUnit) -> Step {
+        let changes = self.container.environment.iter().filter(|change| {
+            use v1::EnvironmentChangeKind as Change;
+            matches!(
+                change.kind(),
+                Change::Renamed | Change::Inverted | Change::Dropped
+            )
+        });
+        let edit = Kind::EditUnitFiles(v1::EditUnitFiles {
+            unit: Some(unit.clone()),
+            reference: self.target.reference.clone(),
+            changes: changes.cloned().collect(),
+            ports: !self.is_update(),
+        });
+        let title = format!("edit the files of {}", unit.name);
+        step(Place::Host, &title, estimate::ENGINE_CALL, edit)
     }
 
     fn launch(&self, volume_agent: bool, wishes: &Wishes) -> Kind {

@@ -29,8 +29,11 @@ super::codes! { "Engine and container"
         "it was started with `--rm`: the engine would delete it when it stops, and an anonymous volume with it"
         => "make the container again without `--rm`, on the same volume";
     CONTAINER_MANAGED "container-managed" [Blocker] "7.5":
-        "Compose, Swarm, systemd or Kubernetes manages the container, and would make it anew or restart it in the middle of the run"
-        => "for Compose, `--compose edit` or `--compose container-only` ([docs/compose.md](compose.md)); otherwise take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
+        "Compose, a unit of systemd or Kubernetes manages the container, and would make it anew or restart it in the middle of the run"
+        => "for Compose, `--compose edit` or `--compose container-only` ([docs/compose.md](compose.md)); for a unit or a quadlet, `--unit edit` ([docs/units.md](units.md)); otherwise take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
+    CONTAINER_SWARM_SERVICE "container-swarm-service" [Blocker] "7.5":
+        "the container is a task of a Swarm service: the swarm puts another in its place when it ends or is unhealthy, and has no task that is stopped"
+        => "on the task's node scale the service to 0, run a plain container on the same volume and carry that over; then give the service the new image, variables and ports, and scale it to 1";
     COMPOSE_CONTAINER_ONLY "compose-container-only" [Warning] "7.4":
         "Compose made the container, and by choice the container alone is made again: Compose's file still describes PMM 2, and would bring it up on PMM 3's data"
         => "change the file as the finding says, before Compose makes the container again ([docs/compose.md](compose.md))";
@@ -43,6 +46,15 @@ super::codes! { "Engine and container"
     COMPOSE_REMOVES_OLD "compose-removes-old" [Warning] "7.5":
         "an engine cannot take Compose's labels off the old container: the next `docker compose up` finds one container too many and removes that one"
         => "decide before it whether to keep PMM 3; the backup stays in any case";
+    UNIT_FILES_EDITED "unit-files-edited" [Note] "7.5":
+        "a unit of systemd makes the container, and by choice the run stops the unit, changes its files and starts it: image, names and values of variables, the container's side of ports; all else in them stays, and each file as it was lies beside it"
+        => "nothing; the finding and the plan show each entry, without the values of variables";
+    UNIT_FILE_REFUSED "unit-file-refused" [Blocker] "7.5":
+        "`--unit edit` was said, and the unit's files are not on this machine, do not describe this container, or have what must change in a form that cannot be edited so that it is surely right"
+        => "mend what the finding names, or take the container out of the unit for the crossing ([docs/units.md](units.md))";
+    UNIT_MAKES_ANEW "unit-makes-anew" [Warning] "7.5":
+        "the unit makes its container anew at each start, so the old container goes with its stop, and with it what was written to none of its mounts; the way back is the kept files, the old image and the copy of the data"
+        => "keep the files and the image until you have no use for `ferryctl rollback`";
     UPDATER_BESIDE "updater-beside" [Warning] "2.2":
         "a Watchtower runs at the same engine: it may replace containers by itself, also the server in the middle of a run, or the new one by a later version"
         => "stop it for the crossing; PMM 3 from 3.9 on has no use for it";

@@ -107,12 +107,14 @@ pub const ROWS: &[Row] = &[
         [("agent/src/engine/carry_over/tests.rs", "a_custom_health_check_follows_the_ports")]),
     row!(22 "Compose, systemd or Watchtower makes the container anew in the middle"
         [Finding(container::CONTAINER_MANAGED), Finding(container::COMPOSE_CONTAINER_ONLY), Finding(container::COMPOSE_REMOVES_OLD),
-         Finding(container::COMPOSE_FILE_EDITED), Finding(container::COMPOSE_FILE_REFUSED),
+         Finding(container::COMPOSE_FILE_EDITED), Finding(container::COMPOSE_FILE_REFUSED), Finding(container::CONTAINER_SWARM_SERVICE),
+         Finding(container::UNIT_FILES_EDITED), Finding(container::UNIT_FILE_REFUSED), Finding(container::UNIT_MAKES_ANEW),
          Finding(container::UPDATER_BESIDE), Step("stop-server")]
         [("agent/src/engine/carry_over/tests.rs", "whoever_manages_the_container_is_named"),
          ("agent/src/engine/carry_over/tests.rs", "compose_keeps_the_new_container_of_the_two"),
          ("ctl/src/recipes/check/compose.rs", "the_file_is_edited_between_the_old_container_and_the_new_one"),
          ("tests/tests/compose.rs", "by_choice_the_file_is_edited_with_the_container_and_comes_back_with_it"),
+         ("tests/tests/units.rs", "the_unit_crosses_with_its_files_and_comes_back_with_them"),
          ("tests/tests/killed.rs", "an_old_server_that_somebody_starts_in_between_stays_down")]),
     row!(23 "changing millions of owners takes long, in the downtime"
         [Step("transfer-ownership"), Otherwise("in parallel, leaving out what is right already; the plan says how long"),

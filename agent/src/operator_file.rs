@@ -1,4 +1,4 @@
-//! A compose file on the disk: read, replaced, put back.
+//! A file of the operator's on the disk, Compose's or a unit's: read, replaced, put back.
 //!
 //! Why by descriptor: the file is a person's, in a folder of theirs, and this program may be root's. The folder is opened once,
 //! the file is only ever named in it, and a link there is not followed. A new file takes the old one's name in one step, so
@@ -16,12 +16,12 @@ use rustix::{
     io::Errno,
 };
 
-/// No compose file is larger.
+/// No such file is larger.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// A name in a folder that is open.
 #[derive(Debug)]
-pub(crate) struct ComposeFile {
+pub(crate) struct OperatorFile {
     folder: OwnedFd,
     name: String,
     path: PathBuf,
@@ -73,7 +73,7 @@ pub(crate) enum FileError {
     Link(PathBuf),
     #[error("`{}` is no regular file", .0.display())]
     Kind(PathBuf),
-    #[error("`{}` is larger than a compose file can be", .0.display())]
+    #[error("`{}` is larger than such a file can be", .0.display())]
     Large(PathBuf),
     #[error("`{}` is no text in UTF-8", .0.display())]
     Text(PathBuf),
@@ -96,7 +96,7 @@ impl FileError {
 
 type Result<T> = std::result::Result<T, FileError>;
 
-impl ComposeFile {
+impl OperatorFile {
     /// The file of that path. It need not be there; its folder must.
     pub(crate) fn at(path: &Path) -> Result<Self> {
         let parts = path
@@ -281,7 +281,7 @@ mod tests {
 
     struct Scene {
         folder: tempfile::TempDir,
-        file: ComposeFile,
+        file: OperatorFile,
     }
 
     impl Scene {
@@ -303,7 +303,7 @@ mod tests {
         let path = folder.path().join("c.yml");
         fs_err::write(&path, "old").unwrap();
         fs_err::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
-        let file = ComposeFile::at(&path).unwrap();
+        let file = OperatorFile::at(&path).unwrap();
         Scene { folder, file }
     }
 
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn only_a_regular_file_of_one_name_is_taken() {
         let scene = scene();
-        let at = |name| ComposeFile::at(&scene.path(name)).unwrap();
+        let at = |name| OperatorFile::at(&scene.path(name)).unwrap();
         fs_err::os::unix::fs::symlink(scene.path("c.yml"), scene.path("link")).unwrap();
         assert!(matches!(at("link").read(), Err(FileError::Link(_))));
         fs_err::create_dir(scene.path("folder")).unwrap();
@@ -362,8 +362,8 @@ mod tests {
         fs_err::write(scene.path("large"), vec![b' '; (1 << 20) + 1]).unwrap();
         assert!(matches!(at("large").read(), Err(FileError::Large(_))));
         assert!(at("none").read().unwrap().is_none());
-        assert!(ComposeFile::at(Path::new("c.yml")).is_err());
-        let nowhere = ComposeFile::at(&scene.path("no/c.yml")).unwrap_err();
+        assert!(OperatorFile::at(Path::new("c.yml")).is_err());
+        let nowhere = OperatorFile::at(&scene.path("no/c.yml")).unwrap_err();
         assert!(nowhere.is_missing(), "{nowhere}");
         fs_err::hard_link(scene.path("c.yml"), scene.path("second")).unwrap();
         let checked = scene.file.check_replaceable(&scene.content());

@@ -1,0 +1,130 @@
+//! What stopping and starting the server comes to where a unit of systemd makes its container.
+//!
+//! The container is always stopped by the engine first, with Ferry's own grace: a unit may give it ten seconds and then have it killed.
+
+use std::time::Duration;
+
+use ferry_proto::v1::ServiceUnit;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    engine::{ContainerInspect, Engine},
+    error::StepError,
+    fence, places,
+    unit::Service,
+};
+
+const POLL: Duration = Duration::from_millis(100);
+/// What a unit gets, once it says that it has started, until its container runs: the image is there.
+const APPEARS: Duration = Duration::from_secs(120);
+
+/// Stops the container of the unit, and the unit. The exit code, where the container is still there to tell it.
+///
+/// # Errors
+/// When one of them does not end.
+pub(super) async fn stop(
+    engine: &Engine,
+    unit: &ServiceUnit,
+    grace: Duration,
+) -> Result<Option<i64>, StepError> {
+    let name = &unit.container;
+    let found = engine.find_container(name).await?;
+    if let Some(container) = found.filter(ContainerInspect::running)
+        && let Err(error) = places::stop(engine, container.id(), grace).await
+    {
+        // With `--rm` there is nobody left to ask how it ended.
+        let there = engine.find_container(container.id()).await?;
+        if there.is_some_and(|it| it.running()) {
+            return Err(error);
+        }
+    }
+    Service::named(unit)?.stop().await?;
+    let left = engine.find_container(name).await?;
+    let Some(left) = left else {
+        return Ok(None);
+    };
+    if left.running() {
+        return Err(StepError::new(
+            "still-running",
+            format!(
+                "`{}` is stopped, and container `{name}` runs all the same",
+                unit.name
+            ),
+        )
+        .hint("find out who started it: another unit, a supervisor of containers, or a person"));
+    }
+    // The unit removes it when it makes the next one; until then nobody starts its programs.
+    fence::close(engine, left.id()).await?;
+    Ok(Some(left.exit_code()))
+}
+
+/// Starts the unit, and waits until the container that it makes runs.
+///
+/// # Errors
+/// When it does not, or makes it of another image than `image`.
+pub(super) async fn start(
+    engine: &Engine,
+    unit: &ServiceUnit,
+    image: &str,
+) -> Result<ContainerInspect, StepError> {
+    let service = Service::named(unit)?;
+    service.start().await?;
+    let began = Instant::now();
+    loop {
+        // Not found, or not running yet: a simple service has started before its container has.
+        if let Some(made) = running(engine, &unit.container).await? {
+            if made.image_id() == image {
+                return Ok(made);
+            }
+            return Err(StepError::new(
+                "unit-made-other",
+                format!(
+                    "`{}` has made its container of image {} and not of {image}",
+                    unit.name,
+                    made.image_id()
+                ),
+            ));
+        }
+        let state = service.state().await?;
+        if !state.runs() || began.elapsed() > APPEARS {
+            return Err(StepError::new(
+                "unit-not-running",
+                format!(
+                    "`{}` was started and is {}, and container `{}` does not run",
+                    unit.name, state.active, unit.container
+                ),
+            )
+            .hint(format!("`journalctl --unit {}` says why", unit.name)));
+        }
+        sleep(POLL).await;
+    }
+}
+
+async fn running(engine: &Engine, name: &str) -> Result<Option<ContainerInspect>, StepError> {
+    let found = engine.find_container(name).await?;
+    Ok(found.filter(ContainerInspect::running))
+}
+
+/// Refuses a container that does not have the server's data where it must be.
+///
+/// # Errors
+/// `wrong-volume`.
+pub(super) fn check_data(made: &ContainerInspect, unit: &ServiceUnit) -> Result<(), StepError> {
+    let Some(wanted) = &unit.data else {
+        return Ok(());
+    };
+    let found = made.mount_at(&wanted.destination);
+    let right = found.is_some_and(|it| {
+        it.kind == wanted.kind && it.name == wanted.name && it.source == wanted.source
+    });
+    if right {
+        return Ok(());
+    }
+    Err(StepError::new(
+        "wrong-volume",
+        format!(
+            "the container that `{}` has made does not mount the old one's data at `{}`",
+            unit.name, wanted.destination
+        ),
+    ))
+}

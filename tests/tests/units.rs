@@ -1,0 +1,311 @@
+//! A server that a unit of systemd makes at each of its starts: it crosses by choice only, the unit makes the new one from its edited file,
+//! and a way back gives it its file again.
+//!
+//! The service manager is a double (`tests/src/bin/systemctl-double.rs`); units, engine and containers are real.
+
+use std::path::Path;
+
+use ferry_tests::ferryctl::Ferryctl;
+use ferry_tests::server::{Fault, Options, TestServer};
+use ferry_tests::units::Units;
+use ferry_tests::witness::{self, Seen};
+use ferry_tests::{Result, docker};
+
+const TO: &str = "ferry-test/pmm-server:3.8.1";
+/// A variable's value, which nobody has to know.
+const SECRET: &str = "correct-horse-battery";
+const DOUBLE: &str = env!("CARGO_BIN_EXE_systemctl-double");
+
+/// A server of a unit's. The unit goes first, then the server.
+struct Machine {
+    server: TestServer,
+    units: Units,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _over = self.units.systemctl(&["stop", &self.unit()]);
+    }
+}
+
+impl Machine {
+    /// The container of a server with data is made anew by a unit, on the same volume. `options` is what else the unit gives it.
+    fn of_used_server(options: &str) -> Result<Self> {
+        let server = TestServer::used(Options::default())?;
+        let volume = server.data_mount()?["Name"].clone();
+        let image = server.inspect()?["Config"]["Image"].clone();
+        let (volume, image) = (
+            volume.as_str().unwrap_or_default(),
+            image.as_str().unwrap_or_default(),
+        );
+        server.stop(60)?;
+        docker(&["rm", &server.name])?;
+        let machine = Self {
+            server,
+            units: Units::of(Path::new(DOUBLE))?,
+        };
+        let name = &machine.server.name;
+        let unit = format!(
+            "# PMM, since 2021\n[Unit]\nDescription=PMM\n\n[Service]\nEnvironment=VOLUME={volume}\nRestart=always\n\
+             ExecStartPre=-{docker} rm --force {name}\n\
+             ExecStart={docker} run --rm --name {name} \\\n    -v ${{VOLUME}}:/srv \\\n{options}    {image}\n\
+             ExecStop={docker} stop --time 10 {name}\n\n[Install]\nWantedBy=multi-user.target\n",
+            docker = which_docker()?,
+        );
+        machine.units.write(&machine.unit(), &unit)?;
+        machine.units.systemctl(&["daemon-reload"])?;
+        machine.units.systemctl(&["start", &machine.unit()])?;
+        wait_up(&machine.server)?;
+        Ok(machine)
+    }
+
+    fn unit(&self) -> String {
+        format!("{}.service", self.server.name)
+    }
+
+    fn tool(&self) -> Result<Ferryctl> {
+        Ok(Ferryctl::new()?.within(self.units.within()))
+    }
+
+    fn text(&self) -> Result<String> {
+        self.units.text(&self.unit())
+    }
+
+    fn is_active(&self) -> Result<bool> {
+        let shown = self.units.systemctl(&["show", &self.unit()])?;
+        Ok(shown.contains("ActiveState=active") && shown.contains("NeedDaemonReload=no"))
+    }
+
+    fn image(&self) -> Result<String> {
+        let image = self.server.inspect()?["Config"]["Image"].take();
+        Ok(image.as_str().unwrap_or_default().to_owned())
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "where the machine has it, for a unit that names it by its whole path"
+)]
+fn which_docker() -> Result<String> {
+    let found = std::process::Command::new("sh")
+        .args(["-c", "command -v docker"])
+        .output()?;
+    Ok(String::from_utf8_lossy(&found.stdout).trim().to_owned())
+}
+
+#[test]
+fn the_unit_crosses_with_its_files_and_comes_back_with_them() -> Result<()> {
+    let machine = Machine::of_used_server(&format!(
+        "    -e DATA_RETENTION=720h -e DISABLE_UPDATES=1 \\\n    # nothing else\n    -e LESS_LOG_NOISE=1 \\\n    \
+         --env \"GF_SMTP_PASSWORD={SECRET}\" \\\n    -p 127.0.0.1::443 \\\n"
+    ))?;
+    let (server, tool) = (&machine.server, machine.tool()?);
+    let (before, seen) = (machine.text()?, Seen::of(server)?);
+    let address = server.address();
+    let words = ["migrate", &address, "--to", TO, "--yes"];
+
+    let refused = tool.run(&words)?;
+    assert_eq!(refused.code, 3, "{}", refused.shown());
+    for word in ["container-managed", &machine.unit(), "--unit edit"] {
+        assert!(refused.shown().contains(word), "{}", refused.shown());
+    }
+    let edit = [&words[..], &["--unit", "edit"]].concat();
+    // What systemd has not read is not what it would start.
+    machine
+        .units
+        .write(&machine.unit(), &before.replace("720h", "721h"))?;
+    let refused = tool.run(&edit)?;
+    assert_eq!(refused.code, 3, "{}", refused.shown());
+    assert!(
+        refused.shown().contains("unit-file-refused"),
+        "{}",
+        refused.shown()
+    );
+    machine.units.write(&machine.unit(), &before)?;
+
+    let done = tool.run(&edit)?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    let mut wanted = before.clone();
+    for (old, new) in [
+        ("-e DATA_RETENTION=", "-e PMM_DATA_RETENTION="),
+        ("DISABLE_UPDATES=1", "PMM_ENABLE_UPDATES=false"),
+        ("    -e LESS_LOG_NOISE=1 \\\n", ""),
+        ("::443 ", "::8443 "),
+        ("ferry-test/pmm-server:2.44.1", TO),
+    ] {
+        assert!(wanted.contains(old), "{old}");
+        wanted = wanted.replace(old, new);
+    }
+    assert_eq!(machine.text()?, wanted);
+    let kept = format!("{}.ferry-{}", machine.unit(), tool.only_run()?);
+    assert_eq!(machine.units.names()?, [machine.unit(), kept.clone()]);
+    assert_eq!(machine.units.text(&kept)?, before);
+    assert!(done.shown().contains(&kept), "{}", done.shown());
+    assert!(!done.shown().contains(SECRET), "{}", done.shown());
+    assert!(machine.is_active()?);
+    assert_eq!(
+        (
+            machine.image()?.as_str(),
+            witness::version(server)?.as_str()
+        ),
+        (TO, "3.8.1")
+    );
+    assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
+    // It is the unit's own, and so is the next one.
+    machine.units.systemctl(&["restart", &machine.unit()])?;
+    wait_up(server)?;
+    assert_eq!(witness::version(server)?, "3.8.1");
+
+    let back = tool.run(&["rollback", &tool.only_run()?, "--yes"])?;
+    assert_eq!(back.code, 0, "{}", back.shown());
+    assert_eq!(machine.text()?, before);
+    assert_eq!(machine.units.names()?, [machine.unit()]);
+    assert!(machine.is_active()?);
+    server.wait_ready()?;
+    assert_eq!(witness::version(server)?, "2.44.1");
+    assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
+
+    let again = machine.tool()?;
+    let done = again.run(&edit)?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    let finished = again.run(&["finish", &again.only_run()?, "--yes"])?;
+    assert_eq!(finished.code, 0, "{}", finished.shown());
+    assert!(machine.is_active()?);
+    assert_eq!(witness::version(server)?, "3.8.1");
+    Ok(())
+}
+
+/// PMM 3 ends as soon as it starts: the unit makes PMM 2 again, from the file as it was.
+#[test]
+fn a_new_server_that_does_not_stay_up_gives_the_unit_its_old_one_again() -> Result<()> {
+    let fault = Fault::Exit.word();
+    let machine = Machine::of_used_server(&format!("    -e STANDIN_FAULT={fault} \\\n"))?;
+    let (server, tool) = (&machine.server, machine.tool()?);
+    let (before, seen) = (machine.text()?, Seen::of(server)?);
+    let failed = tool.run(&[
+        "migrate",
+        &server.address(),
+        "--to",
+        TO,
+        "--yes",
+        "--unit",
+        "edit",
+        "--ready-timeout",
+        "20",
+    ])?;
+    assert_eq!(failed.code, 1, "{}", failed.shown());
+    assert_eq!(machine.text()?, before);
+    assert_eq!(machine.units.names()?, [machine.unit()]);
+    assert!(machine.is_active()?);
+    server.wait_ready()?;
+    assert_eq!(witness::version(server)?, "2.44.1");
+    assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
+    assert_eq!(server.unclean()?, [""; 0]);
+    Ok(())
+}
+
+/// Killed in the downtime, with the old container gone: nobody starts the unit, and another call goes on, or back.
+#[test]
+fn while_a_run_has_the_unit_nobody_starts_it() -> Result<()> {
+    let machine = Machine::of_used_server("")?;
+    let (server, tool) = (&machine.server, machine.tool()?);
+    let before = machine.text()?;
+    let address = server.address();
+    for way in ["resume", "rollback"] {
+        let words = [
+            "migrate", &address, "--to", TO, "--yes", "--unit", "edit", "--output", "json",
+        ];
+        let call = tool.spawn(&words)?;
+        // The edit is the last step before the data is handed over.
+        let kept = || {
+            machine
+                .units
+                .names()
+                .map(|it| it.iter().any(|it| it.contains(".service.ferry-")))
+        };
+        let began = std::time::Instant::now();
+        while !kept()? {
+            assert!(began.elapsed().as_secs() < 200, "it was never edited");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let killed = call.kill()?;
+        let runs = tool.run(&["runs", "--output", "json"])?.json()?;
+        let open = runs.iter().find(|it| it["state"] == "running").cloned();
+        let open = open.unwrap_or_else(|| panic!("{}", killed.shown()));
+        let run = open["run"].as_str().unwrap_or_default().to_owned();
+        if !server_runs(server) {
+            let said = machine.units.refused(&["start", &machine.unit()])?;
+            assert!(said.contains("Assertion failed"), "{said}");
+        }
+        let words = match way {
+            "resume" => vec!["resume", &run],
+            _ => vec!["rollback", &run, "--yes"],
+        };
+        let ended = tool.run(&words)?;
+        assert_eq!(ended.code, 0, "{}", ended.shown());
+        assert!(machine.is_active()?);
+        wait_up(server)?;
+        if way == "resume" {
+            assert_eq!(witness::version(server)?, "3.8.1");
+            let back = tool.run(&["rollback", &run, "--yes"])?;
+            assert_eq!(back.code, 0, "{}", back.shown());
+            server.wait_ready()?;
+        }
+        assert_eq!(witness::version(server)?, "2.44.1");
+        assert_eq!(machine.text()?, before);
+        assert_eq!(machine.units.names()?, [machine.unit()]);
+    }
+    Ok(())
+}
+
+/// A simple service has started before its container is there.
+fn wait_up(server: &TestServer) -> Result<()> {
+    let began = std::time::Instant::now();
+    while !server_runs(server) && began.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    server.wait_ready()
+}
+
+fn server_runs(server: &TestServer) -> bool {
+    server
+        .inspect()
+        .is_ok_and(|it| it["State"]["Running"] == true)
+}
+
+/// A unit that starts a container which exists would do so in the middle of a run: it is told, and what to do.
+#[test]
+fn a_unit_that_only_starts_the_container_is_recognised_and_refused() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let units = Units::of(Path::new(DOUBLE))?;
+    let unit = format!("{}.service", server.name);
+    let docker = which_docker()?;
+    units.write(
+        &unit,
+        &format!(
+            "[Service]\nExecStart={docker} start --attach {0}\nExecStop={docker} stop {0}\n",
+            server.name
+        ),
+    )?;
+    server.stop(60)?;
+    units.systemctl(&["start", &unit])?;
+    wait_up(&server)?;
+    let tool = Ferryctl::new()?.within(units.within());
+    let address = server.address();
+    for (more, code) in [
+        (&[][..], "container-managed"),
+        (&["--unit", "edit"], "unit-file-refused"),
+    ] {
+        let words = [&["check", &address, "--to", TO][..], more].concat();
+        let refused = tool.run(&words)?;
+        assert_eq!(refused.code, 3, "{}", refused.shown());
+        assert!(refused.shown().contains(code), "{}", refused.shown());
+    }
+    units.systemctl(&["stop", &unit])?;
+    // Stopped, the unit keeps nothing up, and nothing is said of it.
+    server.restart_after_stop()?;
+    server.wait_ready()?;
+    let check = tool.run(&["check", &address, "--to", TO])?;
+    assert_eq!(check.code, 0, "{}", check.shown());
+    Ok(())
+}
