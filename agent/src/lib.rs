@@ -10,6 +10,7 @@
 pub mod args;
 mod blocking;
 mod client;
+pub mod cluster;
 mod compose;
 pub mod context;
 pub mod dial;
@@ -22,6 +23,7 @@ pub mod folder;
 pub mod fuzzing;
 pub mod ledger;
 pub mod places;
+pub mod pod;
 pub mod policy;
 pub mod pull;
 pub mod runner;

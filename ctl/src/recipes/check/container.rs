@@ -5,11 +5,15 @@ use ferry_proto::v1::{ContainerFacts, EngineFacts, Facts};
 use super::{
     Notebook, Subject,
     catalogue::{carry_over, container},
-    compose,
+    cluster, compose,
 };
 use crate::recipes::{Compose, Wishes};
 
 pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
+    if let (Some(cluster), Some(container)) = (&facts.cluster, &facts.container) {
+        cluster::check(facts, cluster, wishes, subject, notebook);
+        return check_carry_over(container, subject, notebook);
+    }
     match &facts.engine {
         Some(engine) => check_engine(engine, notebook),
         None => notebook.blocker(
@@ -126,7 +130,9 @@ fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
             "disable the unit (`systemctl disable --now`), run the container by `docker run` on \
              the same volume, then check again"
         }
-        "kubernetes" => "follow upstream's steps for the Helm chart",
+        "kubernetes" => {
+            "name the StatefulSet that it is a pod of: `kubernetes:NAMESPACE/STATEFULSET` (docs/kubernetes.md)"
+        }
         _ => "take the container out of that tool's hands, then check again",
     };
     notebook.blocker(

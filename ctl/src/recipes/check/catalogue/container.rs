@@ -30,7 +30,7 @@ super::codes! { "Engine and container"
         => "make the container again without `--rm`, on the same volume";
     CONTAINER_MANAGED "container-managed" [Blocker] "7.5":
         "Compose, Swarm, systemd or Kubernetes manages the container, and would make it anew or restart it in the middle of the run"
-        => "for Compose, `--compose edit` or `--compose container-only` ([docs/compose.md](compose.md)); otherwise take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
+        => "for Compose, `--compose edit` or `--compose container-only` ([docs/compose.md](compose.md)); for Kubernetes, the address `kubernetes:NAMESPACE/STATEFULSET` ([docs/kubernetes.md](kubernetes.md)); otherwise take it out of that tool's hands for the crossing";
     COMPOSE_CONTAINER_ONLY "compose-container-only" [Warning] "7.4":
         "Compose made the container, and by choice the container alone is made again: Compose's file still describes PMM 2, and would bring it up on PMM 3's data"
         => "change the file as the finding says, before Compose makes the container again ([docs/compose.md](compose.md))";
