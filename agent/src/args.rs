@@ -45,6 +45,24 @@ pub enum Command {
         #[command(subcommand)]
         act: FolderAct,
     },
+    /// Copy this program to a folder; what a cluster's pod begins with to look at an image
+    #[command(hide = true)]
+    Install {
+        /// The folder
+        folder: PathBuf,
+    },
+    /// Write to a file what the image is that this program was put into; what such a pod goes on with
+    #[command(hide = true)]
+    Describe {
+        /// The file, which is there
+        answer: PathBuf,
+    },
+    /// Ask the agent behind a socket to end; what a cluster's host agent starts beside an agent that cannot be removed
+    #[command(hide = true)]
+    End {
+        /// The socket
+        socket: PathBuf,
+    },
     /// Copy standard input and output to an agent's socket; what the host agent's tunnel starts
     #[command(hide = true)]
     Dial {

@@ -6,6 +6,8 @@ mod container;
 mod data;
 mod host;
 
+pub use host::changes as environment_changes;
+
 use ferry_proto::v1::{Facts, GetFactsRequest};
 
 use crate::{client, error::StepError, ledger, surroundings::Surroundings};
@@ -20,6 +22,7 @@ pub async fn observe(
 ) -> Result<Facts, StepError> {
     let mut facts = match surroundings {
         Surroundings::Host(host) => host::observe(host, request).await?,
+        Surroundings::Cluster(cluster) => cluster.observe(request).await?,
         Surroundings::Container(container) => container::observe(container, request).await?,
         Surroundings::Volume(volume) | Surroundings::Workshop(_, volume) => Facts {
             data: Some(data::observe(data::Tree::at(volume.data.clone()), None).await?),

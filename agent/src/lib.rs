@@ -10,6 +10,7 @@
 pub mod args;
 mod blocking;
 mod client;
+pub mod cluster;
 mod compose;
 pub mod context;
 pub mod dial;
@@ -23,6 +24,7 @@ pub mod fuzzing;
 pub mod ledger;
 mod operator_file;
 pub mod places;
+pub mod pod;
 pub mod policy;
 pub mod pull;
 pub mod runner;

@@ -10,6 +10,7 @@ use ferry_agent::{
     error::StepError,
     folder,
     ledger::Ledger,
+    pod,
     policy::Policy,
     runner::{Runner, Works},
     serve,
@@ -63,6 +64,9 @@ fn main() -> ExitCode {
             let written = std::io::stdout().write_all(answer.as_bytes());
             ExitCode::from(if written.is_ok() { code } else { 1 })
         }
+        Command::Install { folder } => ended(&pod::install(&folder).map_err(Into::into)),
+        Command::Describe { answer } => ended(&pod::describe(&answer).map_err(Into::into)),
+        Command::End { socket } => ended(&runtime.block_on(pod::end(&socket)).map_err(Into::into)),
         Command::Dial { socket } => {
             let code = match runtime.block_on(dial::dial(&socket)) {
                 Ok(()) => 0,

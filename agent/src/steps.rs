@@ -72,6 +72,14 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
         Some(Kind::KeepClient(it)) => Box::new(client::KeepClient(it)),
         Some(Kind::UpgradeClient(it)) => Box::new(client::UpgradeClient(it)),
         Some(Kind::AwaitClient(it)) => Box::new(host::AwaitClient(it)),
+        // Its host agent brings the work along, see `cluster`.
+        Some(Kind::PatchStatefulSet(_)) => {
+            return Err(StepError::new(
+                "wrong-place",
+                "this step is for an agent beside a cluster, and this is none",
+            )
+            .hint("the plan and the agent do not fit; make the plan again with this release"));
+        }
         None => {
             return Err(StepError::new(
                 "unknown-step",

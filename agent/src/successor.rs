@@ -77,14 +77,7 @@ pub(crate) fn translate(
     if same_major {
         return EnvTranslation::unchanged(own);
     }
-    let mut numbers = version.split(['.', '-']).map(|part| part.parse().ok());
-    let mut next = |otherwise| numbers.next().flatten().unwrap_or(otherwise);
-    // A version that is not told is taken for the newest of PMM 3: it has the most names.
-    let target = TargetVersion {
-        major: next(3),
-        minor: next(u32::MAX),
-    };
-    translate_env(&own, target)
+    translate_env(&own, TargetVersion::of(version))
 }
 
 /// BLAKE3 over what a person sets of a container; what the engine counts and measures is left out.

@@ -1,17 +1,19 @@
 //! Where an agent runs decides what it can do. Each place has its own means, and a step that asks
 //! for means that are not there gets an error instead of a guess.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use ferry_proto::v1::Place;
 
-use crate::{engine::Engine, error::StepError, server::ServerRoot};
+use crate::{cluster::Cluster, engine::Engine, error::StepError, server::ServerRoot};
 
 /// What an agent has around it.
 #[derive(Debug)]
 pub enum Surroundings {
     /// Beside the container engine.
     Host(Host),
+    /// Beside a cluster's API server.
+    Cluster(Arc<dyn Cluster>),
     /// Beside the server's processes.
     Container(Container),
     /// With the server's volumes only.
@@ -73,7 +75,7 @@ impl Surroundings {
     #[must_use]
     pub fn place(&self) -> Place {
         match self {
-            Self::Host(_) => Place::Host,
+            Self::Host(_) | Self::Cluster(_) => Place::Host,
             Self::Container(_) => Place::Container,
             Self::Volume(_) | Self::Workshop(..) => Place::Volume,
             Self::Client(_) => Place::Client,
@@ -85,6 +87,7 @@ impl Surroundings {
     pub fn capabilities(&self) -> Vec<String> {
         let names: &[&str] = match self {
             Self::Host(_) => &["engine", "tunnel"],
+            Self::Cluster(_) => &["cluster", "tunnel"],
             Self::Container(_) => &["supervisor", "postgres", "api", "tree"],
             Self::Volume(_) => &["tree", "backup"],
             Self::Workshop(..) => &["tree", "backup", "postgres"],

@@ -60,6 +60,9 @@ pub struct Global {
     /// The static `ferryd` binary that agents are started from
     #[arg(long, global = true, env = "FERRY_AGENT_BINARY", value_name = "FILE")]
     pub agent_binary: Option<PathBuf>,
+    /// The agent's image, for servers at `kubernetes:…`: one that the cluster can fetch (`cargo xtask image agent`)
+    #[arg(long, global = true, env = "FERRY_AGENT_IMAGE", value_name = "IMAGE")]
+    pub agent_image: Option<String>,
 }
 
 /// What is printed on stdout.

@@ -25,7 +25,7 @@ use tonic::transport::Channel;
 
 pub use self::{
     channel::{open_channel, open_in_memory},
-    embedded::{LocalEngine, start_embedded},
+    embedded::{LocalEngine, start_beside_cluster, start_embedded},
     error::{ConnectError, Refusal, refusal},
     host::ConnectedHost,
     remote::{TlsError, TlsFolder, connect_client, connect_remote},

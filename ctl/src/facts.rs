@@ -166,7 +166,12 @@ pub async fn gather(
     let Some(container) = outside.container.clone() else {
         return Err(FactsError::NoContainer(wanted.container.clone()));
     };
-    if !container.running {
+    // Where a cluster takes no agent, that is what there is to say.
+    let shut = outside
+        .cluster
+        .as_ref()
+        .is_some_and(|cluster| !cluster.forbidden.is_empty() || !cluster.agent_refusal.is_empty());
+    if !container.running || shut {
         return Ok(outside);
     }
 

@@ -9,6 +9,7 @@ mod estimate;
 pub mod pmm_client_upgrade;
 pub mod pmm_dump_restore;
 pub mod pmm_in_place;
+pub mod pmm_kubernetes;
 pub mod pmm_move_data;
 pub mod policy;
 #[cfg(test)]
@@ -133,6 +134,7 @@ pub fn plan(
     let update = check::Subject::new(&facts).is_update();
     match wishes.recipe {
         Recipe::PmmMoveData => pmm_move_data::plan(server, facts, wishes, created),
+        _ if facts.cluster.is_some() => pmm_kubernetes::plan(server, facts, wishes, created),
         _ if update => pmm_in_place::plan(server, facts, wishes, created),
         Recipe::PmmInPlace => pmm_in_place::plan(server, facts, wishes, created),
         Recipe::PmmDumpRestore => pmm_dump_restore::plan(server, facts, wishes, created),

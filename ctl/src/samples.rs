@@ -1,9 +1,9 @@
 //! One server as most are in the field, for tests to spoil.
 
 use ferry_proto::v1::{
-    ApiKeyFact, ContainerFacts, DataFacts, DatabaseFact, EngineFacts, EnvironmentChange,
-    EnvironmentChangeKind as Kind, Facts, ImageFacts, LoginFacts, MountFact, NewVolumeFacts,
-    OwnerCount, Plan, ProgramFact, RoleFact, ServerFacts, UsedFacts,
+    ApiKeyFact, ClusterFacts, ContainerFacts, DataFacts, DatabaseFact, EngineFacts,
+    EnvironmentChange, EnvironmentChangeKind as Kind, Facts, ImageFacts, LoginFacts, MountFact,
+    NewVolumeFacts, OwnerCount, Plan, ProgramFact, RoleFact, ServerFacts, UsedFacts,
 };
 use pbjson_types::Timestamp;
 
@@ -23,6 +23,39 @@ pub(crate) fn plan() -> Plan {
         nanos: 0,
     };
     pmm_in_place::plan("docker:pmm-server", facts(), &wishes(), created).unwrap()
+}
+
+/// The same server as the pod of a StatefulSet that Helm has made.
+pub(crate) fn in_a_cluster() -> Facts {
+    let mut facts = facts();
+    let engine = facts.engine.as_mut().unwrap();
+    engine.kind = "Kubernetes".into();
+    engine.version = "1.33.1".into();
+    let container = facts.container.as_mut().unwrap();
+    container.id = "7c1f0a52-0000-4000-8000-000000000001".into();
+    container.name = "monitoring/pmm".into();
+    container.restart_policy.clear();
+    container.mounts[0].name = "pmm-storage-pmm-0".into();
+    container.networks.clear();
+    facts.cluster = Some(ClusterFacts {
+        namespace: "monitoring".into(),
+        stateful_set: "pmm".into(),
+        replicas: 1,
+        pod: "pmm-0".into(),
+        node: "node-1".into(),
+        container: "pmm".into(),
+        ready: true,
+        claim: "pmm-storage-pmm-0".into(),
+        storage_class: "standard".into(),
+        claim_bytes: 128 << 30,
+        access_modes: vec!["ReadWriteOnce".into()],
+        release: "pmm".into(),
+        chart: "pmm-1.3.21".into(),
+        release_history: true,
+        agent_image: "r.example/ferryd:0.1.0".into(),
+        ..ClusterFacts::default()
+    });
+    facts
 }
 
 /// The same server without a volume, and what moves its data to one.
@@ -86,6 +119,7 @@ pub(crate) fn facts() -> Facts {
         backups: Vec::new(),
         clients: None,
         client_host: None,
+        cluster: None,
         data: Some(DataFacts {
             destination: "/srv".into(),
             entries: 612_408,

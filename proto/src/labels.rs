@@ -95,6 +95,7 @@ impl Action {
             Some(Kind::KeepClient(_)) => "keep-client",
             Some(Kind::UpgradeClient(_)) => "upgrade-client",
             Some(Kind::AwaitClient(_)) => "await-client",
+            Some(Kind::PatchStatefulSet(_)) => "patch-stateful-set",
         }
     }
 }

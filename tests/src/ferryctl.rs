@@ -74,6 +74,12 @@ impl Ferryctl {
         self.state.path()
     }
 
+    /// The agent's program.
+    #[must_use]
+    pub fn agent(&self) -> &Path {
+        &self.agent
+    }
+
     /// Another user's: the same programs with nothing in the journals.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod appliance;
 pub mod client_host;
+pub mod cluster;
 mod command;
 pub mod compose;
 pub mod daemon;

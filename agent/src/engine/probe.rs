@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Where PMM's images keep the version of what they ship.
-const VERSION_FILE: &str = "/usr/share/percona-dashboards/VERSION";
+pub const VERSION_FILE: &str = "/usr/share/percona-dashboards/VERSION";
 
 /// What was found out about an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +159,8 @@ impl Engine {
 
 /// Version, major and what they rest on. The file counts before the label: derived images inherit or overwrite labels, the file is
 /// what the server itself compares its volume with (facts/pmm.md 1.5).
-fn judge(
+#[must_use]
+pub fn judge(
     labels: &BTreeMap<String, String>,
     version_file: Option<&str>,
 ) -> (Option<String>, Option<u32>, Vec<String>) {

@@ -129,6 +129,7 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         backups: Vec::new(),
         clients: None,
         client_host: None,
+        cluster: None,
         data: Some(ferry_proto::v1::DataFacts {
             destination: DATA.to_owned(),
             other_containers: others,
@@ -192,7 +193,9 @@ fn port(port: &PublishedPort) -> String {
     format!("{address}:{} → {}", port.host_port, port.container)
 }
 
-fn changes(translation: &EnvTranslation) -> Vec<EnvironmentChange> {
+/// What became of each variable, without any value.
+#[must_use]
+pub fn changes(translation: &EnvTranslation) -> Vec<EnvironmentChange> {
     use EnvironmentChangeKind as Kind;
     let changes = translation.changes.iter().map(|change| EnvironmentChange {
         name: change.name.clone(),

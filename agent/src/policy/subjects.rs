@@ -95,6 +95,8 @@ impl<'a> Subjects<'a> {
                     .collect();
                 it.folders = change.map(|it| &*it.file).into_iter().collect();
             }
+            // A host agent beside a cluster lives in its controller, and has no policy.
+            Kind::PatchStatefulSet(step) => it.images = vec![&step.reference],
             // Work inside an agent's own mounts and namespaces.
             Kind::CaptureBaseline(_)
             | Kind::HealRoles(_)
@@ -188,6 +190,7 @@ fn all() -> Vec<Kind> {
         Kind::KeepClient(v1::KeepClient::default()),
         Kind::UpgradeClient(v1::UpgradeClient::default()),
         Kind::AwaitClient(v1::AwaitClient::default()),
+        Kind::PatchStatefulSet(v1::PatchStatefulSet::default()),
     ]
 }
 

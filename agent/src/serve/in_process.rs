@@ -11,11 +11,12 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::connection::Connection;
 use crate::{
+    cluster::Cluster,
     engine::{EndpointConfig, Engine},
     error::StepError,
     ledger::Ledger,
     policy::Role,
-    runner::Runner,
+    runner::{Runner, Works},
     surroundings::{Host, Surroundings},
 };
 
@@ -53,7 +54,23 @@ impl InProcessHost {
             agent_binary: options.agent_binary,
             agent_arguments: Vec::new(),
         };
-        let runner = Runner::new(Arc::new(Surroundings::Host(host)), ledger);
+        Ok(Self::serving(Runner::new(
+            Arc::new(Surroundings::Host(host)),
+            ledger,
+        )))
+    }
+
+    /// Begins to serve beside a cluster.
+    #[must_use]
+    pub fn beside(cluster: &Arc<dyn Cluster>, state_dir: PathBuf) -> Self {
+        let ledger = Ledger::at(state_dir, "host");
+        let own = Arc::clone(cluster);
+        let works = Works::new(move |step| Arc::clone(&own).work(step));
+        let around = Surroundings::Cluster(Arc::clone(cluster));
+        Self::serving(Runner::performing(Arc::new(around), ledger, works))
+    }
+
+    fn serving(runner: Arc<Runner>) -> Self {
         let (connections, incoming) = unbounded_channel();
         let served = Arc::clone(&runner);
         tokio::spawn(async move {
@@ -63,10 +80,10 @@ impl InProcessHost {
                 tracing::warn!("the in-process host agent stopped serving: {error}");
             }
         });
-        Ok(Self {
+        Self {
             runner,
             connections,
-        })
+        }
     }
 
     /// A new connection to it. Should it have stopped serving, the connection is closed at once.

@@ -5,7 +5,7 @@ use std::{future::Future, io, os::unix::fs::PermissionsExt as _, path::Path, syn
 use ferry_proto::{
     DESCRIPTORS, MAX_MESSAGE_BYTES,
     v1::{
-        agent_service_server::AgentServiceServer, tree_service_server::TreeServiceServer,
+        Place, agent_service_server::AgentServiceServer, tree_service_server::TreeServiceServer,
         tunnel_service_server::TunnelServiceServer,
     },
 };
@@ -54,7 +54,7 @@ where
     let agent = AgentServiceServer::new(Handlers::new(Arc::clone(&runner)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let tunnel = runner.surroundings().host().is_ok().then(|| {
+    let tunnel = (runner.surroundings().place() == Place::Host).then(|| {
         TunnelServiceServer::new(Tunnels::new(Arc::clone(&runner)))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
     });

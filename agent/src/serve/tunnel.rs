@@ -13,7 +13,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::handlers::status;
-use crate::{places, runner::Runner};
+use crate::{
+    cluster::ByteStream, error::StepError, places, runner::Runner, surroundings::Surroundings,
+};
 
 /// One frame's worth of bytes.
 const FRAME_BYTES: usize = 64 * 1024;
@@ -28,6 +30,16 @@ impl Tunnels {
     pub(super) fn new(runner: Arc<Runner>) -> Self {
         Self { runner }
     }
+
+    async fn dial(&self, target: &TunnelTarget) -> Result<Box<dyn ByteStream>, StepError> {
+        let around = self.runner.surroundings();
+        if let Surroundings::Cluster(cluster) = around {
+            return cluster.dial(target).await;
+        }
+        let host = around.host()?;
+        self.runner.policy().check_tunnel(host, target).await?;
+        Ok(Box::new(places::dial(host, target).await?))
+    }
 }
 
 #[tonic::async_trait]
@@ -40,10 +52,7 @@ impl TunnelService for Tunnels {
     ) -> Result<Response<Self::OpenStream>, Status> {
         let mut inbound = request.into_inner();
         let target = first_frame(&mut inbound).await?;
-        let host = self.runner.surroundings().host().map_err(status)?;
-        let policy = self.runner.policy();
-        policy.check_tunnel(host, &target).await.map_err(status)?;
-        let far = places::dial(host, &target).await.map_err(status)?;
+        let far = self.dial(&target).await.map_err(status)?;
         let (mut read, mut write) = tokio::io::split(far);
 
         tokio::spawn(async move {

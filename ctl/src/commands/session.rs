@@ -15,7 +15,7 @@ use crate::{
         ConnectedHost, HostAgent, LocalEngine, RunAgents, TlsFolder,
         address::{Address, AgentAddress, EngineChoice},
         binary::find_agent_binary,
-        connect_client, connect_remote, start_embedded,
+        connect_client, connect_remote, start_beside_cluster, start_embedded,
     },
     exit::Exit,
     facts::{self, Wanted},
@@ -71,6 +71,20 @@ impl Session {
         let local = match engine {
             EngineChoice::Docker => LocalEngine::Docker,
             EngineChoice::Podman => LocalEngine::Podman,
+            EngineChoice::Kubernetes(planned) => {
+                let image = self.global.agent_image.clone().or_else(|| planned.clone());
+                let image = image.ok_or_else(|| {
+                    Failed::plain("no-agent-image", "a cluster has to be told which image its agents are made of")
+                        .hint(
+                            "build it with `cargo xtask image agent`, push it where the cluster fetches images, and name it with \
+                             `--agent-image` or FERRY_AGENT_IMAGE",
+                        )
+                        .exit(Exit::Usage)
+                })?;
+                let state = self.state_dir()?;
+                Journal::open(&state)?;
+                return Ok(start_beside_cluster(&image, &state).await?);
+            }
             EngineChoice::Agent(address) => {
                 return Ok(connect_remote(address, &self.tls()).await?);
             }

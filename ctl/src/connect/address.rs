@@ -1,5 +1,5 @@
-//! How a server is named on the command line: `docker:NAME`, `podman:NAME`, or `https://HOST:PORT/NAME` behind a host agent
-//! elsewhere.
+//! How a server is named on the command line: `docker:NAME`, `podman:NAME`, `kubernetes:NAMESPACE/STATEFULSET`, or
+//! `https://HOST:PORT/NAME` behind a host agent elsewhere.
 
 use std::{fmt, str::FromStr};
 
@@ -20,6 +20,8 @@ pub enum EngineChoice {
     Docker,
     /// This user's Podman.
     Podman,
+    /// The cluster of the current context. Its agents are made of this image, where a plan says of which.
+    Kubernetes(Option<String>),
     /// The engine of a host agent that listens elsewhere.
     Agent(AgentAddress),
 }
@@ -89,9 +91,17 @@ impl EngineChoice {
     /// The engine that the run of a plan was for, by its address. Plans of the first releases name Docker only.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        plan.server
+        let engine = plan
+            .server
             .parse()
-            .map_or_else(|_| Self::default(), |address: Address| address.engine)
+            .map_or_else(|_| Self::default(), |address: Address| address.engine);
+        let cluster = plan.facts.as_ref().and_then(|it| it.cluster.as_ref());
+        match (engine, cluster) {
+            (Self::Kubernetes(_), Some(cluster)) => {
+                Self::Kubernetes(Some(cluster.agent_image.clone()))
+            }
+            (engine, _) => engine,
+        }
     }
 }
 
@@ -100,6 +110,7 @@ impl fmt::Display for EngineChoice {
         match self {
             Self::Docker => f.write_str("docker"),
             Self::Podman => f.write_str("podman"),
+            Self::Kubernetes(_) => f.write_str("kubernetes"),
             Self::Agent(agent) => write!(f, "https://{agent}"),
         }
     }
@@ -121,7 +132,7 @@ impl FromStr for EngineChoice {
 }
 
 impl Address {
-    /// The server's container, by name or id.
+    /// The server's container, by name or id; of a cluster its `NAMESPACE/STATEFULSET`.
     #[must_use]
     pub fn container(&self) -> &str {
         &self.container
@@ -138,7 +149,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (engine, container) = (&self.engine, &self.container);
         let between = match engine {
-            EngineChoice::Docker | EngineChoice::Podman => ':',
+            EngineChoice::Docker | EngineChoice::Podman | EngineChoice::Kubernetes(_) => ':',
             EngineChoice::Agent(_) => '/',
         };
         write!(f, "{engine}{between}{container}")
@@ -166,6 +177,9 @@ pub enum AddressError {
     /// A name that no container can have.
     #[error("`{0}` is no name of a container: letters, digits, `_`, `.` and `-` are allowed")]
     Name(String),
+    /// A name that no StatefulSet can have.
+    #[error("`{0}` is no name of a StatefulSet in its namespace")]
+    StatefulSet(String),
 }
 
 impl AddressError {
@@ -173,7 +187,11 @@ impl AddressError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Form(_) | Self::Name(_) | Self::Engine(_) | Self::Agent(_) => "bad-address",
+            Self::Form(_)
+            | Self::Name(_)
+            | Self::StatefulSet(_)
+            | Self::Engine(_)
+            | Self::Agent(_) => "bad-address",
             Self::Unsupported { .. } => "address-unsupported",
         }
     }
@@ -193,6 +211,10 @@ impl AddressError {
             Self::Agent(_) => {
                 "write `https://HOST:PORT`, for example `https://db7.example.com:7651`".into()
             }
+            Self::StatefulSet(_) => {
+                "write `kubernetes:NAMESPACE/STATEFULSET`, for example `kubernetes:monitoring/pmm`"
+                    .into()
+            }
             Self::Engine(_) => "write `docker`, `podman` or `https://HOST:PORT`".into(),
             _ => "write `docker:NAME` or `podman:NAME`, for example `docker:pmm-server`".into(),
         }
@@ -207,6 +229,16 @@ impl FromStr for Address {
         let (engine, name) = match text.split_once(':') {
             Some(("docker", name)) => (EngineChoice::Docker, name),
             Some(("podman", name)) => (EngineChoice::Podman, name),
+            Some(("kubernetes", name)) => {
+                let sound = |part: &str| is_object_name(part);
+                return match name.split_once('/') {
+                    Some((namespace, set)) if sound(namespace) && sound(set) => Ok(Self {
+                        engine: EngineChoice::Kubernetes(None),
+                        container: name.to_owned(),
+                    }),
+                    _ => Err(AddressError::StatefulSet(name.to_owned())),
+                };
+            }
             Some(("https", rest)) => {
                 let rest = rest.strip_prefix("//").ok_or_else(form)?;
                 let (agent, name) = rest.split_once('/').ok_or_else(form)?;
@@ -238,6 +270,15 @@ fn is_host_name(text: &str) -> bool {
     text.split('.').all(label)
 }
 
+/// The rule of clusters for names that are labels of DNS.
+fn is_object_name(name: &str) -> bool {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=63).contains(&name.len())
+        && name.starts_with(edge)
+        && name.ends_with(edge)
+        && name.chars().all(|c| edge(c) || c == '-')
+}
+
 /// The rule of both engines for names.
 fn is_container_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
@@ -249,6 +290,41 @@ fn is_container_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stateful_set_is_named_with_its_namespace() {
+        let address: Address = "kubernetes:monitoring/pmm".parse().unwrap();
+        assert_eq!(address.container(), "monitoring/pmm");
+        assert_eq!(address.engine(), &EngineChoice::Kubernetes(None));
+        assert_eq!(address.to_string(), "kubernetes:monitoring/pmm");
+        for wrong in [
+            "kubernetes:pmm",
+            "kubernetes:Monitoring/pmm",
+            "kubernetes:a/b/c",
+            "kubernetes:a/-b",
+        ] {
+            let error = wrong.parse::<Address>().unwrap_err();
+            assert!(
+                error.hint().contains("kubernetes:NAMESPACE/STATEFULSET"),
+                "{error}"
+            );
+        }
+        // Who goes back does not have to say again which image it was.
+        let cluster = ferry_proto::v1::ClusterFacts {
+            agent_image: "r.example/ferryd:1".into(),
+            ..Default::default()
+        };
+        let plan = Plan {
+            server: "kubernetes:monitoring/pmm".into(),
+            facts: Some(ferry_proto::v1::Facts {
+                cluster: Some(cluster),
+                ..Default::default()
+            }),
+            ..Plan::default()
+        };
+        let engine = EngineChoice::Kubernetes(Some("r.example/ferryd:1".into()));
+        assert_eq!(EngineChoice::of(&plan), engine);
+    }
 
     #[test]
     fn a_container_is_named_and_written_back() {

@@ -9,6 +9,7 @@ use ferry_agent::{
     engine::EndpointConfig,
     serve::{HostOptions, InProcessHost},
 };
+use ferry_cluster::Kubernetes;
 use ferry_proto::v1::Failure;
 
 use super::{ConnectError, ConnectedHost, HostAgent, address::EngineChoice, open_in_memory};
@@ -30,6 +31,22 @@ impl Embedded {
     pub(super) async fn drain(&self) {
         self.0.drain().await;
     }
+}
+
+/// Starts a host agent in this process, beside the cluster that this user's `kubectl` would reach. Agents there are made of an image that
+/// the cluster can fetch.
+///
+/// # Errors
+/// As [`start_embedded`].
+pub async fn start_beside_cluster(
+    agent_image: &str,
+    state_dir: &Path,
+) -> Result<ConnectedHost, ConnectError> {
+    let cluster = Kubernetes::connect(agent_image).await;
+    let cluster = cluster.map_err(|error| ConnectError::Refused(Failure::from(error)))?;
+    let process = InProcessHost::beside(&cluster, state_dir.to_owned());
+    let choice = EngineChoice::Kubernetes(Some(agent_image.to_owned()));
+    connected(process, choice).await
 }
 
 /// Starts a host agent in this process, at the engine that the `docker` client would use, or at this user's Podman.
@@ -58,6 +75,13 @@ pub async fn start_embedded(
     let process = InProcessHost::start(options)
         .await
         .map_err(|error| ConnectError::Refused(Failure::from(error)))?;
+    connected(process, choice).await
+}
+
+async fn connected(
+    process: InProcessHost,
+    choice: EngineChoice,
+) -> Result<ConnectedHost, ConnectError> {
     let other = process.clone();
     let agent = HostAgent::over(open_in_memory("host", move || other.connect()).await?);
     Ok(ConnectedHost::new(agent, choice, Some(Embedded(process))))

@@ -1,15 +1,18 @@
 //! Two views of one server made one: each agent is believed in what it alone can see.
 
-use ferry_proto::v1::{DataFacts, Facts, NewVolumeFacts};
+use ferry_proto::v1::{ClusterFacts, DataFacts, Facts, NewVolumeFacts};
 
 /// The host agent's view (engine, container, images, who else mounts the data) together with the
 /// view from beside the server (its programs and databases, the tree of its data).
 #[must_use]
 pub fn merge(outside: Facts, inside: Facts) -> Facts {
+    let cluster = outside.cluster;
     Facts {
         server: inside.server.or(outside.server),
         data: match (outside.data, inside.data) {
-            (Some(outside), Some(inside)) => Some(merge_data(outside, inside)),
+            (Some(outside), Some(inside)) => {
+                Some(on_claim(merge_data(outside, inside), cluster.as_ref()))
+            }
             (outside, inside) => inside.or(outside),
         },
         observed: inside.observed.or(outside.observed),
@@ -20,6 +23,18 @@ pub fn merge(outside: Facts, inside: Facts) -> Facts {
         backups: outside.backups,
         clients: inside.clients,
         client_host: inside.client_host,
+        cluster,
+    }
+}
+
+/// In a cluster the copy gets a claim of its own, as large as the data's: what is free on the node says nothing.
+fn on_claim(data: DataFacts, cluster: Option<&ClusterFacts>) -> DataFacts {
+    let Some(cluster) = cluster else { return data };
+    DataFacts {
+        backup_free_bytes: cluster.claim_bytes,
+        backup_free_inodes: 0,
+        backup_same_disk: false,
+        ..data
     }
 }
 

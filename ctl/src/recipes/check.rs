@@ -6,6 +6,7 @@
 mod backup;
 pub mod catalogue;
 mod client;
+mod cluster;
 mod compose;
 mod container;
 mod data;
@@ -49,6 +50,16 @@ pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
             code == "not-pmm" || code.starts_with("container-") || code.starts_with("engine-")
         };
         findings.retain(|finding| counts(&finding.code));
+    }
+    // Where no agent may look, what it would have seen is not known; that is no news beside it.
+    let shut = |finding: &Finding| {
+        matches!(
+            finding.code.as_str(),
+            "cluster-forbidden" | "cluster-agent-refused"
+        )
+    };
+    if facts.server.is_none() && findings.iter().any(shut) {
+        findings.retain(|finding| finding.code.starts_with("cluster-"));
     }
     // Stable: the order within a severity stays.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));

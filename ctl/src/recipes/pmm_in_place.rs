@@ -18,8 +18,10 @@ use pbjson_types::Timestamp;
 
 use self::steps::Ground;
 use super::{
-    PlanRefused, Recipe, Version, Wishes, catalogue::image, check::Subject, count_of, findings,
-    policy,
+    PlanRefused, Recipe, Version, Wishes,
+    catalogue::{cluster, image},
+    check::Subject,
+    count_of, findings, policy,
 };
 
 /// The name of this recipe in a plan.
@@ -60,6 +62,9 @@ pub fn rehearsal(
 ) -> Result<Plan, PlanRefused> {
     if Subject::new(&facts).is_update() {
         return Err(not_rehearsed(&facts, wishes));
+    }
+    if facts.cluster.is_some() {
+        return Err(not_in_a_cluster(&facts, wishes));
     }
     made(REHEARSAL, server, facts, wishes, created, |ground| {
         ground.rehearsal_steps(wishes, keep)
@@ -102,6 +107,21 @@ pub(super) fn made(
         ..Plan::default()
     };
     ferry_proto::seal(plan).map_err(|error| refused(findings, &error.to_string()))
+}
+
+fn not_in_a_cluster(facts: &Facts, wishes: &Wishes) -> PlanRefused {
+    let mut findings = findings(facts, wishes);
+    findings.insert(
+        0,
+        v1::Finding {
+            severity: Severity::Blocker.into(),
+            code: cluster::CLUSTER_NOT_YET.name().to_owned(),
+            text: "a rehearsal is not there for servers in a cluster".to_owned(),
+            hint: "`ferryctl migrate` without one: it has a backup, and goes back by itself"
+                .to_owned(),
+        },
+    );
+    PlanRefused { findings }
 }
 
 fn not_rehearsed(facts: &Facts, wishes: &Wishes) -> PlanRefused {

@@ -21,6 +21,19 @@ pub struct TargetVersion {
     pub minor: u32,
 }
 
+impl TargetVersion {
+    /// The version that `text` begins with. One that is not told is taken for the newest of PMM 3: it has the most names.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let mut numbers = text.split(['.', '-']).map(|part| part.parse().ok());
+        let mut next = |otherwise| numbers.next().flatten().unwrap_or(otherwise);
+        Self {
+            major: next(3),
+            minor: next(u32::MAX),
+        }
+    }
+}
+
 /// What became of one variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {

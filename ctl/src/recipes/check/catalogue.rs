@@ -9,6 +9,7 @@
 pub mod backup;
 pub mod carry_over;
 pub mod client;
+pub mod cluster;
 pub mod container;
 pub mod data;
 pub mod environment;
@@ -73,6 +74,7 @@ pub struct Group {
 /// All codes, by subject, in the order of the checks.
 pub const GROUPS: &[&Group] = &[
     &container::GROUP,
+    &cluster::GROUP,
     &carry_over::GROUP,
     &environment::GROUP,
     &image::GROUP,

@@ -5,11 +5,15 @@ use ferry_proto::v1::{ContainerFacts, EngineFacts, Facts};
 use super::{
     Notebook, Subject,
     catalogue::{carry_over, container},
-    compose, unit,
+    cluster, compose, unit,
 };
 use crate::recipes::{Compose, Unit, Wishes};
 
 pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
+    if let (Some(cluster), Some(container)) = (&facts.cluster, &facts.container) {
+        cluster::check(facts, cluster, wishes, subject, notebook);
+        return check_carry_over(container, subject, notebook);
+    }
     match &facts.engine {
         Some(engine) => check_engine(engine, notebook),
         None => notebook.blocker(
@@ -134,7 +138,9 @@ fn check_owner(container: &ContainerFacts, subject: &Subject, notebook: &mut Not
         "systemd" => {
             "say `--unit edit` to have the unit's files changed and the unit stopped and started with the server (docs/units.md)"
         }
-        "kubernetes" => "follow upstream's steps for the Helm chart",
+        "kubernetes" => {
+            "name the StatefulSet that it is a pod of: `kubernetes:NAMESPACE/STATEFULSET` (docs/kubernetes.md)"
+        }
         _ => "take the container out of that tool's hands, then check again",
     };
     notebook.blocker(

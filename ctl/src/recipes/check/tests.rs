@@ -28,6 +28,49 @@ const CASES: &[Case] = {
             engine.kind = "Podman".into();
             engine.rootless = true;
         }),
+        ("cluster-not-yet", Blocker, |f| {
+            in_a_cluster(f, |_| {});
+            f.server.as_mut().unwrap().version = "3.4.0".into();
+        }),
+        ("cluster-forbidden", Blocker, |f| {
+            in_a_cluster(f, |it| it.forbidden = vec!["update statefulsets".into()]);
+        }),
+        ("cluster-agent-refused", Blocker, |f| {
+            in_a_cluster(f, |it| it.agent_refusal = "violates PodSecurity".into());
+        }),
+        ("cluster-reconciled", Blocker, |f| {
+            in_a_cluster(f, |it| it.reconcilers = vec!["Flux".into()]);
+        }),
+        ("cluster-replicas", Blocker, |f| {
+            in_a_cluster(f, |it| it.replicas = 0)
+        }),
+        ("cluster-pod-not-ready", Blocker, |f| {
+            in_a_cluster(f, |it| it.ready = false)
+        }),
+        ("cluster-claim", Blocker, |f| {
+            in_a_cluster(f, |it| it.sub_path = true)
+        }),
+        ("cluster-claim", Blocker, |f| {
+            in_a_cluster(f, |it| it.access_modes = vec!["ReadWriteOncePod".into()]);
+        }),
+        ("cluster-service-account", Blocker, |f| {
+            in_a_cluster(f, |it| {
+                it.missing_service_account = "pmm-service-account".into()
+            });
+        }),
+        ("cluster-fs-group", Warning, |f| {
+            in_a_cluster(f, |it| it.fs_group = Some(1000))
+        }),
+        ("cluster-liveness", Warning, |f| {
+            in_a_cluster(f, |it| it.liveness_probe = true)
+        }),
+        ("cluster-helm", Warning, |f| in_a_cluster(f, |_| {})),
+        ("cluster-chart", Warning, |f| {
+            in_a_cluster(f, |it| it.chart = "pmm-1.2.3".into())
+        }),
+        ("cluster-chart", Warning, |f| {
+            in_a_cluster(f, |it| it.release_history = false)
+        }),
         ("container-unfenceable", Blocker, |f| {
             f.container.as_mut().unwrap().fence_obstacle = "`x` lies on a mount".into();
         }),
@@ -325,6 +368,11 @@ const CASES: &[Case] = {
         }),
     ]
 };
+
+fn in_a_cluster(f: &mut Facts, change: fn(&mut ferry_proto::v1::ClusterFacts)) {
+    *f = samples::in_a_cluster();
+    change(f.cluster.as_mut().unwrap());
+}
 
 fn carried(facts: &mut Facts, code: &str) {
     let note = CarryOverNote {

@@ -368,6 +368,7 @@ impl<'a> Ground<'a> {
             reference: target.reference.clone(),
             expected_id: target.id.clone(),
             digest: policy::by_digest(target).unwrap_or_default(),
+            ..v1::PullImage::default()
         });
         let remark = if target.present { "done" } else { "" };
         step(Place::Host, "pull image", 0, pull).remark(remark)

@@ -30,7 +30,7 @@ super::codes! { "Engine and container"
         => "make the container again without `--rm`, on the same volume";
     CONTAINER_MANAGED "container-managed" [Blocker] "7.5":
         "Compose, a unit of systemd or Kubernetes manages the container, and would make it anew or restart it in the middle of the run"
-        => "for Compose, `--compose edit` or `--compose container-only` ([docs/compose.md](compose.md)); for a unit or a quadlet, `--unit edit` ([docs/units.md](units.md)); otherwise take it out of that tool's hands for the crossing, or follow upstream's steps for that tool";
+        => "for Compose, `--compose edit` or `--compose container-only` ([docs/compose.md](compose.md)); for a unit or a quadlet, `--unit edit` ([docs/units.md](units.md)); for Kubernetes, the address `kubernetes:NAMESPACE/STATEFULSET` ([docs/kubernetes.md](kubernetes.md)); otherwise take it out of that tool's hands for the crossing";
     CONTAINER_SWARM_SERVICE "container-swarm-service" [Blocker] "7.5":
         "the container is a task of a Swarm service: the swarm puts another in its place when it ends or is unhealthy, and has no task that is stopped"
         => "on the task's node scale the service to 0, run a plain container on the same volume and carry that over; then give the service the new image, variables and ports, and scale it to 1";

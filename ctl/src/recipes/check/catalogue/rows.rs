@@ -1,7 +1,7 @@
 //! What is known to go wrong on the way from PMM 2 to 3 (facts/pmm.md 6), row by row, and how each is
 //! met. Also what is not met yet: somebody who has read of it elsewhere should not have to guess.
 
-use super::{Code, backup, carry_over, container, data, environment, image, server, uses};
+use super::{Code, backup, carry_over, cluster, container, data, environment, image, server, uses};
 
 /// Something that is known to go wrong.
 #[derive(Debug)]
@@ -36,6 +36,11 @@ const CROSSING: (&str, &str) = (
     "a_used_server_crosses_whole_and_comes_back_whole",
 );
 
+const KUBERNETES: (&str, &str) = (
+    "tests/tests/kubernetes.rs",
+    "a_server_in_a_cluster_crosses_whole_and_comes_back_whole",
+);
+
 macro_rules! row {
     ($number:literal $pain:literal [$($met:expr),+ $(,)?] [$($test:expr),* $(,)?]) => {
         Row { number: $number, pain: $pain, met: &[$($met),+], tests: &[$($test),*] }
@@ -48,7 +53,8 @@ pub const ROWS: &[Row] = &[
         [Step("transfer-ownership"), Step("hand-over-volume"), Finding(data::DATA_BIND_MOUNT), Finding(data::DATA_READ_ONLY)]
         [CROSSING, ("agent/src/tree/tests/owning.rs", "a_tree_is_given_and_comes_back_exactly")]),
     row!(2 "PostgreSQL's folder has invalid permissions (2770) on Kubernetes"
-        [Finding(container::CONTAINER_MANAGED), NotYet("Kubernetes is recognised and refused")] []),
+        [Finding(cluster::CLUSTER_FS_GROUP), Step("patch-stateful-set"), Step("transfer-ownership"), Otherwise("the target gets no `fsGroup`, so that the kubelet changes no mode")]
+        [KUBERNETES, ("cluster/src/successor.rs", "the_charts_template_becomes_pmm_3s")]),
     row!(3 "password authentication fails for `pmm-managed`; 3.7.0 hangs in its upgrade page"
         [Step("heal-roles"), Finding(server::ROLE_NOT_SCRAM), Finding(server::ROLE_CUSTOM_PASSWORD), Finding(image::TARGET_3_7_0)]
         [("tests/tests/doubles.rs", "old_passwords_of_roles_lock_pmm3_out"),
@@ -66,9 +72,10 @@ pub const ROWS: &[Row] = &[
         [Step("keep-encryption-key"), Otherwise("going back restores databases and files of one moment, never one without the other")]
         [CROSSING]),
     row!(8 "Helm: the service account is missing"
-        [Finding(container::CONTAINER_MANAGED), NotYet("Kubernetes is recognised and refused")] []),
+        [Finding(cluster::CLUSTER_SERVICE_ACCOUNT)] []),
     row!(9 "Helm: fields of the StatefulSet cannot be changed"
-        [Finding(container::CONTAINER_MANAGED), NotYet("Kubernetes is recognised and refused")] []),
+        [Step("patch-stateful-set"), Finding(cluster::CLUSTER_HELM), Otherwise("the run changes only what can be changed; where Helm wants more afterwards, docs/kubernetes.md says how")]
+        [KUBERNETES]),
     row!(10 "certificates mounted read-only at `/srv/nginx`, or a key that uid 1000 cannot read"
         [Finding(data::MOUNT_BELOW_READ_ONLY), Finding(server::CERTIFICATES_UNREADABLE), Finding(carry_over::MOUNT_NGINX)]
         [("agent/src/server/facts/certificates.rs", "what_stays_unreadable_is_found")]),

@@ -1,0 +1,87 @@
+//! What can be wrong with a cluster, for the operator who reads it.
+
+use ferry_agent::error::StepError;
+
+/// Why a cluster did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// There is nothing to connect to.
+    #[error("no cluster can be chosen: {0}")]
+    Config(String),
+    /// No answer.
+    #[error("the cluster's API server does not answer: {0}")]
+    Unreachable(String),
+    /// It says no.
+    #[error("the cluster refuses to {action}: {message}")]
+    Refused {
+        /// What was asked for.
+        action: String,
+        /// HTTP's number for it.
+        status: u16,
+        /// Its own words.
+        message: String,
+    },
+    /// What it says is not understood.
+    #[error("the cluster's answer is not understood, to {action}: {reason}")]
+    Answer {
+        /// What was asked for.
+        action: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ClusterError {
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(_) => "cluster-unknown",
+            Self::Unreachable(_) => "cluster-unreachable",
+            Self::Refused { status: 403, .. } => "cluster-forbidden",
+            Self::Refused { status: 409, .. } => "cluster-conflict",
+            Self::Refused { .. } => "cluster-refused",
+            Self::Answer { .. } => "cluster-answer",
+        }
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Config(_) => {
+                "`kubectl config current-context` must name one; KUBECONFIG is obeyed"
+            }
+            Self::Unreachable(_) => "`kubectl version` must answer, then try again",
+            Self::Refused { status: 401, .. } => {
+                "log in to the cluster as for `kubectl`, then try again"
+            }
+            Self::Refused { status: 403, .. } => {
+                "deploy/kubernetes/rbac.yaml has the rights that are needed; or a policy of the cluster forbids such pods in this namespace"
+            }
+            Self::Refused { status: 409, .. } => {
+                "somebody changes the same object: find out who, then try again"
+            }
+            Self::Refused { status: 422, .. } => {
+                "the object has fields that cannot be changed: docs/kubernetes.md says how it is made anew without its pod"
+            }
+            Self::Refused { .. } | Self::Answer { .. } => "",
+        }
+    }
+
+    /// The thing is not there.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+
+    /// It is there already, or was changed by somebody else.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status: 409, .. })
+    }
+}
+
+impl From<ClusterError> for StepError {
+    fn from(error: ClusterError) -> Self {
+        Self::new(error.code(), error.to_string()).hint(error.hint())
+    }
+}

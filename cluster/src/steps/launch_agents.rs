@@ -1,0 +1,99 @@
+//! Takes the server for this run, and starts Ferry's agents: beside the server, and with its data and a new claim for the copy.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ferry_agent::{context::Context, error::StepError, steps::Work};
+use ferry_proto::v1::{self, Outcome};
+
+use super::done;
+use crate::{
+    Kubernetes,
+    record::Record,
+    sidecar, volume,
+    workload::{self, Name},
+};
+
+pub(crate) struct LaunchAgents(pub(crate) Arc<Kubernetes>, pub(crate) v1::LaunchAgents);
+
+#[async_trait]
+impl Work for LaunchAgents {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let (cluster, server) = (&self.0, Name::parse(&self.1.container)?);
+        let mut outcome = done(match (self.1.volume_agent, self.1.sidecar) {
+            (true, true) => "volume agent and sidecar",
+            (true, false) => "volume agent",
+            _ => "sidecar",
+        });
+        if self.1.volume_agent {
+            cluster.lock(&server, &cx.run).await?;
+            let record = match cluster.record(&server, &cx.run).await? {
+                Some(record) => record,
+                None => self.new_record(&server, &cx.run).await?,
+            };
+            cx.keep(&record.backup)?;
+            cluster.keep(&server, &cx.run, &record).await?;
+            volume::make_backup(cluster, &server, &cx.run, &record).await?;
+            volume::launch(cluster, &server, &cx.run).await?;
+            outcome
+                .values
+                .insert("backup_volume".to_owned(), record.backup);
+        }
+        if self.1.sidecar {
+            sidecar::launch(cluster, &server, &cx.run).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn verify(&self, cx: &Context) -> Result<(), StepError> {
+        let server = Name::parse(&self.1.container)?;
+        if !self.1.sidecar || sidecar::runs(&self.0, &server, &cx.run).await? {
+            return Ok(());
+        }
+        Err(StepError::new(
+            "agent-not-running",
+            format!(
+                "the agent of run {} in pod `{}` stopped at once",
+                cx.run,
+                server.pod()
+            ),
+        )
+        .hint("see its log with `kubectl logs --container`"))
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let (cluster, server) = (&self.0, Name::parse(&self.1.container)?);
+        if self.1.sidecar {
+            sidecar::end(cluster, &server, &cx.run).await?;
+        }
+        if !self.1.volume_agent {
+            return Ok(done("the sidecar has ended"));
+        }
+        volume::retire(cluster, &server, &cx.run).await?;
+        // The server was proven to be as before by the undo of the steps behind this one: its copy is of no use any more.
+        if let Some(backup) = cx.first_kept::<String>()? {
+            volume::remove_backup(cluster, &server, &cx.run, &backup).await?;
+        }
+        cluster.forget(&server, &cx.run).await?;
+        cluster.unlock(&server, &cx.run).await?;
+        Ok(done("the agents are gone"))
+    }
+}
+
+impl LaunchAgents {
+    async fn new_record(&self, server: &Name, run: &str) -> Result<Record, StepError> {
+        let set = self.0.set(server).await?;
+        let claim = workload::claim(&set).ok_or_else(|| {
+            StepError::new(
+                "no-data-mount",
+                format!("{server} has no claim for its data"),
+            )
+            .hint("make the StatefulSet with a claim at /srv, then try again")
+        })?;
+        Ok(Record {
+            backup: volume::backup_claim(&claim, run),
+            claim,
+            before: None,
+        })
+    }
+}

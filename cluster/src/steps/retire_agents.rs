@@ -1,0 +1,64 @@
+//! Ends Ferry's own agents when the crossing is proven. The copy of the data and what the StatefulSet was stay: they are the way back.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ferry_agent::{context::Context, error::StepError, steps::Work};
+use ferry_proto::v1::{self, Outcome};
+
+use super::{done, done_with};
+use crate::{Kubernetes, sidecar, volume, workload::Name};
+
+pub(crate) struct RetireAgents(pub(crate) Arc<Kubernetes>, pub(crate) v1::RetireAgents);
+
+#[async_trait]
+impl Work for RetireAgents {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let (cluster, server) = (&self.0, Name::parse(&self.1.container)?);
+        // The server was proven to be whole: that clean-up fails is told, and is no reason to take the crossing back.
+        let mut warnings = Vec::new();
+        if let Err(error) = sidecar::end(cluster, &server, &cx.run).await {
+            warnings.push(error.to_string());
+        }
+        if let Err(error) = volume::retire(cluster, &server, &cx.run).await {
+            warnings.push(error.to_string());
+        }
+        if let Err(error) = cluster.unlock(&server, &cx.run).await {
+            warnings.push(error.to_string());
+        }
+        Ok(done_with("the agents have ended", warnings))
+    }
+
+    async fn verify(&self, _cx: &Context) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    /// Who goes back needs the server for itself; its agents come when they are asked for.
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let server = Name::parse(&self.1.container)?;
+        let record = self.0.record(&server, &cx.run).await?;
+        let Some(record) = record else {
+            return Err(gone(&server, &cx.run));
+        };
+        let claims = crate::api::Kind::Claims;
+        if self
+            .0
+            .api
+            .find(claims, &server.namespace, &record.backup)
+            .await?
+            .is_none()
+        {
+            return Err(gone(&server, &cx.run));
+        }
+        self.0.lock(&server, &cx.run).await?;
+        Ok(done("the way back is there"))
+    }
+}
+
+fn gone(server: &Name, run: &str) -> StepError {
+    StepError::new(
+        "way-back-gone",
+        format!("the way back is gone: what run {run} had kept of {server}, or its copy of the data, was removed"),
+    )
+    .hint("the server is as it was before this command; restore it from a backup of your own")
+}

@@ -1,0 +1,52 @@
+//! Gives the StatefulSet no pod. Its programs were stopped by their supervisor before, in order and with their own grace: a pod gets 30
+//! seconds by default, and PostgreSQL or ClickHouse may need 300 (facts/pmm.md 7.3).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ferry_agent::{context::Context, error::StepError, steps::Work};
+use ferry_proto::v1::{self, Outcome};
+
+use super::done;
+use crate::{Kubernetes, volume, workload::Name};
+
+pub(crate) struct StopServer(pub(crate) Arc<Kubernetes>, pub(crate) v1::StopServer);
+
+#[async_trait]
+impl Work for StopServer {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let server = Name::parse(&self.1.container_id)?;
+        cx.keep(&true)?;
+        self.0.stop(&server).await?;
+        Ok(done("no pod"))
+    }
+
+    async fn verify(&self, _cx: &Context) -> Result<(), StepError> {
+        let server = Name::parse(&self.1.container_id)?;
+        let replicas = self.0.set(&server).await?["spec"]["replicas"].clone();
+        if replicas == 0 && self.0.pod(&server).await?.is_none() {
+            return Ok(());
+        }
+        Err(StepError::new(
+            "still-running",
+            format!("{server} has {replicas} pods again"),
+        )
+        .hint("find out who scales it: an autoscaler, an operator, or a person"))
+    }
+
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let (cluster, server) = (&self.0, Name::parse(&self.1.container_id)?);
+        if cx.first_kept::<bool>()?.is_none() {
+            return Ok(done("the server was not stopped"));
+        }
+        if cluster.pod(&server).await?.is_none() {
+            volume::retire(cluster, &server, &cx.run).await?;
+        } else {
+            // It may still be on its way down: started again it must be whole.
+            cluster.stop(&server).await?;
+        }
+        cluster.scale(&server, 1).await?;
+        cluster.started(&server).await?;
+        Ok(done(format!("pod `{}` runs again", server.pod())))
+    }
+}

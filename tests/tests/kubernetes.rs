@@ -1,0 +1,287 @@
+//! A server in a cluster, which is a double (`tests/src/cluster.rs`): from PMM 2 to 3 and back, and what is refused.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use ferry_tests::cluster::{Chart, Cluster};
+use ferry_tests::ferryctl::{Ferryctl, Finished};
+use ferry_tests::server::{Container, Fault, Options};
+use ferry_tests::snapshot;
+use ferry_tests::witness::{self, Seen};
+use ferry_tests::{Result, docker};
+use serde_json::{Value, json};
+
+const TO: &str = "ferry-test/pmm-server:3.8.1";
+const CLAIM: &str = "pmm-storage-pmm-0";
+const AGENT_LABEL: &str = "ferry.test.agent";
+
+/// The tool, with the cluster as its context and an image of its agent that the cluster can have.
+fn tool(cluster: &Cluster) -> Result<Ferryctl> {
+    let tool = Ferryctl::new()?.env("KUBECONFIG", cluster.kubeconfig());
+    let image = agent_image(&tool)?;
+    Ok(tool.env("FERRY_AGENT_IMAGE", image))
+}
+
+/// As `cargo xtask image agent` makes it.
+fn agent_image(tool: &Ferryctl) -> Result<String> {
+    let agent = tool.agent();
+    let tag = format!("ferry-test/agent:{}", blake3_of(agent)?);
+    if docker(&["image", "inspect", "--format", "{{.Id}}", &tag]).is_ok() {
+        return Ok(tag);
+    }
+    let folder = tempfile::tempdir()?;
+    fs_err::copy(agent, folder.path().join("ferryd"))?;
+    fs_err::write(
+        folder.path().join("Dockerfile"),
+        format!(
+            "FROM scratch\nLABEL {AGENT_LABEL}=1\nCOPY ferryd /ferryd\nENTRYPOINT [\"/ferryd\"]\n"
+        ),
+    )?;
+    docker(&[
+        "build",
+        "--quiet",
+        "--tag",
+        &tag,
+        &folder.path().to_string_lossy(),
+    ])?;
+    Ok(tag)
+}
+
+fn blake3_of(path: &Path) -> Result<String> {
+    Ok(blake3::hash(&fs_err::read(path)?).to_hex()[..12].to_owned())
+}
+
+fn migrate(tool: &Ferryctl) -> Result<Finished> {
+    tool.run(&[
+        "migrate",
+        &Chart::address(),
+        "--to",
+        TO,
+        "--yes",
+        "--output",
+        "json",
+    ])
+}
+
+/// What a person set of the objects, without what the cluster counts.
+fn settings(cluster: &Cluster) -> Value {
+    let namespace = Chart::namespace();
+    json!({
+        "set": cluster.get("statefulsets", namespace, "pmm")["spec"],
+        "env": cluster.get("configmaps", namespace, "pmm")["data"],
+        "service": cluster.get("services", namespace, "monitoring-service")["spec"],
+    })
+}
+
+/// The volume as it is while nobody writes to it: the pod is gone for it, and is back afterwards.
+fn at_rest(cluster: &Cluster, server: &Container) -> Result<Vec<snapshot::Entry>> {
+    scale(cluster, server, 0)?;
+    let tree = snapshot::take(&cluster.mountpoint(CLAIM)?)?;
+    scale(cluster, server, 1)?;
+    server.wait_ready()?;
+    Ok(tree)
+}
+
+fn scale(cluster: &Cluster, server: &Container, replicas: u8) -> Result<()> {
+    cluster.merge(
+        "statefulsets",
+        Chart::namespace(),
+        "pmm",
+        &json!({ "spec": { "replicas": replicas } }),
+    )?;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    while server.is_running().unwrap_or(false) != (replicas > 0) {
+        assert!(std::time::Instant::now() < deadline, "still at {replicas}");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// Nothing of Ferry's but what is named here.
+fn assert_left(cluster: &Cluster, pods: &[&str], claims: &[String], maps: &[String]) {
+    let namespace = Chart::namespace();
+    assert_eq!(cluster.names("pods", namespace), pods);
+    assert_eq!(cluster.names("persistentvolumeclaims", namespace), claims);
+    let own: Vec<String> = cluster
+        .names("configmaps", namespace)
+        .into_iter()
+        .filter(|it| it != "pmm")
+        .collect();
+    assert_eq!(own, maps);
+}
+
+#[test]
+fn a_server_in_a_cluster_crosses_whole_and_comes_back_whole() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let server = Chart {
+        env: vec![
+            ("DATA_RETENTION".into(), "480h".into()),
+            ("DISABLE_UPDATES".into(), "1".into()),
+        ],
+        ..Chart::default()
+    }
+    .install(&cluster)?;
+    let tool = tool(&cluster)?;
+    let tree = at_rest(&cluster, &server)?;
+    let before = Seen::of(&server)?;
+    let was = settings(&cluster);
+
+    let done = migrate(&tool)?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    let run = tool.only_run()?;
+
+    // The same server, one major later.
+    assert!(server.is_v3()?);
+    server.wait_ready()?;
+    let after = Seen::of(&server)?;
+    assert_eq!(before.lost(&after), [""; 0]);
+    assert_eq!(
+        witness::strangers(&cluster.mountpoint(CLAIM)?, (1000, 0))?,
+        [""; 0]
+    );
+    let set = cluster.get("statefulsets", Chart::namespace(), "pmm");
+    let spec = &set["spec"]["template"]["spec"];
+    assert_eq!(set["spec"]["replicas"], 1);
+    assert_eq!(spec["securityContext"], json!({ "runAsUser": 1000 }));
+    assert_eq!(spec["containers"][0]["ports"][0]["containerPort"], 8443);
+    let env = cluster.get("configmaps", Chart::namespace(), "pmm")["data"].clone();
+    assert_eq!(env["PMM_DATA_RETENTION"], "480h");
+    assert_eq!(env["PMM_ENABLE_UPDATES"], "false");
+    assert!(env["DATA_RETENTION"].is_null(), "{env}");
+    let ports =
+        cluster.get("services", Chart::namespace(), "monitoring-service")["spec"]["ports"].clone();
+    assert_eq!(
+        (&ports[0]["targetPort"], &ports[1]["targetPort"]),
+        (&json!("https"), &json!(8080))
+    );
+    let postgres = fs_err::metadata(cluster.mountpoint(CLAIM)?.join("postgres14"))?;
+    assert_eq!(
+        (postgres.uid(), postgres.gid(), postgres.mode() & 0o7077),
+        (1000, 0, 0o050),
+        "PostgreSQL's folder"
+    );
+
+    // The way back, and what Helm has to be told.
+    let backup = format!("{CLAIM}-ferry-{run}");
+    let claims = [CLAIM.to_owned(), backup.clone()];
+    assert_left(&cluster, &["pmm-0"], &claims, &[format!("ferry-pmm-{run}")]);
+    assert!(
+        done.stdout.contains("helm upgrade pmm percona/pmm"),
+        "{}",
+        done.shown()
+    );
+    let values = values_file(tool.state())?.unwrap_or_default();
+    let text = fs_err::read_to_string(&values)?;
+    assert!(text.contains("\"PMM_ENABLE_UPDATES\": \"false\""), "{text}");
+    assert_eq!(fs_err::metadata(&values)?.mode() & 0o077, 0);
+
+    let back = tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(back.code, 0, "{}", back.shown());
+    assert!(!server.is_v3()?);
+    server.wait_ready()?;
+    assert_eq!(settings(&cluster), was);
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    assert_left(&cluster, &["pmm-0"], &[CLAIM.to_owned()], &[]);
+    scale(&cluster, &server, 0)?;
+    let again = snapshot::take(&cluster.mountpoint(CLAIM)?)?;
+    assert_eq!(witness::not_as_before(&tree, &again, 2), [""; 0]);
+    Ok(())
+}
+
+/// The values for Helm, wherever in the tool's state they lie.
+fn values_file(folder: &Path) -> Result<Option<PathBuf>> {
+    for entry in fs_err::read_dir(folder)? {
+        let path = entry?.path();
+        if path.ends_with("values.yaml") {
+            return Ok(Some(path));
+        }
+        if path.is_dir()
+            && let Some(found) = values_file(&path)?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn a_check_says_what_a_cluster_has_and_leaves_nothing_running() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let server = Chart {
+        patch: json!({ "spec": { "template": { "spec": { "securityContext": { "supplementalGroups": [7] } } } } }),
+        ..Chart::default()
+    }
+    .install(&cluster)?;
+    let tool = tool(&cluster)?;
+    let check = ["check", &Chart::address(), "--to", TO];
+    let done = tool.run(&check)?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    for part in [
+        "monitoring/pmm",
+        "on Kubernetes 1.33.1",
+        "cluster-helm",
+        "release pmm, chart pmm-1.3.21",
+    ] {
+        assert!(done.stdout.contains(part), "{part}: {}", done.shown());
+    }
+    assert_left(&cluster, &["pmm-0"], &[CLAIM.to_owned()], &[]);
+    let label = format!("label=ferry.cluster={}", cluster.id);
+    let running = docker(&["ps", "--quiet", "--filter", &label])?;
+    assert_eq!(running.lines().count(), 1, "the server alone");
+    assert_eq!(server.inspect()?["RestartCount"], 0);
+
+    // What stands in the way is told before anything is done.
+    cluster.forbid("update statefulsets");
+    cluster.forbid("create pods/exec");
+    let done = tool.run(&check)?;
+    assert_eq!(done.code, 3, "{}", done.shown());
+    for word in ["cluster-forbidden", "statefulsets`", "pods/exec`"] {
+        assert!(done.stdout.contains(word), "{}", done.shown());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_namespace_that_takes_no_such_agent_is_told_by_the_check() -> Result<()> {
+    let cluster = Cluster::start()?;
+    Chart::default().install(&cluster)?;
+    cluster.refuse_capabilities();
+    let tool = tool(&cluster)?;
+    let done = tool.run(&["check", &Chart::address(), "--to", TO])?;
+    assert_eq!(done.code, 3, "{}", done.shown());
+    for word in ["cluster-agent-refused", "SYS_PTRACE"] {
+        assert!(done.stdout.contains(word), "{}", done.shown());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_target_that_does_not_start_is_taken_back() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let server = Chart {
+        server: Options {
+            fault: Some(Fault::Exit),
+            seed: Chart::default().server.seed,
+            ..Options::default()
+        },
+        ..Chart::default()
+    }
+    .install(&cluster)?;
+    let tool = tool(&cluster)?;
+    let before = Seen::of(&server)?;
+    let was = settings(&cluster);
+    let done = migrate(&tool)?;
+    assert_eq!(done.code, 1, "{}", done.shown());
+    assert!(
+        done.stdout
+            .contains("FATAL: this server was told not to start"),
+        "{}",
+        done.shown()
+    );
+    assert!(!server.is_v3()?);
+    server.wait_ready()?;
+    assert_eq!(settings(&cluster), was);
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    assert_left(&cluster, &["pmm-0"], &[CLAIM.to_owned()], &[]);
+    Ok(())
+}
