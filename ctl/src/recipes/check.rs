@@ -44,13 +44,6 @@ pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
     }
     data::check(facts, wishes, &subject, &mut notebook);
     let mut findings = notebook.findings;
-    // What PMM lacks in something that is no PMM says nothing; the one sentence that counts must not drown in it.
-    if findings.iter().any(|finding| finding.code == "not-pmm") {
-        let counts = |code: &str| {
-            code == "not-pmm" || code.starts_with("container-") || code.starts_with("engine-")
-        };
-        findings.retain(|finding| counts(&finding.code));
-    }
     // Where no agent may look, what it would have seen is not known; that is no news beside it.
     let shut = |finding: &Finding| {
         matches!(
@@ -60,6 +53,12 @@ pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
     };
     if facts.server.is_none() && findings.iter().any(shut) {
         findings.retain(|finding| finding.code.starts_with("cluster-"));
+    } else if findings.iter().any(|finding| finding.code == "not-pmm") {
+        // What PMM lacks in something that is no PMM says nothing; the one sentence that counts must not drown in it.
+        let counts = |code: &str| {
+            code == "not-pmm" || code.starts_with("container-") || code.starts_with("engine-")
+        };
+        findings.retain(|finding| counts(&finding.code));
     }
     // Stable: the order within a severity stays.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
