@@ -229,6 +229,7 @@ fn an_agent_that_dies_in_the_middle_of_a_package_goes_on_with_rpm() -> Result<()
 fn goes_on_after_a_crash(manager: Manager) -> Result<()> {
     let server = server(Image::Pmm3)?;
     let scene = Scene::set(manager, &server, &[NEW])?;
+    let config = scene.host.file(OLD, CONFIG)?;
     scene.host.slow_down()?;
     let tls = scene.host.tls();
     let (address, of, tls) = (
@@ -250,7 +251,6 @@ fn goes_on_after_a_crash(manager: Manager) -> Result<()> {
     assert_eq!(scene.told()?, (true, "3.8.1".to_owned()));
 
     // A controller that dies is gone on with.
-    let config = scene.host.file(OLD, CONFIG)?;
     let run = done.last("summary")["run"]
         .as_str()
         .unwrap_or_default()

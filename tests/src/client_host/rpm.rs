@@ -9,8 +9,10 @@ pub(super) const PREPARE: &str = "mkdir -p /build; \
     rpmbuild -bb --quiet --define '_topdir /build/top' --define '_rpmdir /build' /build/spec; rpm --upgrade /build/noarch/shell-1-1.noarch.rpm";
 pub(super) const INSTALLED: &str =
     "rpm --query --all --queryformat '%{NAME} %{EVR}\\n' 'pmm*-client'";
-const BUILD: &str = "rpmbuild -bb --quiet --target x86_64 --define '_topdir /build/top' --define '_rpmdir /repo' \
-    --define '_build_id_links none' /build/package/spec";
+/// The same package is the same build each time: Ferry takes the digest of the installed one's header for its name.
+const BUILD: &str = "SOURCE_DATE_EPOCH=1700000000 rpmbuild -bb --quiet --target x86_64 --define '_topdir /build/top' \
+    --define '_rpmdir /repo' --define '_build_id_links none' --define '_buildhost double' \
+    --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' /build/package/spec";
 
 /// As rpm has it.
 pub(super) fn version(package: &Package) -> String {
