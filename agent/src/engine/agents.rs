@@ -28,9 +28,9 @@ const SOCKET_SUFFIX: &str = "-socket";
 /// Enough for the agent and the server's own dump program, which counts as the agent's.
 pub const DEFAULT_MEMORY: i64 = 512 << 20;
 
-/// How long the engine may take to remove proxies that have ended. Podman starts a program of its own for each, and an ordinary user's
-/// on a busy machine was seen to need more than ten seconds.
-const PROXY_REMOVAL: Duration = Duration::from_secs(60);
+/// How long the engine may take to remove proxies that have ended. Podman starts a program of its own for each, which takes seconds on a busy
+/// machine.
+const PROXY_REMOVAL: Duration = Duration::from_secs(30);
 /// How often it is looked whether they are gone.
 const PROXY_PAUSE: Duration = Duration::from_millis(100);
 

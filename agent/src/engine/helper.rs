@@ -110,7 +110,11 @@ impl Engine {
         let ask = Ask::new(Method::GET, "/volumes".into(), "list volumes".into()).query(&query);
         let answer = self.ask_json(ask).await?;
         let volumes = answer["Volumes"].as_array().into_iter().flatten();
-        Ok(volumes.map(Volume::read).collect())
+        // Podman gives those that carry any one of them (seen on 4.3.1), and who asks may be about to remove what is found.
+        Ok(volumes
+            .map(Volume::read)
+            .filter(|volume| volume.carries(labels))
+            .collect())
     }
 
     /// The images that agents were made of, by id.

@@ -50,6 +50,13 @@ impl Volume {
             options: pairs("Options"),
         }
     }
+
+    /// Whether it has every one of these labels.
+    pub(super) fn carries(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels
+            .iter()
+            .all(|(key, value)| self.labels.get(key) == Some(value))
+    }
 }
 
 fn path(name: &str) -> String {
@@ -154,5 +161,25 @@ impl Engine {
             }
         }
         Ok(using)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_of_another_role_or_run_is_another() {
+        let volume = Volume::read(&json!({
+            "Name": "ferry-volume-pmm-socket",
+            "Labels": { "ferry.role": "volume", "ferry.run": "r1", "x": "y" },
+        }));
+        let carries = |role: &str, run: &str| {
+            let labels = [("ferry.role", role), ("ferry.run", run)];
+            volume.carries(&labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into())
+        };
+        assert!(carries("volume", "r1"));
+        assert!(!carries("sidecar", "r1") && !carries("volume", "r2"));
+        assert!(volume.carries(&BTreeMap::new()));
     }
 }
