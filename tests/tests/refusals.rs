@@ -5,6 +5,7 @@ mod filters;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
+use ferry_tests::engine::PrivateEngine;
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::server::{Container, Image, Options, TestServer};
 use ferry_tests::witness::Untouched;
@@ -239,19 +240,26 @@ fn a_task_of_a_swarm_service() -> Result<()> {
     Ok(())
 }
 
-/// It is no refusal: who runs it is told, and may stop it.
+/// It is no refusal: who runs it is told, and may stop it. On an engine of its own: beside every other test's server it would be, too.
 #[test]
 fn a_watchtower_beside_it() -> Result<()> {
+    let engine = PrivateEngine::start()?;
+    let _there = engine.enter();
     let server = pmm2()?;
     let image = "ferry-test/beside/watchtower:1.7.1";
     let name = format!("{}-watchtower", server.name);
-    docker(&["tag", "ferry-test/base:latest", image])?;
-    let made = docker(&["run", "--detach", "--name", &name, image, "sleep", "600"]);
-    let checked = Ferryctl::new()?.run(&["check", &server.address(), "--to", TO]);
-    docker(&["rm", "--force", &name])?;
-    docker(&["rmi", image])?;
-    made?;
-    let checked = checked?;
+    docker(&["tag", TO, image])?;
+    docker(&[
+        "run",
+        "--detach",
+        "--name",
+        &name,
+        "--entrypoint",
+        "sleep",
+        image,
+        "600",
+    ])?;
+    let checked = Ferryctl::new()?.run(&["check", &server.address(), "--to", TO])?;
     assert_eq!(checked.code, 0, "{}", checked.shown());
     let said = checked
         .shown()
