@@ -19,7 +19,6 @@ use std::{
 use ferry_proto::v1::ComposeFacts;
 
 use self::edit::Refusal;
-pub(crate) use self::edit::{Changes, Edited, Fate, Variable};
 use crate::{
     engine::{
         ContainerInspect, Engine, EngineKind, ImageInspect,
@@ -29,6 +28,7 @@ use crate::{
     operator_file::{Content, FileError, OperatorFile},
     server::programs::compose::{Compose, HashOf, NoHash, config_hash},
     successor::{self, Successor},
+    text_edit::{Changes, Edited, Fate, Variable},
 };
 
 const PROJECT: &str = "com.docker.compose.project";

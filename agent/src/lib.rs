@@ -34,5 +34,6 @@ pub mod state_dir;
 pub mod steps;
 mod successor;
 pub mod surroundings;
+mod text_edit;
 pub mod tree;
 mod unit;

@@ -37,12 +37,13 @@ pub(crate) use self::{
     hold::{Hold, Service},
 };
 use crate::{
-    compose::{BEYOND, Changes, Fate, Variable},
+    compose::BEYOND,
     engine::{ContainerInspect, Engine},
     error::StepError,
     operator_file::{FileError, OperatorFile},
     places,
     successor::{self, Successor},
+    text_edit::{Changes, Fate, Variable},
 };
 
 /// Where PMM keeps its data (facts/pmm.md 1.3).

@@ -19,67 +19,9 @@ mod properties;
 mod tests;
 mod tree;
 
-use std::ops::Range;
-
 use tree::{Kind, Node};
 
-/// What has to change in one service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Changes {
-    /// The image it shall have.
-    pub(crate) image: String,
-    /// The variables that do not stay as they are.
-    pub(crate) variables: Vec<Variable>,
-    /// 80 becomes 8080 and 443 becomes 8443 on the container's side.
-    pub(crate) ports: bool,
-}
-
-/// A variable that does not stay as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Variable {
-    /// Its name in the file.
-    pub(crate) name: String,
-    /// What becomes of it.
-    pub(crate) fate: Fate,
-}
-
-/// What becomes of a variable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// This name, the same value.
-    Renamed(String),
-    /// This name, the opposite value.
-    Inverted(String),
-    /// It goes.
-    Dropped,
-}
-
-impl Fate {
-    fn new_name(&self) -> Option<&str> {
-        match self {
-            Self::Renamed(name) | Self::Inverted(name) => Some(name),
-            Self::Dropped => None,
-        }
-    }
-}
-
-/// The new text, and what of it may be shown.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Edited {
-    /// The whole file.
-    pub(crate) text: String,
-    /// The changed entries, before and after, without the value of any variable.
-    pub(crate) diff: Vec<String>,
-}
-
-impl std::fmt::Debug for Edited {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The text has the values of variables.
-        f.debug_struct("Edited")
-            .field("diff", &self.diff)
-            .finish_non_exhaustive()
-    }
-}
+use crate::text_edit::{Changes, Edited, Splice, spliced};
 
 /// Why a file is left alone. Never with the value of a variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,16 +67,6 @@ pub(crate) enum Refusal {
     Unproven,
 }
 
-/// New words in the place of old ones.
-struct Splice {
-    range: Range<usize>,
-    with: String,
-    line: usize,
-    /// What is shown; empty: nothing, as of an entry that goes.
-    before: String,
-    after: String,
-}
-
 /// Edits the text.
 ///
 /// # Errors
@@ -147,8 +79,7 @@ pub(crate) fn edit(text: &str, service: &str, changes: &Changes) -> Result<Edite
     if changes.ports {
         splices.extend(ports::splices(text, found)?);
     }
-    splices.sort_by_key(|splice| splice.range.start);
-    let edited = spliced(text, &splices).ok_or(Refusal::Unproven)?;
+    let edited = spliced(text, splices).ok_or(Refusal::Unproven)?;
     let mut wanted = root.clone();
     intended::apply(&mut wanted, service, changes);
     let read = tree::read(&edited.text).map_err(|_| Refusal::Unproven)?;
@@ -157,25 +88,6 @@ pub(crate) fn edit(text: &str, service: &str, changes: &Changes) -> Result<Edite
     } else {
         Err(Refusal::Unproven)
     }
-}
-
-/// `None` where two places overlap, which cannot be if each is an entry of its own.
-fn spliced(text: &str, splices: &[Splice]) -> Option<Edited> {
-    let mut new = String::with_capacity(text.len() + 64 * splices.len());
-    let mut diff = Vec::new();
-    let mut at = 0;
-    for splice in splices {
-        new.push_str(text.get(at..splice.range.start)?);
-        new.push_str(&splice.with);
-        at = splice.range.end;
-        for (sign, shown) in [('-', &splice.before), ('+', &splice.after)] {
-            if !shown.is_empty() {
-                diff.push(format!("{sign} {:>4}  {shown}", splice.line));
-            }
-        }
-    }
-    new.push_str(text.get(at..)?);
-    Some(Edited { text: new, diff })
 }
 
 /// The service, when it stands in the file itself and for itself.

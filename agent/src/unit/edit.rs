@@ -13,8 +13,8 @@ use super::{
     text::{Assignment, assignments},
 };
 use crate::{
-    compose::{Changes, Edited, Fate, Variable},
     engine::environment::parse_bool,
+    text_edit::{Changes, Edited, Fate, Splice, Variable, spliced},
 };
 
 /// The texts that describe a container.
@@ -25,15 +25,6 @@ pub(crate) struct Texts {
     pub(super) main: String,
     /// The files with variables that it names.
     pub(super) others: Vec<(PathBuf, String)>,
-}
-
-/// New words in the place of old ones.
-struct Splice {
-    range: Range<usize>,
-    with: String,
-    line: usize,
-    before: String,
-    after: String,
 }
 
 /// Where a variable is set.
@@ -369,24 +360,4 @@ fn removed(text: &str, whole: &Range<usize>) -> Option<Range<usize>> {
     }
     let behind = text[whole.end..].find('\n').map(|at| whole.end + at + 1)?;
     (text[whole.end..behind].trim() == "\\").then_some(start..behind)
-}
-
-/// `None` where two places overlap, which cannot be if each is a setting of its own.
-fn spliced(text: &str, mut splices: Vec<Splice>) -> Option<Edited> {
-    splices.sort_by_key(|splice| splice.range.start);
-    let mut new = String::with_capacity(text.len() + 64 * splices.len());
-    let mut diff = Vec::new();
-    let mut at = 0;
-    for splice in splices {
-        new.push_str(text.get(at..splice.range.start)?);
-        new.push_str(&splice.with);
-        at = splice.range.end;
-        for (sign, shown) in [('-', &splice.before), ('+', &splice.after)] {
-            if !shown.is_empty() {
-                diff.push(format!("{sign} {:>4}  {shown}", splice.line));
-            }
-        }
-    }
-    new.push_str(text.get(at..)?);
-    Some(Edited { text: new, diff })
 }

@@ -1,10 +1,13 @@
 //! The variables of a service, as a mapping or as a list.
 
 use super::{
-    Fate, Refusal, Splice, Variable, form, interpolated, merges_nothing, own,
+    Refusal, form, interpolated, merges_nothing, own,
     tree::{Kind, Node},
 };
-use crate::engine::environment::parse_bool;
+use crate::{
+    engine::environment::parse_bool,
+    text_edit::{Fate, Splice, Variable},
+};
 
 /// One variable as the file has it.
 struct Entry<'a> {

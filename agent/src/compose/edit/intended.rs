@@ -2,11 +2,11 @@
 
 use saphyr_parser::ScalarStyle;
 
-use super::{
-    Changes, Fate, Variable,
-    tree::{Kind, Node},
+use super::tree::{Kind, Node};
+use crate::{
+    engine::environment::parse_bool,
+    text_edit::{Changes, Fate, Variable},
 };
-use crate::engine::environment::parse_bool;
 
 pub(super) fn apply(root: &mut Node, service: &str, changes: &Changes) {
     let Some(service) = value_of(root, "services").and_then(|it| value_of(it, service)) else {

@@ -1,9 +1,10 @@
 //! The published ports of a service: the container's side of each.
 
 use super::{
-    Refusal, Splice, form, interpolated, merges_nothing, own,
+    Refusal, form, interpolated, merges_nothing, own,
     tree::{Kind, Node},
 };
+use crate::text_edit::Splice;
 
 pub(super) fn splices(text: &str, service: &Node) -> Result<Vec<Splice>, Refusal> {
     let Some((key, node)) = service.entry("ports")? else {

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{Changes, Fate, Refusal, Variable, edit};
+use super::{Refusal, edit};
+use crate::text_edit::{Changes, Fate, Variable};
 
 /// A part of a file, and what becomes of it.
 type Part = (String, String);

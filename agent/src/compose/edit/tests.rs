@@ -1,4 +1,5 @@
-use super::{Changes, Fate, Refusal, Variable, edit};
+use super::{Refusal, edit};
+use crate::text_edit::{Changes, Fate, Variable};
 
 fn variable(name: &str, fate: Fate) -> Variable {
     Variable {
