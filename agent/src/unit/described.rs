@@ -20,7 +20,7 @@ pub(super) enum Form {
 }
 
 /// A setting: what it says, where that stands, and all that would go with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Setting {
     pub(super) text: String,
     /// Absent where quotes or escapes stand in it.
@@ -31,7 +31,7 @@ pub(super) struct Setting {
 }
 
 /// What a file says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Described {
     pub(super) image: Setting,
     pub(super) name: Option<String>,
@@ -266,21 +266,9 @@ fn service(text: &str, entries: Vec<Entry>) -> Result<Described, Refusal> {
         _ => return Err(Refusal::NoRun),
     }
     let mut made = Described {
-        image: Setting {
-            text: String::new(),
-            place: None,
-            whole: 0..0,
-            line: 0,
-        },
-        name: None,
-        variables: Vec::new(),
-        env_files: Vec::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        pull: None,
         makes_anew: entries.iter().any(|it| removes(text, it)),
         rest: words[..at].iter().map(|it| it.text.clone()).collect(),
-        entries: Vec::new(),
+        ..Described::default()
     };
     while let Some(word) = words.get(at) {
         let before = words[at - 1].span.end;
@@ -427,21 +415,8 @@ fn quadlet(text: &str, entries: Vec<Entry>) -> Result<Described, Refusal> {
     const SECTION: &str = "Container";
     let mut image = None;
     let mut made = Described {
-        image: Setting {
-            text: String::new(),
-            place: None,
-            whole: 0..0,
-            line: 0,
-        },
-        name: None,
-        variables: Vec::new(),
-        env_files: Vec::new(),
-        ports: Vec::new(),
-        mounts: Vec::new(),
-        pull: None,
         makes_anew: true,
-        rest: Vec::new(),
-        entries: Vec::new(),
+        ..Described::default()
     };
     for entry in &entries {
         let setting = || one(text, entry);
