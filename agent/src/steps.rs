@@ -94,7 +94,7 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
 }
 
 /// An outcome that is simply done.
-fn done(summary: impl Into<String>) -> Outcome {
+pub fn done(summary: impl Into<String>) -> Outcome {
     Outcome {
         status: StepStatus::Succeeded.into(),
         summary: summary.into(),
@@ -112,7 +112,7 @@ fn skipped(summary: impl Into<String>) -> Outcome {
 }
 
 /// Done, or done with warnings when there are any.
-fn done_with(summary: impl Into<String>, warnings: Vec<String>) -> Outcome {
+pub fn done_with(summary: impl Into<String>, warnings: Vec<String>) -> Outcome {
     let status = if warnings.is_empty() {
         StepStatus::Succeeded
     } else {
