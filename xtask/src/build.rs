@@ -54,8 +54,7 @@ pub(crate) struct Binaries {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let profile = Profile::of(args.release);
     let start = Instant::now();
-    tool(profile)?.show()?;
-    let binaries = binaries(profile)?;
+    let binaries = ensure(profile)?;
     for path in [&binaries.ferryd, &binaries.ferryctl] {
         let size = fs_err::metadata(path)?.len();
         say::line(format!(
@@ -70,25 +69,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// What builds the agent, and what builds the controller.
+const AGENT: [&str; 4] = ["-p", "ferry-agent", "--bin", "ferryd"];
+const CONTROLLER: [&str; 4] = ["-p", "ferry-ctl", "--bin", "ferryctl"];
+
 /// Builds on this terminal, and says where the programs are.
+///
+/// What is shipped is built one by one. In one call cargo gives the agent's dependencies the features that the controller's client of
+/// clusters asks for: 15.1 MB instead of 14.0.
 pub(crate) fn ensure(profile: Profile) -> Result<Binaries> {
-    tool(profile)?.show()?;
+    match profile {
+        Profile::Fast => tool(profile)?.show()?,
+        Profile::Release => {
+            cargo(profile)?.args(AGENT).show()?;
+            cargo(profile)?.args(CONTROLLER).show()?;
+        }
+    }
     binaries(profile)
 }
 
-/// The call of cargo that builds both.
+/// The call of cargo that builds both, as quickly as can be.
 pub(crate) fn tool(profile: Profile) -> Result<Tool> {
-    let programs = [
-        "-p",
-        "ferry-agent",
-        "--bin",
-        "ferryd",
-        "-p",
-        "ferry-ctl",
-        "--bin",
-        "ferryctl",
-    ];
-    Ok(cargo(profile)?.args(programs))
+    Ok(cargo(profile)?.args(AGENT).args(CONTROLLER))
 }
 
 /// Builds one of the agent's measuring programs as the agent itself is built, and says where it is.
