@@ -226,6 +226,42 @@ impl Folder {
         rustix::fs::fsync(&above).map_err(fail)
     }
 
+    /// Removes a file, and the folders above it that are empty by that, but for this one. Gone already is fine.
+    ///
+    /// # Errors
+    /// When it cannot be removed, or a part of the path is a link.
+    pub(crate) fn remove(&self, relative: &str) -> io::Result<()> {
+        self.unlink(relative, AtFlags::empty())?;
+        let mut left = relative;
+        while let Some((above, _)) = left.rsplit_once('/') {
+            self.remove_empty(above)?;
+            left = above;
+        }
+        Ok(())
+    }
+
+    /// Removes a folder where nothing is in it. Gone already is fine.
+    ///
+    /// # Errors
+    /// When it cannot be removed, or a part of the path is a link.
+    pub(crate) fn remove_empty(&self, relative: &str) -> io::Result<()> {
+        match self.unlink(relative, AtFlags::REMOVEDIR) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            other => other,
+        }
+    }
+
+    fn unlink(&self, relative: &str, flags: AtFlags) -> io::Result<()> {
+        let (above, name) = relative.rsplit_once('/').unwrap_or((".", relative));
+        let gone = self
+            .at(above, FOLDER)
+            .and_then(|above| rustix::fs::unlinkat(&above, name, flags));
+        match gone {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(error) => Err(named(error.into(), "remove", &self.path.join(relative))),
+        }
+    }
+
     /// The plain files below a folder here, sorted, by their paths from here. Links and special files are passed over.
     ///
     /// # Errors
@@ -330,6 +366,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_goes_with_the_folders_that_it_leaves_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = Folder::open(folder.path()).unwrap().unwrap();
+        open.write("a/b/c.yml", &content(b"one")).unwrap();
+        open.write("a/d.yml", &content(b"two")).unwrap();
+        open.remove("a/b/c.yml").unwrap();
+        open.remove("a/b/c.yml").unwrap();
+        assert!(!folder.path().join("a/b").exists());
+        assert_eq!(open.files("a").unwrap(), ["a/d.yml"]);
+        open.remove("a/d.yml").unwrap();
+        assert!(!folder.path().join("a").exists() && folder.path().exists());
+    }
+
+    #[test]
     fn no_link_leads_out() {
         let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs_err::write(elsewhere.path().join("secret"), "x").unwrap();
@@ -340,6 +390,7 @@ mod tests {
             assert!(open.read(name).is_err(), "{name}");
         }
         assert!(open.write("config/new", &content(b"y")).is_err());
+        assert!(open.remove("config/secret").is_err());
         assert_eq!(fs_err::read_dir(elsewhere.path()).unwrap().count(), 1);
         // The name itself is replaced, and not what it leads to.
         open.write("file", &content(b"z")).unwrap();

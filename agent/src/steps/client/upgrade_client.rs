@@ -3,6 +3,8 @@
 //! What the package's own scripts do with the configuration is looked at and not relied upon: it has to be what it was, byte by byte, but
 //! for the block `paths:` (`facts/pmm.md` 5.1). Whether the client reaches its server is not this step's to say: the server says so.
 
+use std::{ffi::OsStr, path::Path};
+
 use async_trait::async_trait;
 use ferry_proto::v1::{self, Outcome};
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use super::log_of;
 use crate::{
     client::{
         CONFIG, config,
-        folder::Content,
+        folder::{Content, Folder},
         kept::{Change, Kept, Places, open},
         unit,
         way::Way,
@@ -23,6 +25,9 @@ use crate::{
 
 /// Behind the name of a collector of the new package's, where the operator's takes its place.
 const ASIDE: &str = ".ferry-package";
+/// Behind the configuration's name, as the packages' own scripts call the old one and their default (`facts/pmm.md` 5.1).
+const COPY: &str = ".bak";
+const DEFAULT: &str = ".new";
 
 pub(in crate::steps) struct UpgradeClient(pub(in crate::steps) v1::UpgradeClient);
 
@@ -87,7 +92,13 @@ impl Work for UpgradeClient {
             ));
         }
         way.back(cx, &kept, log).await?;
+        if let Some(path) = take_away(&way, &kept)? {
+            cx.note(format!(
+                "`{path}` is another one than Ferry put there, and is left: it may have the server's password"
+            ));
+        }
         let folder = open(way.old_folder())?;
+        take_copy(&folder, &kept)?;
         let all = [(CONFIG.to_owned(), kept.config)]
             .into_iter()
             .chain(kept.collectors);
@@ -155,4 +166,53 @@ fn carry(way: &Way, kept: &Kept) -> Result<Vec<String>, StepError> {
         folder.write(path, content)?;
     }
     Ok(warnings)
+}
+
+/// Removes the packages' copy of the configuration where it is just that.
+fn take_copy(folder: &Folder, kept: &Kept) -> Result<(), StepError> {
+    let copy = format!("{CONFIG}{COPY}");
+    if folder
+        .read(&copy)?
+        .is_some_and(|it| it.bytes == kept.config.bytes)
+    {
+        folder.remove(&copy)?;
+    }
+    Ok(())
+}
+
+/// Removes from the new folder what [`carry`] and the package's scripts have put there, and the folder with it where nothing else is in it: no
+/// package knows these files. Gives the configuration's path where it was changed since and stays.
+fn take_away(way: &Way, kept: &Kept) -> Result<Option<String>, StepError> {
+    let path = Path::new(way.new_folder());
+    if path == Path::new(way.old_folder()) {
+        return Ok(None);
+    }
+    let Some(folder) = Folder::open(path)? else {
+        return Ok(None);
+    };
+    for (path, content) in &kept.collectors {
+        if folder
+            .read(path)?
+            .is_some_and(|it| it.bytes == content.bytes)
+        {
+            folder.remove(path)?;
+        }
+        folder.remove(&format!("{path}{ASIDE}"))?;
+    }
+    take_copy(&folder, kept)?;
+    folder.remove(&format!("{CONFIG}{DEFAULT}"))?;
+    let is_left = match folder.read(CONFIG)? {
+        Some(now) if rest(way, &now.bytes) == rest(way, &kept.config.bytes) => {
+            folder.remove(CONFIG)?;
+            false
+        }
+        now => now.is_some(),
+    };
+    // By its name in the folder above, which is root's alone.
+    if let (Some(above), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str))
+        && let Some(above) = Folder::open(above)?
+    {
+        above.remove_empty(name)?;
+    }
+    Ok(is_left.then(|| path.join(CONFIG).display().to_string()))
 }
