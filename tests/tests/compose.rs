@@ -6,7 +6,7 @@ use std::path::Path;
 use ferry_tests::Result;
 use ferry_tests::compose::Project;
 use ferry_tests::ferryctl::Ferryctl;
-use ferry_tests::server::{Options, TestServer};
+use ferry_tests::server::{Fault, Options, TestServer};
 use ferry_tests::witness::{self, Seen};
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
@@ -161,5 +161,31 @@ fn by_choice_the_file_is_edited_with_the_container_and_comes_back_with_it() -> R
     assert!(said.contains("up-to-date"), "{said}");
     assert_eq!(id(server)?, new);
     assert_eq!(witness::version(server)?, "3.8.1");
+    Ok(())
+}
+
+#[test]
+fn a_new_server_that_does_not_stay_up_gives_compose_its_file_and_container_again() -> Result<()> {
+    let server = &TestServer::used(Options::default())?;
+    // PMM 3 in which something is wrong from the start.
+    let fault = Fault::Exit.word();
+    let service = format!("    environment:\n      STANDIN_FAULT: {fault}\n");
+    let project = Project::of(server, &service)?;
+    let tool = Ferryctl::new()?;
+    let (before, was, seen) = (project.files()?, id(server)?, Seen::of(server)?);
+    let address = server.address();
+    let words = ["migrate", &address, "--to", TO, "--yes"];
+    let failed = tool.run(&[&words[..], &["--compose", "edit"]].concat())?;
+    assert_eq!(failed.code, 1, "{}", failed.shown());
+    assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
+    assert_eq!(project.files()?, before);
+    assert_eq!(id(server)?, was);
+    server.wait_ready()?;
+    assert_eq!(witness::version(server)?, "2.44.1");
+    assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
+    assert_eq!(witness::beside(&server.name)?, [""; 0]);
+    let said = project.up()?;
+    assert!(said.contains("up-to-date"), "{said}");
+    assert_eq!(id(server)?, was);
     Ok(())
 }
