@@ -22,6 +22,8 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/clients.md");
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/images/client");
 /// Where `ferryd client` listens in the container.
 const PORT: &str = "7651";
+/// The configuration, from the client's folder on.
+pub const CONFIG: &str = "config/pmm-agent.yaml";
 /// The file with the operator's own queries, from the client's folder on.
 pub const QUERIES: &str = "collectors/custom-queries/mysql/high-resolution/queries-mysqld.yml";
 /// A file of the operator's that no package has.
@@ -299,17 +301,28 @@ impl ClientHost {
         self.folder.path().join("tls/host")
     }
 
+    /// PMM's packages that are installed, whole.
+    ///
+    /// # Errors
+    /// When the package manager fails.
+    pub fn installed(&self) -> Result<String> {
+        self.sh(match self.manager {
+            Manager::Deb => deb::INSTALLED,
+            Manager::Rpm => rpm::INSTALLED,
+        })
+    }
+
     /// Checks that this package is installed, whole, and no other one of PMM's.
     ///
     /// # Errors
     /// With what is installed.
     pub fn check_installed(&self, package: Package) -> Result<()> {
-        let (line, version) = match self.manager {
-            Manager::Deb => (deb::INSTALLED, deb::version(&package)),
-            Manager::Rpm => (rpm::INSTALLED, rpm::version(&package)),
+        let version = match self.manager {
+            Manager::Deb => deb::version(&package),
+            Manager::Rpm => rpm::version(&package),
         };
         let expected = format!("{} {version}", package.name);
-        let found = self.sh(line)?;
+        let found = self.installed()?;
         if found == expected {
             return Ok(());
         }
@@ -358,13 +371,51 @@ impl ClientHost {
         self.sh(&format!("ls {}/..", package.folder()))
     }
 
-    /// Whether the client starts with the host.
+    /// All names of PMM's, whichever package's.
+    ///
+    /// # Errors
+    /// When none is there.
+    pub fn names(&self) -> Result<String> {
+        self.sh("find /usr/local/percona | sort")
+    }
+
+    /// Whether the client starts with the host, in the words of `systemctl`.
+    ///
+    /// # Errors
+    /// When the container does not run.
+    pub fn enabled(&self) -> Result<String> {
+        self.sh("systemctl show | grep UnitFileState=")
+    }
+
+    /// Checks that the client starts with the host.
     ///
     /// # Errors
     /// When it does not.
     pub fn check_enabled(&self) -> Result<()> {
-        self.sh("systemctl show | grep -q UnitFileState=enabled")
-            .map(drop)
+        match self.enabled()?.as_str() {
+            "UnitFileState=enabled" => Ok(()),
+            other => Err(Error::of(format!(
+                "it does not start with its host: {other}"
+            ))),
+        }
+    }
+
+    /// What a server says of the client: whether it is connected, and its version.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub fn told_by(&self, server: &Container) -> Result<(bool, String)> {
+        let agents = server.inventory("agents")?;
+        let ours = |list: &serde_json::Value| -> serde_json::Value {
+            let mut all = list.as_array().into_iter().flatten();
+            all.find(|it| it["agent_id"] == self.agent_id.as_str())
+                .cloned()
+                .unwrap_or_default()
+        };
+        let connected = ours(&agents["pmm_agent"])["connected"] == true;
+        let versions = server.curl(&["http://127.0.0.1:7772/v1/management/agents/versions"])?;
+        let version = ours(&versions["agent_versions"])["version"].clone();
+        Ok((connected, version.as_str().unwrap_or_default().to_owned()))
     }
 
     /// What its agent has logged.

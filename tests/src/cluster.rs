@@ -15,11 +15,11 @@ mod serve;
 mod sets;
 mod store;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use chart::Chart;
 
@@ -32,6 +32,8 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// The label on all containers of a cluster.
 const LABEL: &str = "ferry.cluster";
+/// The label on images of the agent.
+const AGENT_LABEL: &str = "ferry.test.agent";
 
 /// A cluster. All that it made goes with it.
 #[derive(Debug)]
@@ -42,7 +44,10 @@ pub struct Cluster {
     folder: tempfile::TempDir,
     over: Arc<AtomicBool>,
     kubelet: Option<std::thread::JoinHandle<()>>,
-    _runtime: tokio::runtime::Runtime,
+    /// Where the API server listens.
+    port: u16,
+    /// All that the API server does; `None` while it is away.
+    api: Mutex<Option<tokio::runtime::Runtime>>,
 }
 
 impl Cluster {
@@ -58,13 +63,7 @@ impl Cluster {
         );
         let folder = tempfile::tempdir()?;
         let store = Arc::new(Store::default());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
-        let port = listener.local_addr()?.port();
-        runtime.spawn(serve::serve(listener, Arc::clone(&store), id.clone()));
+        let (api, port) = serving(0, &store, &id)?;
         let config = serde_json::json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "double",
             "clusters": [{ "name": "double", "cluster": { "server": format!("http://127.0.0.1:{port}") } }],
@@ -82,7 +81,8 @@ impl Cluster {
             folder,
             over,
             kubelet: Some(kubelet),
-            _runtime: runtime,
+            port,
+            api: Mutex::new(Some(api)),
         })
     }
 
@@ -145,6 +145,28 @@ impl Cluster {
             .collect()
     }
 
+    /// Ends the API server, with all that goes through it. Objects stay, and the node goes on.
+    pub fn kill_api_server(&self) {
+        let api = self
+            .api
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(api) = api {
+            api.shutdown_background();
+        }
+    }
+
+    /// Starts it again, at the same address.
+    ///
+    /// # Errors
+    /// When somebody else has the address by now.
+    pub fn revive_api_server(&self) -> Result<()> {
+        let (api, _) = serving(self.port, &self.store, &self.id)?;
+        *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
+        Ok(())
+    }
+
     /// From here this user may not do something, `update statefulsets`.
     pub fn forbid(&self, what: &str) {
         self.store.forbid(what);
@@ -161,6 +183,29 @@ impl Cluster {
         Container::named(format!("{}-{pod}-{container}", self.id))
     }
 
+    /// What a person set of the objects of a release, without what the cluster counts.
+    #[must_use]
+    pub fn settings(&self) -> Value {
+        let namespace = Chart::namespace();
+        json!({
+            "set": self.get("statefulsets", namespace, "pmm")["spec"],
+            "env": self.get("configmaps", namespace, "pmm")["data"],
+            "service": self.get("services", namespace, "monitoring-service")["spec"],
+        })
+    }
+
+    /// Containers of this cluster that run, and whose names behind the cluster's begin with these words.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn running(&self, words: &str) -> Result<Vec<String>> {
+        let label = format!("label={LABEL}={}", self.id);
+        let names = docker(&["ps", "--filter", &label, "--format", "{{.Names}}"])?;
+        let begin = format!("{}-{words}", self.id);
+        let all = names.lines().filter(|name| name.starts_with(&begin));
+        Ok(all.map(str::to_owned).collect())
+    }
+
     /// The engine's volume of a claim.
     #[must_use]
     pub fn volume(&self, claim: &str) -> String {
@@ -175,6 +220,48 @@ impl Cluster {
         let volume = self.volume(claim);
         Ok(docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume])?.into())
     }
+}
+
+/// The API server at this port, or at one that is free, and that one.
+fn serving(port: u16, store: &Arc<Store>, id: &str) -> Result<(tokio::runtime::Runtime, u16)> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", port)))?;
+    let port = listener.local_addr()?.port();
+    runtime.spawn(serve::serve(listener, Arc::clone(store), id.to_owned()));
+    Ok((runtime, port))
+}
+
+/// The image of an agent that a cluster can have, as `cargo xtask image agent` makes it.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn agent_image(agent: &Path) -> Result<String> {
+    let tag = format!(
+        "ferry-test/agent:{}",
+        &blake3::hash(&fs_err::read(agent)?).to_hex()[..12]
+    );
+    if docker(&["image", "inspect", "--format", "{{.Id}}", &tag]).is_ok() {
+        return Ok(tag);
+    }
+    let folder = tempfile::tempdir()?;
+    fs_err::copy(agent, folder.path().join("ferryd"))?;
+    fs_err::write(
+        folder.path().join("Dockerfile"),
+        format!(
+            "FROM scratch\nLABEL {AGENT_LABEL}=1\nCOPY ferryd /ferryd\nENTRYPOINT [\"/ferryd\"]\n"
+        ),
+    )?;
+    docker(&[
+        "build",
+        "--quiet",
+        "--tag",
+        &tag,
+        &folder.path().to_string_lossy(),
+    ])?;
+    Ok(tag)
 }
 
 fn refused(status: Value) -> Error {

@@ -5,6 +5,7 @@
 //! stopped first (SIGSTOP), so that a test can prove that the moment was the right one.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,9 @@ pub fn xtask(words: &[&str]) -> Result<String> {
 pub struct Tool {
     programs: Programs,
     state: tempfile::TempDir,
+    /// What the program is called by, with its words.
+    before: Vec<String>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Tool {
@@ -90,7 +94,29 @@ impl Tool {
         Ok(Self {
             programs: programs()?,
             state: tempfile::tempdir()?,
+            before: Vec::new(),
+            environment: Vec::new(),
         })
+    }
+
+    /// The agent's program.
+    #[must_use]
+    pub fn agent(&self) -> &Path {
+        &self.programs.ferryd
+    }
+
+    /// Started by these words: in a namespace, for one. They have to become the program, so that who is killed is the program.
+    #[must_use]
+    pub fn within(mut self, words: Vec<String>) -> Self {
+        self.before = words;
+        self
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name, value.as_ref().to_owned()));
+        self
     }
 
     /// Starts a verb, with JSON on its standard output.
@@ -98,8 +124,16 @@ impl Tool {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&self, words: &[&str]) -> Result<Call> {
-        let mut command = of_engine(&self.programs.ferryctl);
+        let mut command = match self.before.split_first() {
+            None => of_engine(&self.programs.ferryctl),
+            Some((first, rest)) => {
+                let mut command = of_engine(first);
+                command.args(rest).arg(&self.programs.ferryctl);
+                command
+            }
+        };
         command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(words)
             .args(["--output", "json", "--state-dir"]);
         command.arg(self.state.path());

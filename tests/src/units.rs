@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command::{of_engine, output, run};
+use crate::command::{docker, of_engine, output, run};
+use crate::server::TestServer;
 use crate::{Error, Result};
 
 /// Puts the folders and the double in their places, and goes on as the rest of its words.
@@ -120,4 +121,110 @@ impl Units {
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+/// A server's unit, which makes its container at each start and removes it at each stop. Stopped when dropped, which has to be before the
+/// server is.
+#[derive(Debug)]
+pub struct Unit {
+    /// The machine.
+    pub units: Units,
+    /// What it is called.
+    pub name: String,
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        let _over = self.units.systemctl(&["stop", &self.name]);
+    }
+}
+
+impl Unit {
+    /// The container of a server with data is made anew by a unit, on the same volume. `options` is what else the unit gives it.
+    ///
+    /// # Errors
+    /// When the unit does not start it, or it is not ready in time.
+    pub fn of(server: &TestServer, double: &Path, options: &str) -> Result<Self> {
+        let volume = server.data_mount()?["Name"].clone();
+        let image = server.inspect()?["Config"]["Image"].clone();
+        let (volume, image) = (
+            volume.as_str().unwrap_or_default(),
+            image.as_str().unwrap_or_default(),
+        );
+        server.stop(60)?;
+        docker(&["rm", &server.name])?;
+        let container = &server.name;
+        let unit = Self {
+            units: Units::of(double)?,
+            name: format!("{container}.service"),
+        };
+        let text = format!(
+            "# PMM, since 2021\n[Unit]\nDescription=PMM\n\n[Service]\nEnvironment=VOLUME={volume}\nRestart=always\n\
+             ExecStartPre=-{docker} rm --force {container}\n\
+             ExecStart={docker} run --rm --name {container} \\\n    -v ${{VOLUME}}:/srv \\\n{options}    {image}\n\
+             ExecStop={docker} stop --time 10 {container}\n\n[Install]\nWantedBy=multi-user.target\n",
+            docker = which_docker()?,
+        );
+        unit.units.write(&unit.name, &text)?;
+        unit.units.systemctl(&["daemon-reload"])?;
+        unit.units.systemctl(&["start", &unit.name])?;
+        wait_up(server)?;
+        Ok(unit)
+    }
+
+    /// Its file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn text(&self) -> Result<String> {
+        self.units.text(&self.name)
+    }
+
+    /// Whether it runs by the file that is there.
+    ///
+    /// # Errors
+    /// When the double fails.
+    pub fn is_active(&self) -> Result<bool> {
+        let shown = self.units.systemctl(&["show", &self.name])?;
+        Ok(shown.contains("ActiveState=active") && shown.contains("NeedDaemonReload=no"))
+    }
+
+    /// All files of the folder of units, by name.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn files(&self) -> Result<Vec<(String, String)>> {
+        let names = self.units.names()?.into_iter();
+        names
+            .map(|name| Ok((name.clone(), self.units.text(&name)?)))
+            .collect()
+    }
+}
+
+/// Where this machine has its engine's client, for a unit that names it by its whole path.
+///
+/// # Errors
+/// When it has none.
+pub fn which_docker() -> Result<String> {
+    run(Command::new("sh").args(["-c", "command -v docker"])).map(|path| path.trim().to_owned())
+}
+
+/// A simple service has started before its container is there.
+///
+/// # Errors
+/// When it is not ready in time.
+pub fn wait_up(server: &TestServer) -> Result<()> {
+    let began = std::time::Instant::now();
+    while !is_up(server) && began.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    server.wait_ready()
+}
+
+/// Whether a server's container is there and runs.
+#[must_use]
+pub fn is_up(server: &TestServer) -> bool {
+    server
+        .inspect()
+        .is_ok_and(|it| it["State"]["Running"] == true)
 }

@@ -3,7 +3,7 @@
 
 use ferry_tests::Result;
 use ferry_tests::client_host::{
-    ClientHost, LIBRARY, Manager, NEW, NEWEST, OLD, OWN, Package, QUERIES, TARBALL,
+    CONFIG, ClientHost, LIBRARY, Manager, NEW, NEWEST, OLD, OWN, Package, QUERIES, TARBALL,
 };
 use ferry_tests::kill::{Ended, Tool, agents_of, is};
 use ferry_tests::server::{Image, Options, TestServer};
@@ -14,7 +14,6 @@ const BROKEN: Package = Package {
     ..NEW
 };
 const NEEDY: Package = Package { needy: true, ..NEW };
-const CONFIG: &str = "config/pmm-agent.yaml";
 
 fn server(image: Image) -> Result<TestServer> {
     let server = TestServer::start(&Options {
@@ -52,20 +51,7 @@ impl<'s> Scene<'s> {
 
     /// What the server says of the client: whether it is connected, and its version.
     fn told(&self) -> Result<(bool, String)> {
-        let agents = self.server.inventory("agents")?;
-        let ours = |list: &Value, id: &str| -> Value {
-            let mut all = list.as_array().into_iter().flatten();
-            all.find(|it| it["agent_id"] == id)
-                .cloned()
-                .unwrap_or_default()
-        };
-        let id = self.host.agent_id.as_str();
-        let connected = ours(&agents["pmm_agent"], id)["connected"] == true;
-        let versions = self
-            .server
-            .curl(&["http://127.0.0.1:7772/v1/management/agents/versions"])?;
-        let version = ours(&versions["agent_versions"], id)["version"].clone();
-        Ok((connected, version.as_str().unwrap_or_default().to_owned()))
+        self.host.told_by(self.server)
     }
 
     /// The client as `ferryctl clients` has it.
@@ -98,6 +84,8 @@ impl<'s> Scene<'s> {
         for (path, text) in [(QUERIES, "of the operator: {}"), (OWN, "own_metric 1")] {
             assert!(self.host.file(OLD, path)?.ends_with(text), "{path}");
         }
+        // Nothing of the new client is left, its configuration with the server's password least of all.
+        assert_eq!(self.host.beside(OLD)?, "pmm2");
         assert_eq!(agents_of(&self.server.name)?, [""; 0]);
         Ok(())
     }

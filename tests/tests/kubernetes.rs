@@ -3,52 +3,22 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use ferry_tests::cluster::{Chart, Cluster};
+use ferry_tests::cluster::{Chart, Cluster, agent_image};
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::server::{Container, Fault, Options};
 use ferry_tests::snapshot;
 use ferry_tests::witness::{self, Seen};
 use ferry_tests::{Result, docker};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
 const CLAIM: &str = "pmm-storage-pmm-0";
-const AGENT_LABEL: &str = "ferry.test.agent";
 
 /// The tool, with the cluster as its context and an image of its agent that the cluster can have.
 fn tool(cluster: &Cluster) -> Result<Ferryctl> {
     let tool = Ferryctl::new()?.env("KUBECONFIG", cluster.kubeconfig());
-    let image = agent_image(&tool)?;
+    let image = agent_image(tool.agent())?;
     Ok(tool.env("FERRY_AGENT_IMAGE", image))
-}
-
-/// As `cargo xtask image agent` makes it.
-fn agent_image(tool: &Ferryctl) -> Result<String> {
-    let agent = tool.agent();
-    let tag = format!("ferry-test/agent:{}", blake3_of(agent)?);
-    if docker(&["image", "inspect", "--format", "{{.Id}}", &tag]).is_ok() {
-        return Ok(tag);
-    }
-    let folder = tempfile::tempdir()?;
-    fs_err::copy(agent, folder.path().join("ferryd"))?;
-    fs_err::write(
-        folder.path().join("Dockerfile"),
-        format!(
-            "FROM scratch\nLABEL {AGENT_LABEL}=1\nCOPY ferryd /ferryd\nENTRYPOINT [\"/ferryd\"]\n"
-        ),
-    )?;
-    docker(&[
-        "build",
-        "--quiet",
-        "--tag",
-        &tag,
-        &folder.path().to_string_lossy(),
-    ])?;
-    Ok(tag)
-}
-
-fn blake3_of(path: &Path) -> Result<String> {
-    Ok(blake3::hash(&fs_err::read(path)?).to_hex()[..12].to_owned())
 }
 
 fn migrate(tool: &Ferryctl) -> Result<Finished> {
@@ -61,16 +31,6 @@ fn migrate(tool: &Ferryctl) -> Result<Finished> {
         "--output",
         "json",
     ])
-}
-
-/// What a person set of the objects, without what the cluster counts.
-fn settings(cluster: &Cluster) -> Value {
-    let namespace = Chart::namespace();
-    json!({
-        "set": cluster.get("statefulsets", namespace, "pmm")["spec"],
-        "env": cluster.get("configmaps", namespace, "pmm")["data"],
-        "service": cluster.get("services", namespace, "monitoring-service")["spec"],
-    })
 }
 
 /// The volume as it is while nobody writes to it: the pod is gone for it, and is back afterwards.
@@ -124,7 +84,7 @@ fn a_server_in_a_cluster_crosses_whole_and_comes_back_whole() -> Result<()> {
     let tool = tool(&cluster)?;
     let tree = at_rest(&cluster, &server)?;
     let before = Seen::of(&server)?;
-    let was = settings(&cluster);
+    let was = cluster.settings();
 
     let done = migrate(&tool)?;
     assert_eq!(done.code, 0, "{}", done.shown());
@@ -179,7 +139,7 @@ fn a_server_in_a_cluster_crosses_whole_and_comes_back_whole() -> Result<()> {
     assert_eq!(back.code, 0, "{}", back.shown());
     assert!(!server.is_v3()?);
     server.wait_ready()?;
-    assert_eq!(settings(&cluster), was);
+    assert_eq!(cluster.settings(), was);
     assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
     assert_left(&cluster, &["pmm-0"], &[CLAIM.to_owned()], &[]);
     scale(&cluster, &server, 0)?;
@@ -269,7 +229,7 @@ fn a_target_that_does_not_start_is_taken_back() -> Result<()> {
     .install(&cluster)?;
     let tool = tool(&cluster)?;
     let before = Seen::of(&server)?;
-    let was = settings(&cluster);
+    let was = cluster.settings();
     let done = migrate(&tool)?;
     assert_eq!(done.code, 1, "{}", done.shown());
     assert!(
@@ -280,7 +240,7 @@ fn a_target_that_does_not_start_is_taken_back() -> Result<()> {
     );
     assert!(!server.is_v3()?);
     server.wait_ready()?;
-    assert_eq!(settings(&cluster), was);
+    assert_eq!(cluster.settings(), was);
     assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
     assert_left(&cluster, &["pmm-0"], &[CLAIM.to_owned()], &[]);
     Ok(())

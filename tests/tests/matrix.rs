@@ -3,8 +3,13 @@
 //! Two workers, because each case is a whole crossing and return. The third has an engine of its own, whose daemon may die.
 
 use ferry_tests::Result;
+use ferry_tests::client_host::Manager;
 use ferry_tests::engine::PrivateEngine;
-use ferry_tests::matrix::{Journey, slice, work};
+use ferry_tests::matrix::{Case, ClientScene, ClusterScene, Journey, ServerScene, slice, work};
+use ferry_tests::server::Options;
+
+/// A journey by a unit's server; the program stands for `systemctl`.
+const EDITED_UNIT: Journey = Journey::EditedUnit(env!("CARGO_BIN_EXE_systemctl-double"));
 
 /// Cases of a slice that are played on the machine's own engine, by both workers together.
 const FEW: usize = 4;
@@ -15,18 +20,18 @@ const FEW_OF_OTHERS: usize = 2;
 
 #[test]
 fn a_slice_first_worker() -> Result<()> {
-    work(Journey::InPlace, 0, 2, None, |all| slice(&all, FEW))
+    of_server(Journey::InPlace, 0, 2, None, |all| slice(&all, FEW))
 }
 
 #[test]
 fn a_slice_second_worker() -> Result<()> {
-    work(Journey::InPlace, 1, 2, None, |all| slice(&all, FEW))
+    of_server(Journey::InPlace, 1, 2, None, |all| slice(&all, FEW))
 }
 
 #[test]
 fn a_slice_with_an_engine_that_dies() -> Result<()> {
     let engine = PrivateEngine::start()?;
-    work(Journey::InPlace, 0, 1, Some(&engine), |all| {
+    of_server(Journey::InPlace, 0, 1, Some(&engine), |all| {
         slice(&all, FEW_ENGINES)
     })
 }
@@ -34,20 +39,20 @@ fn a_slice_with_an_engine_that_dies() -> Result<()> {
 #[test]
 #[ignore = "hundreds of crossings"]
 fn all_of_it_first_worker() -> Result<()> {
-    work(Journey::InPlace, 0, 2, None, |all| all)
+    of_server(Journey::InPlace, 0, 2, None, |all| all)
 }
 
 #[test]
 #[ignore = "hundreds of crossings"]
 fn all_of_it_second_worker() -> Result<()> {
-    work(Journey::InPlace, 1, 2, None, |all| all)
+    of_server(Journey::InPlace, 1, 2, None, |all| all)
 }
 
 #[test]
 #[ignore = "hundreds of crossings"]
 fn all_of_it_with_an_engine_that_dies() -> Result<()> {
     let engine = PrivateEngine::start()?;
-    work(Journey::InPlace, 0, 1, Some(&engine), |all| all)
+    of_server(Journey::InPlace, 0, 1, Some(&engine), |all| all)
 }
 
 #[test]
@@ -84,8 +89,76 @@ fn an_edited_file() -> Result<()> {
     own(Journey::EditedFile, 0, 1, usize::MAX)
 }
 
+#[test]
+fn a_slice_of_an_edited_unit() -> Result<()> {
+    own(EDITED_UNIT, 0, 1, FEW_OF_OTHERS)
+}
+
+#[test]
+#[ignore = "dozens of crossings"]
+fn an_edited_unit() -> Result<()> {
+    own(EDITED_UNIT, 0, 1, usize::MAX)
+}
+
+#[test]
+#[ignore = "dozens of rehearsals"]
+fn a_rehearsal() -> Result<()> {
+    own(Journey::Rehearsal, 0, 1, usize::MAX)
+}
+
+#[test]
+fn a_slice_of_a_client() -> Result<()> {
+    a_client(Manager::Deb, FEW_OF_OTHERS)
+}
+
+#[test]
+#[ignore = "dozens of upgrades"]
+fn a_client_by_dpkg() -> Result<()> {
+    a_client(Manager::Deb, usize::MAX)
+}
+
+#[test]
+#[ignore = "dozens of upgrades"]
+fn a_client_by_rpm() -> Result<()> {
+    a_client(Manager::Rpm, usize::MAX)
+}
+
+#[test]
+fn a_slice_in_a_cluster() -> Result<()> {
+    work(ClusterScene::new, 0, 1, None, |all| {
+        slice(&all, FEW_OF_OTHERS)
+    })
+}
+
+#[test]
+#[ignore = "hundreds of crossings"]
+fn in_a_cluster() -> Result<()> {
+    work(ClusterScene::new, 0, 1, None, |all| all)
+}
+
+fn of_server(
+    journey: Journey,
+    worker: usize,
+    workers: usize,
+    engine: Option<&PrivateEngine>,
+    choose: impl Fn(Vec<Case>) -> Vec<Case>,
+) -> Result<()> {
+    let make = || ServerScene::new(journey, Options::default(), |_| Ok(()));
+    work(make, worker, workers, engine, choose)
+}
+
 /// So many of the cases that a journey has beside those of the first.
 fn own(journey: Journey, worker: usize, workers: usize, number: usize) -> Result<()> {
     let choose = |all| slice(&journey.own(all), number);
-    work(journey, worker, workers, None, choose)
+    of_server(journey, worker, workers, None, choose)
+}
+
+fn a_client(manager: Manager, number: usize) -> Result<()> {
+    work(
+        || ClientScene::new(manager),
+        0,
+        1,
+        None,
+        |all| slice(&all, number),
+    )
 }

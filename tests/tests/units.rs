@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
+use ferry_tests::Result;
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::server::{Fault, Options, TestServer};
-use ferry_tests::units::Units;
+use ferry_tests::units::{Unit, Units, is_up, wait_up, which_docker};
 use ferry_tests::witness::{self, Seen};
-use ferry_tests::{Result, docker};
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
 /// A variable's value, which nobody has to know.
@@ -18,79 +18,26 @@ const DOUBLE: &str = env!("CARGO_BIN_EXE_systemctl-double");
 
 /// A server of a unit's. The unit goes first, then the server.
 struct Machine {
+    unit: Unit,
     server: TestServer,
-    units: Units,
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _over = self.units.systemctl(&["stop", &self.unit()]);
-    }
 }
 
 impl Machine {
-    /// The container of a server with data is made anew by a unit, on the same volume. `options` is what else the unit gives it.
+    /// `options` is what else the unit gives the container.
     fn of_used_server(options: &str) -> Result<Self> {
         let server = TestServer::used(Options::default())?;
-        let volume = server.data_mount()?["Name"].clone();
-        let image = server.inspect()?["Config"]["Image"].clone();
-        let (volume, image) = (
-            volume.as_str().unwrap_or_default(),
-            image.as_str().unwrap_or_default(),
-        );
-        server.stop(60)?;
-        docker(&["rm", &server.name])?;
-        let machine = Self {
-            server,
-            units: Units::of(Path::new(DOUBLE))?,
-        };
-        let name = &machine.server.name;
-        let unit = format!(
-            "# PMM, since 2021\n[Unit]\nDescription=PMM\n\n[Service]\nEnvironment=VOLUME={volume}\nRestart=always\n\
-             ExecStartPre=-{docker} rm --force {name}\n\
-             ExecStart={docker} run --rm --name {name} \\\n    -v ${{VOLUME}}:/srv \\\n{options}    {image}\n\
-             ExecStop={docker} stop --time 10 {name}\n\n[Install]\nWantedBy=multi-user.target\n",
-            docker = which_docker()?,
-        );
-        machine.units.write(&machine.unit(), &unit)?;
-        machine.units.systemctl(&["daemon-reload"])?;
-        machine.units.systemctl(&["start", &machine.unit()])?;
-        wait_up(&machine.server)?;
-        Ok(machine)
-    }
-
-    fn unit(&self) -> String {
-        format!("{}.service", self.server.name)
+        let unit = Unit::of(&server, Path::new(DOUBLE), options)?;
+        Ok(Self { unit, server })
     }
 
     fn tool(&self) -> Result<Ferryctl> {
-        Ok(Ferryctl::new()?.within(self.units.within()))
-    }
-
-    fn text(&self) -> Result<String> {
-        self.units.text(&self.unit())
-    }
-
-    fn is_active(&self) -> Result<bool> {
-        let shown = self.units.systemctl(&["show", &self.unit()])?;
-        Ok(shown.contains("ActiveState=active") && shown.contains("NeedDaemonReload=no"))
+        Ok(Ferryctl::new()?.within(self.unit.units.within()))
     }
 
     fn image(&self) -> Result<String> {
         let image = self.server.inspect()?["Config"]["Image"].take();
         Ok(image.as_str().unwrap_or_default().to_owned())
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "where the machine has it, for a unit that names it by its whole path"
-)]
-fn which_docker() -> Result<String> {
-    let found = std::process::Command::new("sh")
-        .args(["-c", "command -v docker"])
-        .output()?;
-    Ok(String::from_utf8_lossy(&found.stdout).trim().to_owned())
 }
 
 #[test]
@@ -100,20 +47,21 @@ fn the_unit_crosses_with_its_files_and_comes_back_with_them() -> Result<()> {
          --env \"GF_SMTP_PASSWORD={SECRET}\" \\\n    -p 127.0.0.1::443 \\\n"
     ))?;
     let (server, tool) = (&machine.server, machine.tool()?);
-    let (before, seen) = (machine.text()?, Seen::of(server)?);
+    let (before, seen) = (machine.unit.text()?, Seen::of(server)?);
     let address = server.address();
     let words = ["migrate", &address, "--to", TO, "--yes"];
 
     let refused = tool.run(&words)?;
     assert_eq!(refused.code, 3, "{}", refused.shown());
-    for word in ["container-managed", &machine.unit(), "--unit edit"] {
+    for word in ["container-managed", &machine.unit.name, "--unit edit"] {
         assert!(refused.shown().contains(word), "{}", refused.shown());
     }
     let edit = [&words[..], &["--unit", "edit"]].concat();
     // What systemd has not read is not what it would start.
     machine
+        .unit
         .units
-        .write(&machine.unit(), &before.replace("720h", "721h"))?;
+        .write(&machine.unit.name, &before.replace("720h", "721h"))?;
     let refused = tool.run(&edit)?;
     assert_eq!(refused.code, 3, "{}", refused.shown());
     assert!(
@@ -121,7 +69,7 @@ fn the_unit_crosses_with_its_files_and_comes_back_with_them() -> Result<()> {
         "{}",
         refused.shown()
     );
-    machine.units.write(&machine.unit(), &before)?;
+    machine.unit.units.write(&machine.unit.name, &before)?;
 
     let done = tool.run(&edit)?;
     assert_eq!(done.code, 0, "{}", done.shown());
@@ -136,13 +84,16 @@ fn the_unit_crosses_with_its_files_and_comes_back_with_them() -> Result<()> {
         assert!(wanted.contains(old), "{old}");
         wanted = wanted.replace(old, new);
     }
-    assert_eq!(machine.text()?, wanted);
-    let kept = format!("{}.ferry-{}", machine.unit(), tool.only_run()?);
-    assert_eq!(machine.units.names()?, [machine.unit(), kept.clone()]);
-    assert_eq!(machine.units.text(&kept)?, before);
+    assert_eq!(machine.unit.text()?, wanted);
+    let kept = format!("{}.ferry-{}", machine.unit.name, tool.only_run()?);
+    assert_eq!(
+        machine.unit.units.names()?,
+        [machine.unit.name.clone(), kept.clone()]
+    );
+    assert_eq!(machine.unit.units.text(&kept)?, before);
     assert!(done.shown().contains(&kept), "{}", done.shown());
     assert!(!done.shown().contains(SECRET), "{}", done.shown());
-    assert!(machine.is_active()?);
+    assert!(machine.unit.is_active()?);
     assert_eq!(
         (
             machine.image()?.as_str(),
@@ -152,15 +103,18 @@ fn the_unit_crosses_with_its_files_and_comes_back_with_them() -> Result<()> {
     );
     assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
     // It is the unit's own, and so is the next one.
-    machine.units.systemctl(&["restart", &machine.unit()])?;
+    machine
+        .unit
+        .units
+        .systemctl(&["restart", &machine.unit.name])?;
     wait_up(server)?;
     assert_eq!(witness::version(server)?, "3.8.1");
 
     let back = tool.run(&["rollback", &tool.only_run()?, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
-    assert_eq!(machine.text()?, before);
-    assert_eq!(machine.units.names()?, [machine.unit()]);
-    assert!(machine.is_active()?);
+    assert_eq!(machine.unit.text()?, before);
+    assert_eq!(machine.unit.units.names()?, [machine.unit.name.clone()]);
+    assert!(machine.unit.is_active()?);
     server.wait_ready()?;
     assert_eq!(witness::version(server)?, "2.44.1");
     assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
@@ -170,7 +124,7 @@ fn the_unit_crosses_with_its_files_and_comes_back_with_them() -> Result<()> {
     assert_eq!(done.code, 0, "{}", done.shown());
     let finished = again.run(&["finish", &again.only_run()?, "--yes"])?;
     assert_eq!(finished.code, 0, "{}", finished.shown());
-    assert!(machine.is_active()?);
+    assert!(machine.unit.is_active()?);
     assert_eq!(witness::version(server)?, "3.8.1");
     Ok(())
 }
@@ -181,7 +135,7 @@ fn a_new_server_that_does_not_stay_up_gives_the_unit_its_old_one_again() -> Resu
     let fault = Fault::Exit.word();
     let machine = Machine::of_used_server(&format!("    -e STANDIN_FAULT={fault} \\\n"))?;
     let (server, tool) = (&machine.server, machine.tool()?);
-    let (before, seen) = (machine.text()?, Seen::of(server)?);
+    let (before, seen) = (machine.unit.text()?, Seen::of(server)?);
     let failed = tool.run(&[
         "migrate",
         &server.address(),
@@ -194,9 +148,9 @@ fn a_new_server_that_does_not_stay_up_gives_the_unit_its_old_one_again() -> Resu
         "20",
     ])?;
     assert_eq!(failed.code, 1, "{}", failed.shown());
-    assert_eq!(machine.text()?, before);
-    assert_eq!(machine.units.names()?, [machine.unit()]);
-    assert!(machine.is_active()?);
+    assert_eq!(machine.unit.text()?, before);
+    assert_eq!(machine.unit.units.names()?, [machine.unit.name.clone()]);
+    assert!(machine.unit.is_active()?);
     server.wait_ready()?;
     assert_eq!(witness::version(server)?, "2.44.1");
     assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
@@ -209,7 +163,7 @@ fn a_new_server_that_does_not_stay_up_gives_the_unit_its_old_one_again() -> Resu
 fn while_a_run_has_the_unit_nobody_starts_it() -> Result<()> {
     let machine = Machine::of_used_server("")?;
     let (server, tool) = (&machine.server, machine.tool()?);
-    let before = machine.text()?;
+    let before = machine.unit.text()?;
     let address = server.address();
     for way in ["resume", "rollback"] {
         let words = [
@@ -219,6 +173,7 @@ fn while_a_run_has_the_unit_nobody_starts_it() -> Result<()> {
         // The edit is the last step before the data is handed over.
         let kept = || {
             machine
+                .unit
                 .units
                 .names()
                 .map(|it| it.iter().any(|it| it.contains(".service.ferry-")))
@@ -233,8 +188,8 @@ fn while_a_run_has_the_unit_nobody_starts_it() -> Result<()> {
         let open = runs.iter().find(|it| it["state"] == "running").cloned();
         let open = open.unwrap_or_else(|| panic!("{}", killed.shown()));
         let run = open["run"].as_str().unwrap_or_default().to_owned();
-        if !server_runs(server) {
-            let said = machine.units.refused(&["start", &machine.unit()])?;
+        if !is_up(server) {
+            let said = machine.unit.units.refused(&["start", &machine.unit.name])?;
             assert!(said.contains("Assertion failed"), "{said}");
         }
         let words = match way {
@@ -243,7 +198,7 @@ fn while_a_run_has_the_unit_nobody_starts_it() -> Result<()> {
         };
         let ended = tool.run(&words)?;
         assert_eq!(ended.code, 0, "{}", ended.shown());
-        assert!(machine.is_active()?);
+        assert!(machine.unit.is_active()?);
         wait_up(server)?;
         if way == "resume" {
             assert_eq!(witness::version(server)?, "3.8.1");
@@ -252,25 +207,10 @@ fn while_a_run_has_the_unit_nobody_starts_it() -> Result<()> {
             server.wait_ready()?;
         }
         assert_eq!(witness::version(server)?, "2.44.1");
-        assert_eq!(machine.text()?, before);
-        assert_eq!(machine.units.names()?, [machine.unit()]);
+        assert_eq!(machine.unit.text()?, before);
+        assert_eq!(machine.unit.units.names()?, [machine.unit.name.clone()]);
     }
     Ok(())
-}
-
-/// A simple service has started before its container is there.
-fn wait_up(server: &TestServer) -> Result<()> {
-    let began = std::time::Instant::now();
-    while !server_runs(server) && began.elapsed().as_secs() < 60 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    server.wait_ready()
-}
-
-fn server_runs(server: &TestServer) -> bool {
-    server
-        .inspect()
-        .is_ok_and(|it| it["State"]["Running"] == true)
 }
 
 /// A unit that starts a container which exists would do so in the middle of a run: it is told, and what to do.

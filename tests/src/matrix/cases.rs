@@ -20,22 +20,41 @@ pub enum Victim {
     Sidecar,
     /// The agent with the server's data alone.
     VolumeAgent,
+    /// The agent on a client's host.
+    ClientAgent,
+    /// A cluster's API server, which is away for a moment.
+    ApiServer,
     /// The engine's daemon.
     Engine(Containers),
 }
 
 impl Victim {
     /// Those that live on the machine's own engine, which itself must not be killed.
-    pub const PROCESSES: [Self; 3] = [Self::Controller, Self::Sidecar, Self::VolumeAgent];
+    pub const PROCESSES: [Self; 5] = [
+        Self::Controller,
+        Self::Sidecar,
+        Self::VolumeAgent,
+        Self::ClientAgent,
+        Self::ApiServer,
+    ];
+    /// Those that are there at some moments, or on some scenes, only.
+    pub const PASSING: [Self; 4] = [
+        Self::Sidecar,
+        Self::VolumeAgent,
+        Self::ClientAgent,
+        Self::ApiServer,
+    ];
     /// A private engine's daemon, in both ways that it may treat its containers.
     pub const ENGINES: [Self; 2] = [
         Self::Engine(Containers::Die),
         Self::Engine(Containers::Live),
     ];
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Controller,
         Self::Sidecar,
         Self::VolumeAgent,
+        Self::ClientAgent,
+        Self::ApiServer,
         Self::ENGINES[0],
         Self::ENGINES[1],
     ];
@@ -45,6 +64,8 @@ impl Victim {
             Self::Controller => "controller",
             Self::Sidecar => "sidecar",
             Self::VolumeAgent => "volume-agent",
+            Self::ClientAgent => "client-agent",
+            Self::ApiServer => "api-server",
             Self::Engine(Containers::Die) => "engine",
             Self::Engine(Containers::Live) => "engine-live-restore",
         }
@@ -152,19 +173,25 @@ pub struct Moment {
     pub undo: bool,
     /// `Intended` or `Finished`.
     pub event: Event,
-    /// The agents that lived then.
+    /// Those of [`Victim::PASSING`] that lived then.
     pub agents: Vec<Victim>,
     /// Since the start of the run.
     pub at: Duration,
 }
 
-/// All cases: each step of the plan, there and back, at each of its moments, and somewhere within it when it is long.
+/// All cases: each step of the plan, there and, where a run goes back, back, at each of its moments, and somewhere within it when it is long.
 ///
 /// # Errors
 /// When the undisturbed run said nothing of a step: it would be missing in the matrix.
-pub fn cases(steps: &[String], moments: &[Moment], random: &mut Random) -> Result<Vec<Case>> {
+pub fn cases(
+    steps: &[String],
+    moments: &[Moment],
+    goes_back: bool,
+    random: &mut Random,
+) -> Result<Vec<Case>> {
     let mut all = Vec::new();
-    for undo in [false, true] {
+    let ways: &[bool] = if goes_back { &[false, true] } else { &[false] };
+    for &undo in ways {
         for step in steps {
             let of = |event: Event| {
                 let found = moments
@@ -182,8 +209,7 @@ pub fn cases(steps: &[String], moments: &[Moment], random: &mut Random) -> Resul
             }
             for (event, moment) in hits {
                 for victim in Victim::ALL {
-                    let is_agent = matches!(victim, Victim::Sidecar | Victim::VolumeAgent);
-                    if is_agent && !moment.agents.contains(&victim) {
+                    if Victim::PASSING.contains(&victim) && !moment.agents.contains(&victim) {
                         continue;
                     }
                     for way in [Way::Resume, Way::Rollback] {
@@ -295,26 +321,31 @@ mod tests {
     #[test]
     fn every_step_is_hit_at_every_moment_by_everybody_who_is_there() {
         let (steps, moments) = three_steps();
-        let all = cases(&steps, &moments, &mut Random::seeded(1)).unwrap();
+        let all = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
         // Controller and two engines always, an agent with two of three steps, one long step; two ways, there and back.
         assert_eq!(all.len(), (2 * 3 + 3 * 4 + 2 * 4) * 2 * 2);
         let is_seen = |case: &Case| case.step != "look" || case.victim != Victim::VolumeAgent;
         assert!(all.iter().all(is_seen));
         assert!(all.iter().all(|case| case.victim != Victim::Sidecar));
+        let there = cases(&steps, &moments, false, &mut Random::seeded(1)).unwrap();
+        assert_eq!(
+            (there.len(), there.iter().any(|it| it.undo)),
+            (all.len() / 2, false)
+        );
     }
 
     #[test]
     fn a_step_that_the_run_said_nothing_of_is_an_error() {
         let (mut steps, moments) = three_steps();
         steps.push("new".to_owned());
-        let error = cases(&steps, &moments, &mut Random::seeded(1)).unwrap_err();
+        let error = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap_err();
         assert!(error.to_string().contains("`new`"), "{error}");
     }
 
     #[test]
     fn a_name_is_enough_to_repeat_a_case() {
         let (steps, moments) = three_steps();
-        for case in cases(&steps, &moments, &mut Random::seeded(2)).unwrap() {
+        for case in cases(&steps, &moments, true, &mut Random::seeded(2)).unwrap() {
             assert_eq!(case.to_string().parse(), Ok(case));
         }
         assert_eq!("copy:within-x:controller:resume".parse::<Case>(), Err(()));
@@ -324,7 +355,7 @@ mod tests {
     #[test]
     fn cases_are_chosen_by_parts_of_their_names_or_by_whole_ones() {
         let (steps, moments) = three_steps();
-        let all = cases(&steps, &moments, &mut Random::seeded(2)).unwrap();
+        let all = cases(&steps, &moments, true, &mut Random::seeded(2)).unwrap();
         let chosen = named(all.clone(), "stop:undo,look:intended", &Victim::PROCESSES);
         let fits = |case: &Case| {
             case.step == "stop" && case.undo
@@ -349,7 +380,7 @@ mod tests {
     #[test]
     fn a_slice_of_more_than_there_is_is_all_and_none_comes_twice() {
         let (steps, moments) = three_steps();
-        let all = cases(&steps, &moments, &mut Random::seeded(3)).unwrap();
+        let all = cases(&steps, &moments, true, &mut Random::seeded(3)).unwrap();
         assert_eq!(slice(&all, all.len() + 1), all);
         let most = slice(&all, all.len() - 1);
         for case in &most {
@@ -360,7 +391,7 @@ mod tests {
     #[test]
     fn a_slice_has_every_victim_both_ways_and_the_way_back() {
         let (steps, moments) = three_steps();
-        let all = cases(&steps, &moments, &mut Random::seeded(3)).unwrap();
+        let all = cases(&steps, &moments, true, &mut Random::seeded(3)).unwrap();
         let chosen = slice(&all, 8);
         assert_eq!(chosen.len(), 8);
         let has = |what: &dyn Fn(&Case) -> bool| chosen.iter().any(what);

@@ -1,10 +1,42 @@
-//! What is played: a recipe with a server that gives its plan all the steps there are. Each journey has its own cases beside those
-//! that it shares with the first, which has most.
+//! Which way a server in a container goes: a recipe with a server that gives its plan all the steps there are. Each journey has its own
+//! cases beside those that it shares with the first, which has most.
+
+use std::path::Path;
 
 use super::Case;
+use super::server::Description;
 use crate::Result;
 use crate::compose::Project;
 use crate::server::{Data, Options, TestServer};
+use crate::units::Unit;
+
+/// The steps of the first journey. One that is missing here is played in all journeys that have it.
+const FIRST: [&str; 24] = [
+    "pull-image",
+    "launch-agents",
+    "capture-baseline",
+    "set-aside-files",
+    "dump-databases",
+    "prove-dumps",
+    "copy-volume",
+    "prove-copy",
+    "heal-roles",
+    "stop-services",
+    "fence-server",
+    "stop-server",
+    "copy-changes",
+    "transfer-ownership",
+    "set-aside-container",
+    "replace-container",
+    "hand-over-volume",
+    "start-server",
+    "launch-sidecar",
+    "wait-until-ready",
+    "migrate-api-keys",
+    "compare-baseline",
+    "keep-encryption-key",
+    "retire-agents",
+];
 
 /// Which way a server goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +49,10 @@ pub enum Journey {
     MoveData,
     /// As the first, by a server whose Compose file is edited with it.
     EditedFile,
+    /// As the first, by a server whose unit of systemd is edited with it, which the program at this path stands for.
+    EditedUnit(&'static str),
+    /// Not at all: on a copy, which is thrown away.
+    Rehearsal,
 }
 
 impl Journey {
@@ -27,18 +63,26 @@ impl Journey {
                 data: Data::Layer,
                 ..options
             },
-            Self::InPlace | Self::NewCluster | Self::EditedFile => options,
+            _ => options,
         }
     }
 
-    /// The project that the server belongs to, where it belongs to one.
-    pub(super) fn project(self, server: &TestServer) -> Result<Option<Project>> {
-        match self {
-            Self::EditedFile => {
-                Project::of(server, "    environment:\n      DATA_RETENTION: 720h\n").map(Some)
+    /// What the server is described by.
+    pub(super) fn description(self, server: &TestServer) -> Result<Description> {
+        Ok(match self {
+            Self::EditedFile => Description::Project(Project::of(
+                server,
+                "    environment:\n      DATA_RETENTION: 720h\n",
+            )?),
+            Self::EditedUnit(double) => Description::Unit(Unit::of(
+                server,
+                Path::new(double),
+                "    -e DATA_RETENTION=720h \\\n",
+            )?),
+            Self::InPlace | Self::NewCluster | Self::MoveData | Self::Rehearsal => {
+                Description::None
             }
-            Self::InPlace | Self::NewCluster | Self::MoveData => Ok(None),
-        }
+        })
     }
 
     /// What is said beside the server and the image.
@@ -48,6 +92,8 @@ impl Journey {
             Self::NewCluster => &["--recipe", "pmm-dump-restore"],
             Self::MoveData => &["--data-to-volume"],
             Self::EditedFile => &["--compose", "edit"],
+            Self::EditedUnit(_) => &["--unit", "edit"],
+            Self::Rehearsal => &[],
         }
     }
 
@@ -59,42 +105,28 @@ impl Journey {
     /// The cases of steps that the first journey has not, or does another way. Of the first, all.
     #[must_use]
     pub fn own(self, all: Vec<Case>) -> Vec<Case> {
-        let steps: &[&str] = match self {
+        let otherwise: &[&str] = match self {
             Self::InPlace => return all,
-            Self::NewCluster => &[
-                "stop-services",
-                "dump-at-rest",
-                "restore-databases",
-                "stop-database",
-                "renew-cluster",
-            ],
+            Self::NewCluster => &["stop-services"],
             Self::MoveData => &[
                 "launch-agents",
-                "copy-data-out",
                 "stop-services",
                 "fence-server",
-                "copy-data-changes",
                 "stop-server",
                 "set-aside-container",
                 "replace-container",
                 "start-server",
                 "retire-agents",
             ],
-            Self::EditedFile => &["edit-compose-file", "replace-container"],
+            Self::EditedFile => &["replace-container"],
+            Self::EditedUnit(_) => &["fence-server", "stop-server", "start-server"],
+            // All of it is something else on a copy.
+            Self::Rehearsal => return all,
         };
-        let is_own = |case: &Case| steps.contains(&case.step.as_str());
+        let is_own = |case: &Case| {
+            let step = case.step.as_str();
+            otherwise.contains(&step) || !FIRST.contains(&step)
+        };
         all.into_iter().filter(is_own).collect()
     }
-}
-
-/// The files of a project, without the run's name.
-pub(super) fn files(project: &Project, run: Option<&str>) -> Result<Vec<(String, String)>> {
-    let unnamed = |text: String| match run {
-        Some(run) => text.replace(run, "RUN"),
-        None => text,
-    };
-    let files = project.files()?.into_iter();
-    Ok(files
-        .map(|(name, text)| (unnamed(name), unnamed(text)))
-        .collect())
 }

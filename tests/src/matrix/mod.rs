@@ -1,24 +1,34 @@
 //! Every step of a plan, every word of the journal about it, everybody who may die: what a crash at that moment leaves is resumed to
 //! where an undisturbed run ends, and rolled back to where it began.
 //!
-//! Nothing here knows a step. The steps are those of the plan that the tool itself makes, and one undisturbed crossing and return
+//! Nothing here knows a step. The steps are those of the plan that the tool itself makes, and one undisturbed run and its return
 //! tells which agents there are at each moment and how long each step takes. So a new step is in the matrix by being in the plan, and
 //! an agent is a victim wherever it is seen to live.
 //!
 //! Each case has a name, such as `transfer-ownership:intended:volume-agent:resume`, and is played alone by `FERRY_MATRIX_CASE=NAME`.
-//! A server is used for case after case, because each ends with the proof that all is as it was.
+//! A scene is used for case after case, because each ends with the proof that all is as it was.
 
 mod cases;
+mod client;
+mod cluster;
 mod journey;
 mod observed;
 mod play;
+mod scene;
+mod server;
 mod stage;
 
 pub use cases::{Case, Event, Moment, Victim, Way, cases, named, slice};
+pub use client::ClientScene;
+pub use cluster::ClusterScene;
 pub use journey::Journey;
 pub use observed::Observed;
 pub use play::play;
+pub use scene::Scene;
+pub use server::ServerScene;
 pub use stage::{Stage, Undisturbed};
+
+use std::time::Duration;
 
 use crate::engine::PrivateEngine;
 use crate::random::Random;
@@ -26,20 +36,22 @@ use crate::{Error, Result};
 
 /// Cases by name, or by parts of names with commas between, instead of those that a test would choose.
 const CHOSEN: &str = "FERRY_MATRIX_CASE";
+/// How long an engine or an API server is away: long enough for whatever asks it to notice.
+const AWAY: Duration = Duration::from_millis(700);
 /// No more than so many of the cases, spread evenly over them.
 const NUMBER: &str = "FERRY_MATRIX_NUMBER";
 
-/// Plays, of a journey, every `workers`-th of the cases that `choose` leaves, from the `worker`-th on, and tells of each: on a private engine those
+/// Plays, on a scene, every `workers`-th of the cases that `choose` leaves, from the `worker`-th on, and tells of each: on a private engine those
 /// whose victim is its daemon, on the machine's own all others. A case that fails does not keep the others from
-/// being played, on a server of their own.
+/// being played, on another scene that is made like the first.
 ///
 /// # Errors
 /// All failures together; what a stage cannot be set up for at once.
 ///
 /// # Panics
 /// When cases failed, with the names that repeat them.
-pub fn work(
-    journey: Journey,
+pub fn work<S: Scene>(
+    make: impl Fn() -> Result<S>,
     worker: usize,
     workers: usize,
     engine: Option<&PrivateEngine>,
@@ -47,7 +59,7 @@ pub fn work(
 ) -> Result<()> {
     let _there = engine.map(PrivateEngine::enter);
     let mut random = Random::new();
-    let mut stage = Stage::of(journey)?;
+    let mut stage = Stage::on(make()?)?;
     let mut undisturbed = stage.undisturbed()?;
     for moment in undisturbed
         .moments
@@ -61,7 +73,12 @@ pub fn work(
             moment.step
         ));
     }
-    let mut all = cases(&undisturbed.steps, &undisturbed.moments, &mut random)?;
+    let mut all = cases(
+        &undisturbed.steps,
+        &undisturbed.moments,
+        stage.scene.goes_back(),
+        &mut random,
+    )?;
     let victims: &[Victim] = match engine {
         Some(_) => &Victim::ENGINES,
         None => &Victim::PROCESSES,
@@ -88,7 +105,8 @@ pub fn work(
                 random.tell(&format!("{case}: FAILED after {seconds} s: {error}"));
                 failed.push(format!("{CHOSEN}={case}: {error}"));
                 // What the failure left is nobody's starting point, and another server is measured by its own undisturbed run.
-                stage = Stage::again(stage)?;
+                drop(stage);
+                stage = Stage::on(make()?)?;
                 undisturbed = stage.undisturbed()?;
             }
         }

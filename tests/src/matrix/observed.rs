@@ -1,6 +1,6 @@
 //! All of a server that a run may change, as somebody sees it who asks the engine, the server and the volume.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -20,51 +20,93 @@ pub struct Observed {
     id: String,
     containers: BTreeMap<String, Value>,
     version: String,
-    seen: Seen,
+    /// `None` where a run has nothing to do with what the server has in it.
+    seen: Option<Seen>,
     unclean: Vec<String>,
     beside: Vec<String>,
     owners: BTreeMap<PathBuf, (u32, u32, u32)>,
     still: Vec<Entry>,
-    files: Vec<(String, String)>,
+    files: BTreeMap<String, String>,
 }
 
 impl Observed {
-    /// Looks at a server that is ready. `run` is the one that made it what it is, when one did.
+    /// Looks at a server that is ready, and at what the engine has beside it. `run` is the one that made it what it is, when one did.
     ///
     /// # Errors
     /// When something does not answer.
     pub fn of(server: &TestServer, run: Option<&str>) -> Result<Self> {
+        let outside = Self::outside(server, run)?;
+        Ok(Self {
+            containers: outside.containers,
+            beside: outside.beside,
+            ..Self::inside(server, &server.mountpoint()?)?
+        })
+    }
+
+    /// What the server has, without what is beside it and how the engine was told to make it.
+    ///
+    /// # Errors
+    /// When something does not answer.
+    pub fn inside(server: &Container, data: &Path) -> Result<Self> {
         server.wait_ready()?;
-        let data = server.mountpoint()?;
-        let inspected = server.inspect()?;
-        let id = inspected["Id"].as_str().unwrap_or_default().to_owned();
-        let unnamed = |text: &str| match run {
-            Some(run) => text.replace(run, "RUN"),
-            None => text.to_owned(),
-        };
+        Ok(Self {
+            seen: Some(seen(server)?),
+            owners: owners(data)?,
+            still: snapshot::take(&data.join(STILL))?,
+            ..Self::alone(server)?
+        })
+    }
+
+    /// The server and what is beside it, without what it has.
+    ///
+    /// # Errors
+    /// When something does not answer.
+    pub fn outside(server: &TestServer, run: Option<&str>) -> Result<Self> {
+        server.wait_ready()?;
         let beside: Vec<String> = witness::beside(&server.name)?;
         let mut containers = BTreeMap::new();
         containers.insert(server.name.clone(), settings(server, run)?);
         for name in beside.iter().filter_map(|it| it.strip_prefix("container ")) {
-            containers.insert(unnamed(name), settings(&server.named(name), run)?);
+            containers.insert(unnamed(name, run), settings(&server.named(name), run)?);
         }
-        Ok(Self {
-            id,
+        let alone = Self {
             containers,
+            ..Self::alone(server)?
+        };
+        Ok(alone.among(beside, run))
+    }
+
+    fn alone(server: &Container) -> Result<Self> {
+        let id = server.inspect()?["Id"].take();
+        Ok(Self {
+            id: id.as_str().unwrap_or_default().to_owned(),
+            containers: BTreeMap::new(),
             version: witness::version(server)?,
-            seen: seen(server)?,
+            seen: None,
             unclean: server.unclean()?,
-            beside: beside.iter().map(|name| unnamed(name)).collect(),
-            owners: owners(&data)?,
-            still: snapshot::take(&data.join(STILL))?,
-            files: Vec::new(),
+            beside: Vec::new(),
+            owners: BTreeMap::new(),
+            still: Vec::new(),
+            files: BTreeMap::new(),
         })
     }
 
-    /// With the files that describe it.
+    /// With what is beside it.
     #[must_use]
-    pub fn described_by(self, files: Vec<(String, String)>) -> Self {
-        Self { files, ..self }
+    pub fn among(self, beside: Vec<String>, run: Option<&str>) -> Self {
+        let beside = beside.iter().map(|name| unnamed(name, run)).collect();
+        Self { beside, ..self }
+    }
+
+    /// With the texts that describe it, and their names.
+    #[must_use]
+    pub fn described_by(self, files: Vec<(String, String)>, run: Option<&str>) -> Self {
+        let files = files.into_iter();
+        let files = files.map(|(name, text)| (unnamed(&name, run), unnamed(&text, run)));
+        Self {
+            files: files.collect(),
+            ..self
+        }
     }
 
     /// What is not as it was: nothing may differ but what running servers write by themselves.
@@ -86,8 +128,11 @@ impl Observed {
         if self.unclean != now.unclean {
             differ("killed programs", &self.unclean, &now.unclean);
         }
-        if self.files != now.files {
-            differ("its files", &self.files, &now.files);
+        let (was, is) = (&self.files, &now.files);
+        for name in was.keys().chain(is.keys()).collect::<BTreeSet<_>>() {
+            if was.get(name) != is.get(name) {
+                differ(name, &was.get(name), &is.get(name));
+            }
         }
         for (path, was) in &self.owners {
             // Programs make and remove files as they run; who owns those that stay is the run's affair.
@@ -100,7 +145,9 @@ impl Observed {
                 differ(&path.display().to_string(), was, is);
             }
         }
-        changes.extend(self.seen.lost(&now.seen));
+        if let (Some(was), Some(is)) = (&self.seen, &now.seen) {
+            changes.extend(was.lost(is));
+        }
         changes.extend(differences(&self.still, &now.still));
         changes
     }
@@ -126,8 +173,16 @@ impl Observed {
     }
 }
 
+/// Without the name of the run, which is another each time.
+fn unnamed(text: &str, run: Option<&str>) -> String {
+    match run {
+        Some(run) => text.replace(run, "RUN"),
+        None => text.to_owned(),
+    }
+}
+
 /// What targets were up yesterday comes back a while after the ready page.
-fn seen(server: &TestServer) -> Result<Seen> {
+fn seen(server: &Container) -> Result<Seen> {
     server.wait_until("all answers", 60, || {
         Seen::of(server).is_ok_and(|seen| seen.history > Some(1))
     })?;
@@ -148,10 +203,7 @@ fn settings(container: &Container, run: Option<&str>) -> Result<Value> {
     if let Some(short) = id.get(..12) {
         text = text.replace(short, "ID");
     }
-    if let Some(run) = run {
-        text = text.replace(run, "RUN");
-    }
-    let mut value: Value = serde_json::from_str(&text)?;
+    let mut value: Value = serde_json::from_str(&unnamed(&text, run))?;
     // The order of mounts is the engine's whim.
     if let Some(mounts) = value["Mounts"].as_array_mut() {
         mounts.sort_by_key(|mount| mount["Destination"].to_string());

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use super::stage::told;
-use super::{Case, Event, Observed, Stage, Undisturbed, Victim, Way};
+use super::{AWAY, Case, Event, Observed, Scene, Stage, Undisturbed, Victim, Way};
 use crate::engine::{Containers, PrivateEngine};
-use crate::kill::{Call, Ended, kill_container};
+use crate::kill::{Call, Ended};
 use crate::{Error, Result};
 
-/// How long the engine is away: long enough for whatever asks it to notice.
-const AWAY: Duration = Duration::from_millis(700);
 /// How often a held run is gone on with. Once must do; the second time tells a run that is stuck from one that was unlucky twice.
 const MOST_RESUMES: usize = 2;
 
@@ -25,17 +23,17 @@ enum Struck {
 ///
 /// # Errors
 /// With what was not as it should be.
-pub fn play(
-    stage: &Stage,
+pub fn play<S: Scene>(
+    stage: &Stage<S>,
     engine: Option<&PrivateEngine>,
     undisturbed: &Undisturbed,
     case: &Case,
 ) -> Result<()> {
-    let mut call = stage.migrate()?;
+    let mut call = stage.begin()?;
     let run = call.run_name()?;
     if case.undo {
         stage.expect(&call.end()?, 0)?;
-        call = stage.tool.start(&["rollback", &run, "--yes"])?;
+        call = stage.start(&["rollback", &run, "--yes"])?;
     }
     let played = Played {
         stage,
@@ -52,15 +50,15 @@ pub fn play(
     }
 }
 
-struct Played<'a> {
-    stage: &'a Stage,
+struct Played<'a, S> {
+    stage: &'a Stage<S>,
     engine: Option<&'a PrivateEngine>,
     undisturbed: &'a Undisturbed,
     case: &'a Case,
     run: String,
 }
 
-impl Played<'_> {
+impl<S: Scene> Played<'_, S> {
     /// Waits for the moment, and kills.
     fn strike(&self, mut call: Call) -> Result<Struck> {
         let word = match self.case.event {
@@ -78,9 +76,10 @@ impl Played<'_> {
         match self.case.victim {
             Victim::Controller => {}
             // A quick machine may be past the moment at which the undisturbed run saw it.
-            Victim::Sidecar | Victim::VolumeAgent => {
-                drop(kill_container(&self.stage.agent(self.case.victim)))
+            victim @ (Victim::Sidecar | Victim::VolumeAgent | Victim::ClientAgent) => {
+                drop(self.stage.scene.kill(victim))
             }
+            Victim::ApiServer => self.stage.scene.kill(Victim::ApiServer)?,
             Victim::Engine(containers) => {
                 let engine = self
                     .engine
@@ -121,12 +120,15 @@ impl Played<'_> {
         if ended.last("error")["code"] != "run-over" {
             self.stage.expect(&ended, 0)?;
         }
-        let now = self.forgiving(self.stage.observed(Some(&self.run))?);
+        let now = self.forgiving(self.stage.scene.observed(Some(&self.run))?);
         told(
             "not as after an undisturbed run",
-            &self.undisturbed.crossed.changes(&now),
+            &self.undisturbed.after.changes(&now),
         )?;
-        self.rolled_back()
+        if self.stage.scene.goes_back() {
+            return self.rolled_back();
+        }
+        self.as_before()
     }
 
     /// A rollback that was struck.
@@ -149,7 +151,7 @@ impl Played<'_> {
     }
 
     fn resume(&self) -> Result<Ended> {
-        self.stage.tool.run(&["resume", &self.run])
+        self.stage.run(&["resume", &self.run])
     }
 
     /// Where the engine was away a run may be held, and says so; with the engine it goes on.
@@ -171,7 +173,7 @@ impl Played<'_> {
     }
 
     fn rolled_back(&self) -> Result<()> {
-        let mut ended = self.stage.tool.run(&["rollback", &self.run, "--yes"])?;
+        let mut ended = self.stage.run(&["rollback", &self.run, "--yes"])?;
         // The blow may have come after the last word of a rollback.
         if ended.last("error")["code"] != "run-over" {
             ended = self.unheld(ended)?;
@@ -182,9 +184,9 @@ impl Played<'_> {
         self.as_before()
     }
 
-    /// A host step has nobody to ask without an engine.
+    /// A host step has nobody to ask without an engine or a cluster.
     fn may_fail(&self) -> bool {
-        matches!(self.case.victim, Victim::Engine(_))
+        matches!(self.case.victim, Victim::Engine(_) | Victim::ApiServer)
     }
 
     fn kills_programs(&self) -> bool {

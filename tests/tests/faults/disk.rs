@@ -28,9 +28,9 @@ fn on_a_disk(name: &str) -> Result<(Disk, Stage)> {
 /// The copy's volume is full before the copy is whole.
 pub(crate) fn no_space_for_the_copy() -> Result<()> {
     let stage = Stage::new()?;
-    let plan = Planned::make(&stage, &stage.target)?;
+    let plan = Planned::make(&stage, &stage.scene.target)?;
     // As the run itself would make it, but small.
-    let name = format!("{}-ferry-{}", stage.server.volume, plan.run);
+    let name = format!("{}-ferry-{}", stage.scene.server.volume, plan.run);
     let label = format!("ferry.run={}", plan.run);
     docker(&[
         "volume",
@@ -47,7 +47,7 @@ pub(crate) fn no_space_for_the_copy() -> Result<()> {
         "o=size=2m",
         &name,
     ])?;
-    let ended = plan.apply(&stage.tool)?;
+    let ended = plan.apply(&stage)?;
     let told = Told {
         code: "no-space",
         says: &["No space left on device", "make room"],
@@ -81,7 +81,10 @@ fn no_space_after(name: &str, step: &'static str) -> Result<()> {
     disk.empty()?;
     // What a full disk has ended for good is started again by whoever made room.
     for program in ["clickhouse", "victoriametrics"] {
-        let _runs = stage.server.exec(&["supervisorctl", "start", program]);
+        let _runs = stage
+            .scene
+            .server
+            .exec(&["supervisorctl", "start", program]);
     }
     let ended = call.end()?;
     let told = Told {
@@ -106,6 +109,7 @@ pub(crate) fn permission_denied() -> Result<()> {
     let stage = Stage::new()?;
     let (call, _run) = until(&stage, "finished", "copy-volume")?;
     let file = stage
+        .scene
         .server
         .mountpoint()?
         .join("prometheus/rules/pmm.rules.yml");

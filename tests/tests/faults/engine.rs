@@ -19,8 +19,8 @@ const REFUSED: Told<'static> = Told {
 /// The engine fails once, at each request that changes something: the step fails, and all is taken back.
 pub(crate) fn the_engine_fails_once() -> Result<()> {
     let stage = Stage::new()?;
-    let name = stage.server.name.clone();
-    let id = stage.server.inspect()?["Id"].to_string();
+    let name = stage.scene.server.name.clone();
+    let id = stage.scene.server.inspect()?["Id"].to_string();
     let id = id.trim_matches('"');
     let create = format!("/containers/create?name={name} ");
     for words in [
@@ -34,7 +34,7 @@ pub(crate) fn the_engine_fails_once() -> Result<()> {
         let proxy = EngineProxy::start()?;
         let _there = proxy.enter();
         // The look before the run launches an agent of its own.
-        let mut call = stage.migrate()?;
+        let mut call = stage.begin()?;
         call.run_name()?;
         proxy.add(Rule::on(words, Answer::Error).times(1));
         let ended = call.end()?;
@@ -49,7 +49,7 @@ pub(crate) fn the_engine_fails_for_good() -> Result<()> {
     let stage = Stage::new()?;
     let proxy = EngineProxy::start()?;
     let _there = proxy.enter();
-    let mut call = stage.migrate()?;
+    let mut call = stage.begin()?;
     let run = call.run_name()?;
     call.wait_for("the fence", is("finished", "fence-server", false))?;
     proxy.add(Rule::on(
@@ -71,7 +71,7 @@ pub(crate) fn the_engine_is_gone_for_good() -> Result<()> {
     let stage = Stage::new()?;
     let proxy = EngineProxy::start()?;
     let _there = proxy.enter();
-    let mut call = stage.migrate()?;
+    let mut call = stage.begin()?;
     let run = call.run_name()?;
     call.wait_for("the stop", is("finished", "stop-services", false))?;
     proxy.add(Rule::on(&["/"], Answer::Nothing));
@@ -89,7 +89,7 @@ pub(crate) fn the_engine_is_gone_for_good() -> Result<()> {
 pub(crate) fn the_tunnel_is_cut_for_a_moment() -> Result<()> {
     const CUT: [&str; 2] = ["stop-services", "wait-until-ready"];
     let stage = Stage::new()?;
-    let mut call = stage.migrate()?;
+    let mut call = stage.begin()?;
     let run = call.run_name()?;
     let mut felt_in = Vec::new();
     for step in CUT {
@@ -116,7 +116,7 @@ pub(crate) fn the_tunnel_is_cut_for_ever() -> Result<()> {
     let stage = Stage::new()?;
     let proxy = EngineProxy::start()?;
     let _there = proxy.enter();
-    let mut call = stage.migrate()?;
+    let mut call = stage.begin()?;
     let run = call.run_name()?;
     call.wait_for("the copy", is("intended", "copy-volume", false))?;
     proxy.add(Rule::on(
@@ -163,7 +163,7 @@ pub(crate) fn the_image_is_gone() -> Result<()> {
     let label = format!("LABEL ferry.test.gone={target}");
     fs_err::write(
         folder.path().join("Dockerfile"),
-        format!("FROM {}\n{label}\n", stage.target),
+        format!("FROM {}\n{label}\n", stage.scene.target),
     )?;
     docker(&[
         "build",
@@ -174,7 +174,7 @@ pub(crate) fn the_image_is_gone() -> Result<()> {
     ])?;
     let planned = Planned::make(&stage, &target);
     docker(&["rmi", "--force", &target])?;
-    let ended = planned?.apply(&stage.tool)?;
+    let ended = planned?.apply(&stage)?;
     let error = ended.last("error");
     assert!(matches!(ended.code, 1 | 3 | 5), "{ended:#?}");
     assert!(format!("{ended:?}").contains(&target), "{ended:#?}");

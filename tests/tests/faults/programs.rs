@@ -16,7 +16,7 @@ use crate::scene::{Told, and_back, goes_on_back, held, rolled_back, until};
 /// A table whose file is damaged: `pg_dump` reads half of the database and ends there.
 pub(crate) fn the_dump_fails_half_way() -> Result<()> {
     let stage = Stage::with(Options::default(), damage_a_table)?;
-    let ended = stage.migrate()?.end()?;
+    let ended = stage.begin()?.end()?;
     let told = Told {
         code: "tool-failed",
         says: &["damaged", "invalid page"],
@@ -43,17 +43,17 @@ fn damage_a_table(server: &TestServer) -> Result<()> {
 /// Somebody ends the sessions of the dump and of its count at the database, while it waits for a table that somebody else has locked.
 pub(crate) fn the_dump_loses_its_session() -> Result<()> {
     let stage = Stage::with(Options::default(), make_table)?;
-    let lock = Lock::take(&stage.server)?;
-    let ender = stage.server.named(&stage.server.name);
+    let lock = Lock::take(&stage.scene.server)?;
+    let ender = stage.scene.server.named(&stage.scene.server.name);
     let again = Again::and_again(move || {
         let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                    WHERE query LIKE 'LOCK TABLE public.zz_locked IN ACCESS SHARE%' \
                    OR query LIKE '%count(*) FROM %zz_locked%' AND pid <> pg_backend_pid()";
         ender.psql("postgres", end).is_ok_and(|ended| ended != "0")
     });
-    let ended = stage.migrate()?.end();
+    let ended = stage.begin()?.end();
     let hits = again.hits();
-    lock.release(&stage.server)?;
+    lock.release(&stage.scene.server)?;
     assert!(hits > 0, "no session was ended: {ended:#?}");
     let told = Told {
         code: "tool-failed",
@@ -65,9 +65,9 @@ pub(crate) fn the_dump_loses_its_session() -> Result<()> {
 /// Somebody has locked a table and does not let go of it.
 pub(crate) fn the_dump_waits_for_a_lock() -> Result<()> {
     let stage = Stage::with(Options::default(), make_table)?;
-    let lock = Lock::take(&stage.server)?;
-    let ended = stage.migrate()?.end();
-    lock.release(&stage.server)?;
+    let lock = Lock::take(&stage.scene.server)?;
+    let ended = stage.begin()?.end();
+    lock.release(&stage.scene.server)?;
     let told = Told {
         code: "tool-failed",
         says: &["zz_locked", "timeout"],
@@ -114,7 +114,7 @@ impl Lock {
 /// The supervisor hangs until the step has failed of it.
 pub(crate) fn the_supervisor_does_not_answer() -> Result<()> {
     let stage = Stage::new()?;
-    let supervisor = pid_of(&stage.server.name)?;
+    let supervisor = pid_of(&stage.scene.server.name)?;
     let (mut call, _run) = until(&stage, "finished", "copy-volume")?;
     send(supervisor, Signal::STOP)?;
     let failed = call.wait_for("the failure", |line| line["event"] == "failed");
@@ -130,7 +130,7 @@ pub(crate) fn the_supervisor_does_not_answer() -> Result<()> {
 /// The supervisor hangs for good: then not even the server's being well can be proven.
 pub(crate) fn the_supervisor_never_answers() -> Result<()> {
     let stage = Stage::new()?;
-    let supervisor = pid_of(&stage.server.name)?;
+    let supervisor = pid_of(&stage.scene.server.name)?;
     let (call, run) = until(&stage, "finished", "copy-volume")?;
     send(supervisor, Signal::STOP)?;
     let ended = call.end();
@@ -146,9 +146,12 @@ pub(crate) fn the_supervisor_never_answers() -> Result<()> {
 /// A program that nothing ends, not even SIGKILL: it is frozen by its control group.
 pub(crate) fn a_service_does_not_stop() -> Result<()> {
     let stage = Stage::new()?;
-    let pid = stage.server.exec(&["supervisorctl", "pid", "vmproxy"])?;
-    let frozen = Frozen::new(&stage.server.name, &pid)?;
-    let mut call = stage.migrate()?;
+    let pid = stage
+        .scene
+        .server
+        .exec(&["supervisorctl", "pid", "vmproxy"])?;
+    let frozen = Frozen::new(&stage.scene.server.name, &pid)?;
+    let mut call = stage.begin()?;
     let run = call.run_name()?;
     call.wait_for("the copy", is("finished", "copy-volume", false))?;
     frozen.freeze()?;
@@ -238,13 +241,13 @@ pub(crate) fn the_clock_jumps() -> Result<()> {
         let stage = Stage::new()?;
         let (call, run) = until(&stage, "finished", "stop-services")?;
         drop(call);
-        let file = stage.server.mountpoint()?.join(".ferry");
+        let file = stage.scene.server.mountpoint()?.join(".ferry");
         let file = find(&file, "baseline.json")?.expect("the baseline is on the volume");
         let mut baseline: Value = serde_json::from_slice(&fs_err::read(&file)?)?;
         let taken = baseline["taken_at"].as_i64().expect("it has a time");
         baseline["taken_at"] = (taken - jump).into();
         fs_err::write(&file, serde_json::to_vec_pretty(&baseline)?)?;
-        let ended = stage.tool.run(&["resume", &run])?;
+        let ended = stage.run(&["resume", &run])?;
         assert_eq!(ended.code, 0, "{ended:#?}");
         and_back(&stage, &run)?;
     }

@@ -1,7 +1,7 @@
 //! What all faults have in common: a run that meets one, what it must say, and the server afterwards.
 
 use ferry_tests::Result;
-use ferry_tests::kill::{Call, Ended, Tool, is};
+use ferry_tests::kill::{Call, Ended, is};
 use ferry_tests::matrix::Stage;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ pub(crate) fn until(
     event: &'static str,
     step: &'static str,
 ) -> Result<(Call, String)> {
-    let mut call = stage.migrate()?;
+    let mut call = stage.begin()?;
     let run = call.run_name()?;
     call.wait_for(step, is(event, step, false))?;
     Ok((call, run))
@@ -79,7 +79,7 @@ pub(crate) fn goes_on_back_but_killed(stage: &Stage, run: &str) -> Result<()> {
 }
 
 fn is_taken_back(stage: &Stage, run: &str) -> Result<()> {
-    let ended = stage.tool.run(&["resume", run])?;
+    let ended = stage.run(&["resume", run])?;
     assert_eq!(ended.code, 1, "{ended:#?}");
     assert_eq!(ended.last("summary")["state"], "rolled-back", "{ended:#?}");
     Ok(())
@@ -87,15 +87,15 @@ fn is_taken_back(stage: &Stage, run: &str) -> Result<()> {
 
 /// With the fault gone, a held run is gone on with to its end.
 pub(crate) fn goes_on_to_the_end(stage: &Stage, run: &str) -> Result<()> {
-    let ended = stage.tool.run(&["resume", run])?;
+    let ended = stage.run(&["resume", run])?;
     assert_eq!(ended.code, 0, "{ended:#?}");
-    assert!(stage.server.is_v3()?);
+    assert!(stage.scene.server.is_v3()?);
     and_back(stage, run)
 }
 
 /// A crossing that nothing was wrong with can be taken back.
 pub(crate) fn and_back(stage: &Stage, run: &str) -> Result<()> {
-    let ended = stage.tool.run(&["rollback", run, "--yes"])?;
+    let ended = stage.run(&["rollback", run, "--yes"])?;
     assert_eq!(ended.code, 0, "{ended:#?}");
     stage.assert_as_before()
 }
@@ -112,10 +112,8 @@ impl Planned {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("plan.json");
         let out = file.to_string_lossy().into_owned();
-        let address = stage.server.address();
-        let ended = stage
-            .tool
-            .run(&["plan", &address, "--to", target, "--out", &out])?;
+        let address = stage.scene.server.address();
+        let ended = stage.run(&["plan", &address, "--to", target, "--out", &out])?;
         assert_eq!(ended.code, 0, "{ended:#?}");
         let plan: Value = serde_json::from_slice(&fs_err::read(&file)?)?;
         let run = plan["id"].as_str().or_else(|| plan["plan"]["id"].as_str());
@@ -124,8 +122,8 @@ impl Planned {
         Ok(Self { folder, run })
     }
 
-    pub(crate) fn apply(&self, tool: &Tool) -> Result<Ended> {
+    pub(crate) fn apply(&self, stage: &Stage) -> Result<Ended> {
         let file = self.folder.path().join("plan.json");
-        tool.run(&["apply", &file.to_string_lossy(), "--yes"])
+        stage.run(&["apply", &file.to_string_lossy(), "--yes"])
     }
 }

@@ -1,0 +1,121 @@
+//! A client on a host of its own, and its server.
+
+use super::observed::{Observed, forget_kills};
+use super::{Scene, Victim};
+use crate::client_host::{CONFIG, ClientHost, Manager, NEW, OLD, OWN, QUERIES};
+use crate::kill::{Call, Tool};
+use crate::kill::{kill_container, pid_of};
+use crate::server::{Image, Options, TestServer};
+use crate::{Error, Result};
+
+/// A client of PMM 2 whose server is PMM 3, and the tool.
+#[derive(Debug)]
+pub struct ClientScene {
+    // Its container goes before the server, after which it is called.
+    host: ClientHost,
+    server: TestServer,
+    tool: Tool,
+}
+
+impl ClientScene {
+    /// A client by packages of this kind.
+    ///
+    /// # Errors
+    /// When the server or the client cannot be started.
+    pub fn new(manager: Manager) -> Result<Self> {
+        let server = TestServer::start(&Options {
+            image: Image::Pmm3,
+            ..Options::default()
+        })?;
+        server.wait_ready()?;
+        Ok(Self {
+            host: ClientHost::start(manager, &server, &[NEW])?,
+            tool: Tool::new()?,
+            server,
+        })
+    }
+
+    /// The client as the host has it, with names for what differs.
+    fn files(&self) -> Result<Vec<(String, String)>> {
+        let mut files = vec![
+            ("installed".to_owned(), self.host.installed()?),
+            ("starts by itself".to_owned(), self.host.enabled()?),
+            ("names".to_owned(), self.host.names()?),
+        ];
+        for package in [OLD, NEW] {
+            for path in [CONFIG, QUERIES, OWN] {
+                // One of the two is not there, or has these files alone.
+                let text = self.host.file(package, path).unwrap_or_default();
+                files.push((format!("{path} of {}", package.name), text));
+            }
+        }
+        Ok(files)
+    }
+
+    /// The observer beside the server.
+    fn agent(&self, victim: Victim) -> Option<String> {
+        let role = match victim {
+            Victim::Sidecar => "sidecar",
+            Victim::VolumeAgent => "volume",
+            _ => return None,
+        };
+        Some(format!("ferry-{role}-{}", self.server.name))
+    }
+}
+
+impl Scene for ClientScene {
+    fn tool(&self) -> &Tool {
+        &self.tool
+    }
+
+    fn begin(&self) -> Result<Call> {
+        let (client, server) = (self.host.address(), self.server.address());
+        let words = ["clients", "upgrade", &client, "--server", &server, "--yes"];
+        let reach = self.reach();
+        let reach: Vec<&str> = reach.iter().map(String::as_str).collect();
+        self.tool.start(&[&words[..], &reach].concat())
+    }
+
+    fn reach(&self) -> Vec<String> {
+        vec![
+            "--tls".to_owned(),
+            self.host.tls().to_string_lossy().into_owned(),
+        ]
+    }
+
+    fn observed(&self, run: Option<&str>) -> Result<Observed> {
+        // An agent that was killed a moment ago may have left the client being started.
+        self.server.wait_until("the client", 30, || {
+            self.host
+                .told_by(&self.server)
+                .is_ok_and(|(connected, _)| connected)
+        })?;
+        let mut files = self.files()?;
+        let (connected, version) = self.host.told_by(&self.server)?;
+        files.push(("told".to_owned(), format!("{version}, {connected}")));
+        Ok(Observed::outside(&self.server, run)?.described_by(files, run))
+    }
+
+    fn lives(&self, victim: Victim) -> bool {
+        match victim {
+            Victim::ClientAgent => true,
+            other => self.agent(other).is_some_and(|it| pid_of(&it).is_ok()),
+        }
+    }
+
+    fn kill(&self, victim: Victim) -> Result<()> {
+        match (victim, self.agent(victim)) {
+            (Victim::ClientAgent, _) => self.host.kill_agent(),
+            (_, Some(container)) => kill_container(&container),
+            _ => Err(Error::of(format!("{victim:?} is no agent"))),
+        }
+    }
+
+    fn forget_kills(&self) -> Result<()> {
+        forget_kills(&self.server.mountpoint()?)
+    }
+
+    fn reset(&self) -> Result<()> {
+        Ok(())
+    }
+}

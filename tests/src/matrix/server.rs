@@ -1,0 +1,195 @@
+//! A used PMM 2 in a container, by whose journey it is made and described.
+
+use std::path::PathBuf;
+
+use super::observed::forget_kills;
+use super::{Journey, Observed, Scene, Victim};
+use crate::command::docker;
+use crate::compose::Project;
+use crate::kill::{Call, Ended, Tool, kill_container, pid_of};
+use crate::server::{Options, Seed, TestServer};
+use crate::units::Unit;
+use crate::{Error, Result, images};
+
+/// Alert rules of somebody's own, so that the plan has the step for them.
+const RULES: (&str, &str) = (
+    "prometheus/rules/pmm.rules.yml",
+    "groups:\n- name: own\n  rules:\n  - alert: Down\n    expr: up == 0\n",
+);
+
+/// What a server is described by, beside itself.
+#[derive(Debug)]
+pub(super) enum Description {
+    /// Nothing.
+    None,
+    /// A Compose project.
+    Project(Project),
+    /// A unit of systemd.
+    Unit(Unit),
+}
+
+impl Description {
+    /// Its files, by name.
+    fn files(&self) -> Result<Vec<(String, String)>> {
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Project(project) => Ok(project.files()?.into_iter().collect()),
+            Self::Unit(unit) => unit.files(),
+        }
+    }
+}
+
+/// A server, and the tool.
+#[derive(Debug)]
+pub struct ServerScene {
+    // It is stopped before the server's container goes.
+    description: Description,
+    /// The server.
+    pub server: TestServer,
+    /// The image to become.
+    pub target: String,
+    journey: Journey,
+    tool: Tool,
+    plans: tempfile::TempDir,
+}
+
+impl ServerScene {
+    /// Starts a server that gives the plan all its steps, to which something is done before anybody looks.
+    ///
+    /// # Errors
+    /// When it cannot be started or is not ready in time, and what `prepare` fails with.
+    pub fn new(
+        journey: Journey,
+        options: Options,
+        prepare: impl FnOnce(&TestServer) -> Result<()>,
+    ) -> Result<Self> {
+        let options = journey.options(options);
+        let server = TestServer::used(Options {
+            seed: Seed {
+                odd: true,
+                ..options.seed
+            },
+            md5_roles: true,
+            ..options
+        })?;
+        prepare(&server)?;
+        fs_err::write(server.mountpoint()?.join(RULES.0), RULES.1)?;
+        let description = journey.description(&server)?;
+        let tool = Tool::new()?;
+        let tool = match &description {
+            Description::Unit(unit) => tool.within(unit.units.within()),
+            Description::None | Description::Project(_) => tool,
+        };
+        Ok(Self {
+            description,
+            tool,
+            target: images::ensure()?.pmm3,
+            journey,
+            plans: tempfile::tempdir()?,
+            server,
+        })
+    }
+
+    /// The words of `verb` that say what shall become of the server.
+    fn words<'a>(&'a self, verb: &'a str, address: &'a str) -> Vec<&'a str> {
+        [&[verb, address, "--to", &self.target], self.journey.words()].concat()
+    }
+
+    fn plan_file(&self) -> PathBuf {
+        self.plans.path().join("plan.json")
+    }
+
+    /// A plan, in a file and as it was told.
+    fn planned(&self) -> Result<Ended> {
+        let address = self.server.address();
+        let file = self.plan_file();
+        let out = file.to_string_lossy();
+        let words = self.words("plan", &address);
+        let planned = self.tool.run(&[&words[..], &["--out", &out]].concat())?;
+        if planned.code != 0 {
+            return Err(Error::of(format!("no plan: {planned:?}")));
+        }
+        Ok(planned)
+    }
+
+    /// The container of an agent.
+    fn agent(&self, victim: Victim) -> Option<String> {
+        let role = match victim {
+            Victim::Sidecar => "sidecar",
+            Victim::VolumeAgent => "volume",
+            _ => return None,
+        };
+        Some(format!("ferry-{role}-{}", self.server.name))
+    }
+}
+
+impl Scene for ServerScene {
+    fn tool(&self) -> &Tool {
+        &self.tool
+    }
+
+    fn begin(&self) -> Result<Call> {
+        if self.journey.is_first_of_two() {
+            self.planned()?;
+            return self
+                .tool
+                .start(&["apply", &self.plan_file().to_string_lossy(), "--yes"]);
+        }
+        let address = self.server.address();
+        if !self.goes_back() {
+            return self.tool.start(&self.words("rehearse", &address));
+        }
+        let words = self.words("migrate", &address);
+        self.tool.start(&[&words[..], &["--yes"]].concat())
+    }
+
+    fn goes_back(&self) -> bool {
+        self.journey != Journey::Rehearsal
+    }
+
+    fn observed(&self, run: Option<&str>) -> Result<Observed> {
+        let seen = Observed::of(&self.server, run)?;
+        Ok(seen.described_by(self.description.files()?, run))
+    }
+
+    fn lives(&self, victim: Victim) -> bool {
+        self.agent(victim).is_some_and(|it| pid_of(&it).is_ok())
+    }
+
+    fn kill(&self, victim: Victim) -> Result<()> {
+        match self.agent(victim) {
+            Some(container) => kill_container(&container),
+            None => Err(Error::of(format!("{victim:?} is no container"))),
+        }
+    }
+
+    /// A unit makes another at each start.
+    fn keeps_container(&self) -> bool {
+        !matches!(self.description, Description::Unit(_))
+    }
+
+    fn forget_kills(&self) -> Result<()> {
+        forget_kills(&self.server.mountpoint()?)
+    }
+
+    /// The healed passwords stay healed, and the dumps stay in the state folder: rightly, and the next plan would do without them. A volume
+    /// that a server ran on is kept too, and another could not be made by its name.
+    fn reset(&self) -> Result<()> {
+        if self.journey == Journey::MoveData {
+            let volume = format!("{}-data", self.server.name);
+            docker(&["volume", "rm", "--force", &volume])?;
+        }
+        weaken_roles(&self.server)
+    }
+}
+
+/// Gives the roles the passwords again that a crossing heals.
+pub(super) fn weaken_roles(server: &crate::server::Container) -> Result<()> {
+    for role in ["pmm-managed", "grafana"] {
+        let md5 = format!("SELECT 'md5' || md5('{role}{role}')");
+        let hash = server.psql("postgres", &md5)?;
+        let alter = format!("ALTER ROLE \"{role}\" PASSWORD '{hash}'");
+        server.psql("postgres", &alter)?;
+    }
+    Ok(())
+}
