@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::Command;
 
-use crate::command::docker;
+use crate::command::{docker, of_engine};
 use crate::server::TestServer;
 use crate::{Error, Result};
 
@@ -55,7 +54,7 @@ impl Project {
     /// # Errors
     /// When it refuses.
     pub fn compose(&self, words: &[&str]) -> Result<(String, String)> {
-        let done = Command::new("docker-compose")
+        let done = of_engine("docker-compose")
             .args(["--project-name", &self.name])
             .args(words)
             .current_dir(self.folder.path())

@@ -2,9 +2,11 @@
 
 mod filters;
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use ferry_tests::disk::{Disk, free_bytes};
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::server::{Options, Seed, TestServer};
 use ferry_tests::snapshot::{self, Kind};
@@ -255,5 +257,49 @@ fn runs_and_words_that_are_not_there() -> Result<()> {
         assert_eq!(finished.code, 2, "{}", finished.shown());
         assert_said(&format!("usage-{name}"), &finished, None);
     }
+    Ok(())
+}
+
+#[test]
+fn on_a_disk_that_shares_blocks_a_copy_takes_next_to_none() -> Result<()> {
+    const BIG: u64 = 300 << 20;
+    let name = format!("ferry-test-{}-sharing", std::process::id());
+    let Some(disk) = Disk::sharing(&name, 4 << 30)? else {
+        eprintln!("not tried: this machine's kernel has no XFS");
+        return Ok(());
+    };
+    let server = TestServer::used(Options {
+        volume: Some(disk.volume.clone()),
+        ..Options::default()
+    })?;
+    let big = disk.mountpoint().join("data/dump/big");
+    fs_err::create_dir_all(big.parent().unwrap_or(&big))?;
+    std::io::copy(
+        &mut fs_err::File::open("/dev/urandom")?.take(BIG),
+        &mut fs_err::File::create(&big)?,
+    )?;
+    fs_err::File::open(&big)?.sync_all()?;
+    let before = free_bytes(&disk.mountpoint())?;
+    let tool = Ferryctl::new()?;
+    let folder = disk.mountpoint().join("backups");
+    fs_err::create_dir(&folder)?;
+    let (_, run) = migrated(&tool, &server, &["--backup-to", &folder.to_string_lossy()])?;
+    let taken = before.saturating_sub(free_bytes(&disk.mountpoint())?);
+    assert!(
+        taken < BIG / 2,
+        "{taken} bytes for a copy of more than {BIG}"
+    );
+
+    // It is a copy all the same, for who proves it and for who goes back by it.
+    let verified = tool.run(&["backup", "verify", &run])?;
+    assert_eq!(verified.code, 0, "{}", verified.shown());
+    fs_err::OpenOptions::new()
+        .write(true)
+        .open(&big)?
+        .write_all(b"changed")?;
+    let verified = tool.run(&["backup", "verify", &run])?;
+    assert_eq!(verified.code, 0, "{}", verified.shown());
+    let back = tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(back.code, 0, "{}", back.shown());
     Ok(())
 }

@@ -5,7 +5,9 @@
 use ferry_tests::Result;
 use ferry_tests::client_host::Manager;
 use ferry_tests::engine::PrivateEngine;
-use ferry_tests::matrix::{Case, ClientScene, ClusterScene, Journey, ServerScene, slice, work};
+use ferry_tests::matrix::{
+    Case, ClientScene, ClusterScene, Journey, ServerScene, UpkeepScene, slice, work,
+};
 use ferry_tests::server::Options;
 
 /// A journey by a unit's server; the program stands for `systemctl`.
@@ -57,6 +59,22 @@ fn all_of_it_with_an_engine_that_dies() -> Result<()> {
 
 #[test]
 #[ignore = "dozens of crossings"]
+fn the_other_journeys_with_an_engine_that_dies() -> Result<()> {
+    let engine = PrivateEngine::start()?;
+    for journey in [
+        Journey::NewCluster,
+        Journey::MoveData,
+        Journey::EditedFile,
+        EDITED_UNIT,
+        Journey::Rehearsal,
+    ] {
+        of_server(journey, 0, 1, Some(&engine), |all| journey.own(all))?;
+    }
+    Ok(())
+}
+
+#[test]
+#[ignore = "dozens of crossings"]
 fn a_new_cluster_first_worker() -> Result<()> {
     own(Journey::NewCluster, 0, 2, usize::MAX)
 }
@@ -104,6 +122,18 @@ fn an_edited_unit() -> Result<()> {
 #[ignore = "dozens of rehearsals"]
 fn a_rehearsal() -> Result<()> {
     own(Journey::Rehearsal, 0, 1, usize::MAX)
+}
+
+#[test]
+#[ignore = "dozens of proofs"]
+fn a_proof_of_a_backup() -> Result<()> {
+    work(|| UpkeepScene::new("verify"), 0, 1, None, |all| all)
+}
+
+#[test]
+#[ignore = "dozens of restores"]
+fn a_restore_of_a_backup() -> Result<()> {
+    work(|| UpkeepScene::new("restore"), 0, 1, None, |all| all)
 }
 
 #[test]

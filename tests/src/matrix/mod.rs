@@ -17,6 +17,7 @@ mod play;
 mod scene;
 mod server;
 mod stage;
+mod upkeep;
 
 pub use cases::{Case, Event, Moment, Victim, Way, cases, named, slice};
 pub use client::ClientScene;
@@ -27,6 +28,7 @@ pub use play::play;
 pub use scene::Scene;
 pub use server::ServerScene;
 pub use stage::{Stage, Undisturbed};
+pub use upkeep::UpkeepScene;
 
 use std::time::Duration;
 

@@ -128,6 +128,7 @@ impl<S: Scene> Played<'_, S> {
         if self.stage.scene.goes_back() {
             return self.rolled_back();
         }
+        self.stage.scene.reset()?;
         self.as_before()
     }
 
@@ -174,8 +175,10 @@ impl<S: Scene> Played<'_, S> {
 
     fn rolled_back(&self) -> Result<()> {
         let mut ended = self.stage.run(&["rollback", &self.run, "--yes"])?;
-        // The blow may have come after the last word of a rollback.
-        if ended.last("error")["code"] != "run-over" {
+        // The blow may have come after the last word.
+        if ended.last("error")["code"] == "nothing-to-take-back" {
+            self.stage.scene.reset()?;
+        } else if ended.last("error")["code"] != "run-over" {
             ended = self.unheld(ended)?;
             if ended.last("summary")["state"] != "rolled-back" {
                 self.stage.expect(&ended, 0)?;

@@ -99,6 +99,8 @@ impl<S: Scene> Stage<S> {
             let mut call = self.start(&["rollback", &run, "--yes"])?;
             self.watch(&mut call, &mut moments)?;
             self.expect(&call.end()?, 0)?;
+        } else {
+            self.scene.reset()?;
         }
         self.assert_as_before()?;
         Ok(Undisturbed {

@@ -23,7 +23,7 @@ enum Sign {
     PostgresServer,
 }
 
-const NEEDS: [(Sign, &str); 12] = [
+const NEEDS: [(Sign, &str); 13] = [
     (Sign::Program("dockerd"), "docker.io"),
     // Split off from docker.io after Debian 12, and only recommended by it.
     (Sign::Program("docker"), "docker-cli"),
@@ -33,6 +33,8 @@ const NEEDS: [(Sign, &str); 12] = [
     (Sign::Program("supervisord"), "supervisor"),
     (Sign::Program("nginx"), "nginx-light"),
     (Sign::Program("ps"), "procps"),
+    // A disk whose files share blocks.
+    (Sign::Program("mkfs.xfs"), "xfsprogs"),
     // Not run: a test puts a double in the place of its program, which must be there for that.
     (Sign::Program("systemctl"), "systemd"),
     (

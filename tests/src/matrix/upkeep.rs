@@ -1,0 +1,94 @@
+//! What is done about a crossing after it: its backup proven, or restored to a new volume. Giving up what a crossing kept cannot be played
+//! again and again, and is in `tests/tests/upkeep.rs`.
+
+use super::observed::{Observed, forget_kills};
+use super::{Scene, Victim};
+use crate::command::docker;
+use crate::kill::{Call, Tool, kill_container, pid_of};
+use crate::server::{Options, Seed, TestServer};
+use crate::{Error, Result, images};
+
+/// A server that was carried over, and its backup.
+#[derive(Debug)]
+pub struct UpkeepScene {
+    server: TestServer,
+    tool: Tool,
+    /// The crossing.
+    crossing: String,
+    verb: &'static str,
+}
+
+impl UpkeepScene {
+    /// Carries one over, whose backup is then worked on by `ferryctl backup VERB`.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not cross.
+    pub fn new(verb: &'static str) -> Result<Self> {
+        let server = TestServer::used(Options {
+            seed: Seed {
+                odd: true,
+                ..Seed::default()
+            },
+            ..Options::default()
+        })?;
+        let tool = Tool::new()?;
+        let (address, to) = (server.address(), images::ensure()?.pmm3);
+        let mut call = tool.start(&["migrate", &address, "--to", &to, "--yes"])?;
+        let crossing = call.run_name()?;
+        let done = call.end()?;
+        if done.code != 0 {
+            return Err(Error::of(format!("it does not cross: {done:?}")));
+        }
+        Ok(Self {
+            server,
+            tool,
+            crossing,
+            verb,
+        })
+    }
+
+    /// The agent at the backup.
+    fn agent(&self, victim: Victim) -> Option<String> {
+        (victim == Victim::VolumeAgent)
+            .then(|| format!("ferry-volume-{}-ferry-{}", self.server.name, self.crossing))
+    }
+}
+
+impl Scene for UpkeepScene {
+    fn tool(&self) -> &Tool {
+        &self.tool
+    }
+
+    fn begin(&self) -> Result<Call> {
+        self.tool.start(&["backup", self.verb, &self.crossing])
+    }
+
+    fn observed(&self, run: Option<&str>) -> Result<Observed> {
+        Observed::of(&self.server, run)
+    }
+
+    fn lives(&self, victim: Victim) -> bool {
+        self.agent(victim).is_some_and(|it| pid_of(&it).is_ok())
+    }
+
+    fn kill(&self, victim: Victim) -> Result<()> {
+        match self.agent(victim) {
+            Some(container) => kill_container(&container),
+            None => Err(Error::of(format!("{victim:?} is no agent"))),
+        }
+    }
+
+    fn goes_back(&self) -> bool {
+        false
+    }
+
+    fn forget_kills(&self) -> Result<()> {
+        forget_kills(&self.server.mountpoint()?)
+    }
+
+    /// A volume that was made of a backup is the operator's.
+    fn reset(&self) -> Result<()> {
+        let restored = format!("{}-restored-{}", self.server.volume, self.crossing);
+        docker(&["volume", "rm", "--force", &restored]).map(drop)
+    }
+}
