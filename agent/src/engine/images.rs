@@ -9,11 +9,13 @@ use bollard::{auth::DockerCredentials, query_parameters::CreateImageOptions};
 use ferry_proto::Reference;
 use futures_util::StreamExt as _;
 use hyper::Method;
+use serde_json::Value;
 
 use super::{
     client::{Ask, Engine, encode},
     error::{EngineError, close_names},
     inspect::ImageInspect,
+    kind::EngineKind,
 };
 
 /// A registry that says nothing for so long has stalled.
@@ -120,10 +122,34 @@ impl Engine {
             format!("inspect image {image}"),
         );
         match self.ask_json(ask).await {
-            Ok(raw) => Ok(Some(ImageInspect::new(raw))),
+            Ok(raw) => Ok(Some(self.understand_image(image, raw).await?)),
             Err(EngineError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// An answer in Docker's words, with what Podman tells in its own interface alone: the image's health check. Without that each container
+    /// would seem to have one of its own (seen on Podman 4.3.1).
+    async fn understand_image(
+        &self,
+        image: &str,
+        mut raw: Value,
+    ) -> Result<ImageInspect, EngineError> {
+        if self.kind() == EngineKind::Podman && raw["Config"]["Healthcheck"].is_null() {
+            let action = format!("tell the health check of image {image}");
+            let ask = Ask::new(Method::GET, image_path(image, "/json"), action).of_podman();
+            let mut own = match self.ask_json(ask).await {
+                // It was removed in between: what was told of it is still true.
+                Err(EngineError::Refused { status: 404, .. }) => Value::Null,
+                other => other?,
+            };
+            if let (Some(config), check @ Value::Object(_)) =
+                (raw["Config"].as_object_mut(), own["Healthcheck"].take())
+            {
+                config.insert("Healthcheck".to_owned(), check);
+            }
+        }
+        Ok(ImageInspect::new(raw))
     }
 
     /// Whether the image is in the engine.
