@@ -102,10 +102,15 @@ impl Drop for Elsewhere {
     }
 }
 
+/// The engine that this thread means; `None` is the machine's own.
+pub(crate) fn engine_address() -> Option<String> {
+    ENGINE.with_borrow(Clone::clone)
+}
+
 /// A program that talks to the engine that this thread means.
 pub(crate) fn of_engine(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    if let Some(address) = ENGINE.with_borrow(Clone::clone) {
+    if let Some(address) = engine_address() {
         command.env("DOCKER_HOST", address);
     }
     command
@@ -124,7 +129,7 @@ pub fn docker(arguments: &[&str]) -> Result<String> {
 /// # Errors
 /// As of [`docker`].
 pub(crate) fn podman(arguments: &[&str]) -> Result<String> {
-    let address = ENGINE.with_borrow(|address| address.clone().unwrap_or_default());
+    let address = engine_address().unwrap_or_default();
     let mut command = Command::new("podman");
     command
         .args(["--remote", "--url", &address])

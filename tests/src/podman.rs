@@ -114,6 +114,26 @@ impl PrivatePodman {
         self.storage.user.as_ref()
     }
 
+    /// PMM 3 in which something is wrong from the start, by the name that Podman has for it.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn failing_image(&self) -> Result<String> {
+        const NAME: &str = "localhost/ferry-test/failing:3.8.1";
+        let folder = tempfile::tempdir()?;
+        let lines = format!(
+            "FROM localhost/{}\nENV STANDIN_FAULT=exit\n",
+            images::ensure()?.pmm3
+        );
+        fs_err::write(folder.path().join("Dockerfile"), lines)?;
+        run(self
+            .storage
+            .podman()
+            .args(["build", "--quiet", "--tag", NAME])
+            .arg(folder.path()))?;
+        Ok(NAME.to_owned())
+    }
+
     /// While the result lives, this thread means this engine.
     #[must_use]
     pub fn enter(&self) -> Elsewhere {

@@ -7,17 +7,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command::{docker, of_engine, output, run};
+use crate::command::{docker, engine_address, of_engine, output, run};
 use crate::server::TestServer;
 use crate::{Error, Result};
 
 /// Puts the folders and the double in their places, and goes on as the rest of its words.
-const ENTER: &str = "mount --bind \"$1\" /etc/systemd/system && mount --bind \"$2\" /usr/bin/systemctl && shift 2 && exec \"$@\"";
+const ENTER: &str = "mount --bind \"$1\" /etc/systemd/system && mount --bind \"$2\" /usr/bin/systemctl && \
+                     { test ! -d /etc/containers || mount --bind \"$3\" /etc/containers; } && shift 3 && exec \"$@\"";
+/// Where Podman has its settings, and quadlets in a folder below.
+const PODMANS: &str = "/etc/containers";
 
 /// The folders, and the double.
 #[derive(Debug)]
 pub struct Units {
     folder: tempfile::TempDir,
+    /// What Podman has at [`PODMANS`], with a folder for quadlets.
+    podmans: tempfile::TempDir,
     double: PathBuf,
 }
 
@@ -27,9 +32,25 @@ impl Units {
     /// # Errors
     /// When the folders cannot be made.
     pub fn of(double: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("ferry-units-").tempdir()?;
+        let folder = || tempfile::Builder::new().prefix("ferry-units-").tempdir();
+        let podmans = folder()?;
+        if Path::new(PODMANS).exists() {
+            run(Command::new("cp")
+                .args(["--archive", &format!("{PODMANS}/.")])
+                .arg(podmans.path()))?;
+        }
+        fs_err::create_dir_all(podmans.path().join("systemd"))?;
+        let folder = folder()?;
+        // Whoever calls the manager, what a unit starts means the engine that this test means.
+        if let Some(address) = engine_address() {
+            let own = folder.path().join(".double");
+            fs_err::create_dir(&own)?;
+            let lines = format!("DOCKER_HOST={address}\nCONTAINER_HOST={address}\n");
+            fs_err::write(own.join("environment"), lines)?;
+        }
         Ok(Self {
             folder,
+            podmans,
             double: double.to_owned(),
         })
     }
@@ -50,6 +71,7 @@ impl Units {
         let mut words: Vec<String> = words.map(str::to_owned).into();
         words.push(self.folder.path().display().to_string());
         words.push(self.double.display().to_string());
+        words.push(self.podmans.path().display().to_string());
         words
     }
 
@@ -86,7 +108,7 @@ impl Units {
         command
     }
 
-    /// Writes a file of the folder of units.
+    /// Writes a file of the folder of units, or a quadlet.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -94,7 +116,7 @@ impl Units {
         Ok(fs_err::write(self.path(name), text)?)
     }
 
-    /// What a file of that folder holds.
+    /// What such a file holds.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -102,26 +124,38 @@ impl Units {
         Ok(fs_err::read_to_string(self.path(name))?)
     }
 
-    /// The names in that folder, but for what the double keeps there.
+    /// The names of all such files, but for what the double keeps there.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When a folder cannot be read.
     pub fn names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in fs_err::read_dir(self.folder.path())? {
-            names.push(entry?.file_name().to_string_lossy().into_owned());
+        for folder in [self.folder.path(), &self.quadlets()] {
+            for entry in fs_err::read_dir(folder)? {
+                names.push(entry?.file_name().to_string_lossy().into_owned());
+            }
         }
         names.retain(|it| it != ".double");
         names.sort();
         Ok(names)
     }
 
-    /// Where a file of that folder is, outside of the namespace.
+    /// Where such a file is, outside of the namespace.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
+        if name.contains(QUADLET) {
+            return self.quadlets().join(name);
+        }
         self.folder.path().join(name)
     }
+
+    fn quadlets(&self) -> PathBuf {
+        self.podmans.path().join("systemd")
+    }
 }
+
+/// What the names of quadlets end with, and those of kept ones have within.
+const QUADLET: &str = ".container";
 
 /// A server's unit, which makes its container at each start and removes it at each stop. Stopped when dropped, which has to be before the
 /// server is.
@@ -131,6 +165,8 @@ pub struct Unit {
     pub units: Units,
     /// What it is called.
     pub name: String,
+    /// Its file, which a person writes.
+    pub file: String,
 }
 
 impl Drop for Unit {
@@ -145,6 +181,47 @@ impl Unit {
     /// # Errors
     /// When the unit does not start it, or it is not ready in time.
     pub fn of(server: &TestServer, double: &Path, options: &str) -> Result<Self> {
+        let (docker, container) = (which_docker()?, &server.name);
+        Self::made(
+            server,
+            double,
+            format!("{container}.service"),
+            |volume, image| {
+                format!(
+                    "# PMM, since 2021\n[Unit]\nDescription=PMM\n\n[Service]\nEnvironment=VOLUME={volume}\nRestart=always\n\
+                 ExecStartPre=-{docker} rm --force {container}\n\
+                 ExecStart={docker} run --rm --name {container} \\\n    -v ${{VOLUME}}:/srv \\\n{options}    {image}\n\
+                 ExecStop={docker} stop --time 10 {container}\n\n[Install]\nWantedBy=multi-user.target\n"
+                )
+            },
+        )
+    }
+
+    /// As that by a quadlet, for a server of Podman's.
+    ///
+    /// # Errors
+    /// As [`Unit::of`].
+    pub fn of_quadlet(server: &TestServer, double: &Path, options: &str) -> Result<Self> {
+        let container = &server.name;
+        Self::made(
+            server,
+            double,
+            format!("{container}{QUADLET}"),
+            |volume, image| {
+                format!(
+                    "# PMM, since 2023\n[Unit]\nDescription=PMM\n\n[Container]\nContainerName={container}\nImage={image}\n\
+                 Volume={volume}:/srv\n{options}\n[Service]\nRestart=always\n\n[Install]\nWantedBy=multi-user.target\n"
+                )
+            },
+        )
+    }
+
+    fn made(
+        server: &TestServer,
+        double: &Path,
+        file: String,
+        text: impl FnOnce(&str, &str) -> String,
+    ) -> Result<Self> {
         let volume = server.data_mount()?["Name"].clone();
         let image = server.inspect()?["Config"]["Image"].clone();
         let (volume, image) = (
@@ -153,19 +230,12 @@ impl Unit {
         );
         server.stop(60)?;
         docker(&["rm", &server.name])?;
-        let container = &server.name;
         let unit = Self {
             units: Units::of(double)?,
-            name: format!("{container}.service"),
+            name: format!("{}.service", server.name),
+            file,
         };
-        let text = format!(
-            "# PMM, since 2021\n[Unit]\nDescription=PMM\n\n[Service]\nEnvironment=VOLUME={volume}\nRestart=always\n\
-             ExecStartPre=-{docker} rm --force {container}\n\
-             ExecStart={docker} run --rm --name {container} \\\n    -v ${{VOLUME}}:/srv \\\n{options}    {image}\n\
-             ExecStop={docker} stop --time 10 {container}\n\n[Install]\nWantedBy=multi-user.target\n",
-            docker = which_docker()?,
-        );
-        unit.units.write(&unit.name, &text)?;
+        unit.units.write(&unit.file, &text(volume, image))?;
         unit.units.systemctl(&["daemon-reload"])?;
         unit.units.systemctl(&["start", &unit.name])?;
         wait_up(server)?;
@@ -177,7 +247,7 @@ impl Unit {
     /// # Errors
     /// When it cannot be read.
     pub fn text(&self) -> Result<String> {
-        self.units.text(&self.name)
+        self.units.text(&self.file)
     }
 
     /// Whether it runs by the file that is there.
@@ -187,6 +257,13 @@ impl Unit {
     pub fn is_active(&self) -> Result<bool> {
         let shown = self.units.systemctl(&["show", &self.name])?;
         Ok(shown.contains("ActiveState=active") && shown.contains("NeedDaemonReload=no"))
+    }
+
+    /// What the double and the unit's programs said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = self.units.path(&format!(".double/{}.log", self.name));
+        fs_err::read_to_string(log).unwrap_or_default()
     }
 
     /// All files of the folder of units, by name.

@@ -23,6 +23,8 @@ const UNITS: &str = "/etc/systemd/system";
 const QUADLETS: &str = "/etc/containers/systemd";
 /// What was loaded, and how each unit stands.
 const STATE: &str = "/etc/systemd/system/.double";
+/// What the service manager has in its own environment, and gives to all that it starts: a line each.
+const ENVIRONMENT: &str = "/etc/systemd/system/.double/environment";
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
@@ -375,7 +377,12 @@ fn tell(unit: &str, loaded: &Loaded, line: &str) -> Done {
 
 /// A command line of the unit's.
 fn command(unit: &str, loaded: &Loaded, line: &str) -> Command {
-    let mut variables = BTreeMap::new();
+    let mut variables: BTreeMap<String, String> = fs_err::read_to_string(ENVIRONMENT)
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     for line in loaded.get("Service Environment").into_iter().flatten() {
         for word in split(line) {
             if let Some((name, value)) = word.split_once('=') {

@@ -1,6 +1,8 @@
 //! What stopping and starting the server comes to where a unit of systemd makes its container.
 //!
 //! The container is always stopped by the engine first, with Ferry's own grace: a unit may give it ten seconds and then have it killed.
+//! And Ferry's agent beside the server goes before that: Podman removes no container whose processes another one shares, so that a unit
+//! could neither remove its own nor make the next one (seen on Podman 4.3.1). It comes again when somebody asks for it.
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use crate::{
     engine::{ContainerInspect, Engine},
     error::StepError,
     fence, places,
+    surroundings::Host,
     unit::Service,
 };
 
@@ -18,16 +21,19 @@ const POLL: Duration = Duration::from_millis(100);
 /// What a unit gets, once it says that it has started, until its container runs: the image is there.
 const APPEARS: Duration = Duration::from_secs(120);
 
-/// Stops the container of the unit, and the unit. The exit code, where the container is still there to tell it.
+/// Stops the container of the unit, and the unit, without an agent of the run beside them. The exit code, where the container is still there
+/// to tell it.
 ///
 /// # Errors
 /// When one of them does not end.
 pub(super) async fn stop(
-    engine: &Engine,
+    host: &Host,
+    run: &str,
     unit: &ServiceUnit,
     grace: Duration,
 ) -> Result<Option<i64>, StepError> {
-    let name = &unit.container;
+    let (engine, name) = (&host.engine, &unit.container);
+    places::retire(host, run, "sidecar").await?;
     let found = engine.find_container(name).await?;
     if let Some(container) = found.filter(ContainerInspect::running)
         && let Err(error) = places::stop(engine, container.id(), grace).await

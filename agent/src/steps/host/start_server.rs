@@ -47,10 +47,11 @@ impl Work for StartServer {
     }
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
-        let engine = &cx.surroundings.host()?.engine;
+        let host = cx.surroundings.host()?;
+        let engine = &host.engine;
         if let Some(unit) = &self.0.unit {
             Service::named(unit)?.hold(&cx.run, Hold::Closed).await?;
-            of_unit::stop(engine, unit, DEFAULT_GRACE).await?;
+            of_unit::stop(host, &cx.run, unit, DEFAULT_GRACE).await?;
             return Ok(done(format!("`{}` is stopped", unit.name)));
         }
         let Some(container) = engine.find_container(&self.0.name).await? else {

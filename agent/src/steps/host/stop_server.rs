@@ -36,10 +36,11 @@ const KILLED: i64 = 137;
 #[async_trait]
 impl Work for StopServer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
-        let engine = &cx.surroundings.host()?.engine;
+        let host = cx.surroundings.host()?;
+        let engine = &host.engine;
         if let Some(unit) = &self.0.unit {
             cx.keep(&true)?;
-            let code = of_unit::stop(engine, unit, self.grace()).await?;
+            let code = of_unit::stop(host, &cx.run, unit, self.grace()).await?;
             return Ok(match code {
                 Some(code) => done_with(format!("exit code {code}"), killed(code)),
                 None => done(format!("`{}` is stopped, its container is gone", unit.name)),
