@@ -179,7 +179,7 @@ fn a_quadlets_server_there_and_back_and_back_by_itself() -> Result<()> {
     assert_eq!(back.code, 0, "{}\n{}", back.shown(), unit.log());
     let as_before = || -> Result<()> {
         assert_eq!(unit.text()?, before);
-        assert_eq!(unit.units.names()?, [unit.file.clone()]);
+        assert_eq!(unit.units.names()?, std::slice::from_ref(&unit.file));
         assert!(unit.is_active()?);
         server.wait_ready()?;
         assert_eq!(witness::version(&server)?, "2.44.1");

@@ -113,7 +113,10 @@ fn the_unit_crosses_with_its_files_and_comes_back_with_them() -> Result<()> {
     let back = tool.run(&["rollback", &tool.only_run()?, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
     assert_eq!(machine.unit.text()?, before);
-    assert_eq!(machine.unit.units.names()?, [machine.unit.name.clone()]);
+    assert_eq!(
+        machine.unit.units.names()?,
+        std::slice::from_ref(&machine.unit.name)
+    );
     assert!(machine.unit.is_active()?);
     server.wait_ready()?;
     assert_eq!(witness::version(server)?, "2.44.1");
@@ -149,7 +152,10 @@ fn a_new_server_that_does_not_stay_up_gives_the_unit_its_old_one_again() -> Resu
     ])?;
     assert_eq!(failed.code, 1, "{}", failed.shown());
     assert_eq!(machine.unit.text()?, before);
-    assert_eq!(machine.unit.units.names()?, [machine.unit.name.clone()]);
+    assert_eq!(
+        machine.unit.units.names()?,
+        std::slice::from_ref(&machine.unit.name)
+    );
     assert!(machine.unit.is_active()?);
     server.wait_ready()?;
     assert_eq!(witness::version(server)?, "2.44.1");
@@ -208,7 +214,10 @@ fn while_a_run_has_the_unit_nobody_starts_it() -> Result<()> {
         }
         assert_eq!(witness::version(server)?, "2.44.1");
         assert_eq!(machine.unit.text()?, before);
-        assert_eq!(machine.unit.units.names()?, [machine.unit.name.clone()]);
+        assert_eq!(
+            machine.unit.units.names()?,
+            std::slice::from_ref(&machine.unit.name)
+        );
     }
     Ok(())
 }
