@@ -98,12 +98,6 @@ impl<'a> Ask<'a> {
         }
     }
 
-    /// For what Docker's interface has no word for. Only a Podman has this page.
-    pub(crate) fn of_podman(mut self) -> Self {
-        self.podmans = true;
-        self
-    }
-
     pub(crate) fn query(mut self, query: &'a [(&'a str, &'a str)]) -> Self {
         self.query = query;
         self
@@ -257,6 +251,23 @@ impl Engine {
     pub(crate) async fn ask_json(&self, ask: Ask<'_>) -> Result<Value, EngineError> {
         let action = ask.action.clone();
         json(&self.ask(ask).await?, &action)
+    }
+
+    /// What Podman's own interface tells, for which Docker's has no word; null where what is asked about was removed in between: what was told
+    /// of it is still true. Only a Podman has these pages.
+    pub(crate) async fn ask_podman(
+        &self,
+        path: String,
+        action: String,
+    ) -> Result<Value, EngineError> {
+        let ask = Ask {
+            podmans: true,
+            ..Ask::new(Method::GET, path, action)
+        };
+        match self.ask_json(ask).await {
+            Err(EngineError::Refused { status: 404, .. }) => Ok(Value::Null),
+            other => other,
+        }
     }
 
     /// Puts bollard's error into our words.

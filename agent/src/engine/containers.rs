@@ -172,12 +172,7 @@ impl Engine {
         if self.kind() == EngineKind::Podman && mode.as_str() == Some(ids::PRIVATE) {
             let id = raw["Id"].as_str().unwrap_or_default();
             let action = format!("tell the ids of container {id}");
-            let ask = Ask::new(Method::GET, path(id, "/json")?, action).of_podman();
-            let own = match self.ask_json(ask).await {
-                // It was removed in between: what was told of it is still true.
-                Err(EngineError::Refused { status: 404, .. }) => Value::Null,
-                other => other?,
-            };
+            let own = self.ask_podman(path(id, "/json")?, action).await?;
             if let Some(mode) = ids::mode(&own["HostConfig"]["IDMappings"]) {
                 raw["HostConfig"]["UsernsMode"] = json!(mode);
             }

@@ -137,12 +137,7 @@ impl Engine {
     ) -> Result<ImageInspect, EngineError> {
         if self.kind() == EngineKind::Podman && raw["Config"]["Healthcheck"].is_null() {
             let action = format!("tell the health check of image {image}");
-            let ask = Ask::new(Method::GET, image_path(image, "/json"), action).of_podman();
-            let mut own = match self.ask_json(ask).await {
-                // It was removed in between: what was told of it is still true.
-                Err(EngineError::Refused { status: 404, .. }) => Value::Null,
-                other => other?,
-            };
+            let mut own = self.ask_podman(image_path(image, "/json"), action).await?;
             if let (Some(config), check @ Value::Object(_)) =
                 (raw["Config"].as_object_mut(), own["Healthcheck"].take())
             {

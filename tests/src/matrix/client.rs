@@ -1,12 +1,12 @@
 //! A client on a host of its own, and its server.
 
 use super::observed::{Observed, forget_kills};
+use super::scene::agent_beside;
 use super::{Scene, Victim};
+use crate::Result;
 use crate::client_host::{CONFIG, ClientHost, Manager, NEW, OLD, OWN, QUERIES};
-use crate::kill::{Call, Tool};
-use crate::kill::{kill_container, pid_of};
+use crate::kill::{Call, Tool, kill_container, pid_of};
 use crate::server::{Image, Options, TestServer};
-use crate::{Error, Result};
 
 /// A client of PMM 2 whose server is PMM 3, and the tool.
 #[derive(Debug)]
@@ -51,16 +51,6 @@ impl ClientScene {
         }
         Ok(files)
     }
-
-    /// The observer beside the server.
-    fn agent(&self, victim: Victim) -> Option<String> {
-        let role = match victim {
-            Victim::Sidecar => "sidecar",
-            Victim::VolumeAgent => "volume",
-            _ => return None,
-        };
-        Some(format!("ferry-{role}-{}", self.server.name))
-    }
 }
 
 impl Scene for ClientScene {
@@ -96,18 +86,19 @@ impl Scene for ClientScene {
         Ok(Observed::outside(&self.server, run)?.described_by(files, run))
     }
 
+    /// The observer beside the server.
+    fn agent(&self, victim: Victim) -> Option<String> {
+        agent_beside(&self.server.name, victim)
+    }
+
     fn lives(&self, victim: Victim) -> bool {
-        match victim {
-            Victim::ClientAgent => true,
-            other => self.agent(other).is_some_and(|it| pid_of(&it).is_ok()),
-        }
+        victim == Victim::ClientAgent || self.agent(victim).is_some_and(|it| pid_of(&it).is_ok())
     }
 
     fn kill(&self, victim: Victim) -> Result<()> {
-        match (victim, self.agent(victim)) {
-            (Victim::ClientAgent, _) => self.host.kill_agent(),
-            (_, Some(container)) => kill_container(&container),
-            _ => Err(Error::of(format!("{victim:?} is no agent"))),
+        match self.agent(victim) {
+            Some(container) => kill_container(&container),
+            None => self.host.kill_agent(),
         }
     }
 

@@ -54,16 +54,6 @@ impl ClusterScene {
             cluster,
         })
     }
-
-    /// The engine's container of an agent that lives.
-    fn agent(&self, victim: Victim) -> Option<String> {
-        let begin = match victim {
-            Victim::Sidecar => "pmm-0-ferry-",
-            Victim::VolumeAgent => "ferry-volume-",
-            _ => return None,
-        };
-        self.cluster.running(begin).ok()?.pop()
-    }
 }
 
 impl Scene for ClusterScene {
@@ -89,6 +79,16 @@ impl Scene for ClusterScene {
         let seen = Observed::inside(&self.server, &data)?;
         let seen = seen.among(beside, run);
         Ok(seen.described_by(vec![("settings".to_owned(), settings)], run))
+    }
+
+    /// Each start has a name of its own, so that only one that lives is found.
+    fn agent(&self, victim: Victim) -> Option<String> {
+        let begin = match victim {
+            Victim::Sidecar => "pmm-0-ferry-",
+            Victim::VolumeAgent => "ferry-volume-",
+            _ => return None,
+        };
+        self.cluster.running(begin).ok()?.pop()
     }
 
     fn lives(&self, victim: Victim) -> bool {

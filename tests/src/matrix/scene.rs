@@ -2,8 +2,8 @@
 //! client's host are hit at the same moments and by the same rules.
 
 use super::{Observed, Victim};
-use crate::Result;
-use crate::kill::{Call, Tool};
+use crate::kill::{Call, Tool, kill_container, pid_of};
+use crate::{Error, Result};
 
 /// Something that a run changes, and everybody who works on it.
 pub trait Scene {
@@ -27,14 +27,24 @@ pub trait Scene {
     /// When something does not answer.
     fn observed(&self, run: Option<&str>) -> Result<Observed>;
 
-    /// Whether an agent lives.
-    fn lives(&self, victim: Victim) -> bool;
+    /// The engine's container of an agent, whether it lives or not; `None` for whoever has none.
+    fn agent(&self, victim: Victim) -> Option<String>;
 
-    /// Kills an agent.
+    /// Whether somebody of [`Victim::PASSING`] lives.
+    fn lives(&self, victim: Victim) -> bool {
+        self.agent(victim).is_some_and(|it| pid_of(&it).is_ok())
+    }
+
+    /// Kills somebody of [`Victim::PASSING`].
     ///
     /// # Errors
     /// When it does not live.
-    fn kill(&self, victim: Victim) -> Result<()>;
+    fn kill(&self, victim: Victim) -> Result<()> {
+        match self.agent(victim) {
+            Some(container) => kill_container(&container),
+            None => Err(Error::of(format!("{victim:?} is no container"))),
+        }
+    }
 
     /// Whether a run that is done can be taken back. One that only looks leaves nothing that could be.
     fn goes_back(&self) -> bool {
@@ -57,4 +67,14 @@ pub trait Scene {
     /// # Errors
     /// When something does not answer.
     fn reset(&self) -> Result<()>;
+}
+
+/// The container of an agent beside a server of this name.
+pub(super) fn agent_beside(server: &str, victim: Victim) -> Option<String> {
+    let role = match victim {
+        Victim::Sidecar => "sidecar",
+        Victim::VolumeAgent => "volume",
+        _ => return None,
+    };
+    Some(format!("ferry-{role}-{server}"))
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::observed::forget_kills;
+use super::scene::agent_beside;
 use super::{Journey, Observed, Scene, Victim};
 use crate::command::docker;
 use crate::compose::Project;
-use crate::kill::{Call, Ended, Tool, kill_container, pid_of};
+use crate::kill::{Call, Ended, Tool};
 use crate::server::{Options, Seed, TestServer};
 use crate::units::Unit;
 use crate::{Error, Result, images};
@@ -111,16 +112,6 @@ impl ServerScene {
         }
         Ok(planned)
     }
-
-    /// The container of an agent.
-    fn agent(&self, victim: Victim) -> Option<String> {
-        let role = match victim {
-            Victim::Sidecar => "sidecar",
-            Victim::VolumeAgent => "volume",
-            _ => return None,
-        };
-        Some(format!("ferry-{role}-{}", self.server.name))
-    }
 }
 
 impl Scene for ServerScene {
@@ -152,15 +143,8 @@ impl Scene for ServerScene {
         Ok(seen.described_by(self.description.files()?, run))
     }
 
-    fn lives(&self, victim: Victim) -> bool {
-        self.agent(victim).is_some_and(|it| pid_of(&it).is_ok())
-    }
-
-    fn kill(&self, victim: Victim) -> Result<()> {
-        match self.agent(victim) {
-            Some(container) => kill_container(&container),
-            None => Err(Error::of(format!("{victim:?} is no container"))),
-        }
+    fn agent(&self, victim: Victim) -> Option<String> {
+        agent_beside(&self.server.name, victim)
     }
 
     /// A unit makes another at each start.

@@ -4,7 +4,7 @@
 use super::observed::{Observed, forget_kills};
 use super::{Scene, Victim};
 use crate::command::docker;
-use crate::kill::{Call, Tool, kill_container, pid_of};
+use crate::kill::{Call, Tool};
 use crate::server::{Options, Seed, TestServer};
 use crate::{Error, Result, images};
 
@@ -46,12 +46,6 @@ impl UpkeepScene {
             verb,
         })
     }
-
-    /// The agent at the backup.
-    fn agent(&self, victim: Victim) -> Option<String> {
-        (victim == Victim::VolumeAgent)
-            .then(|| format!("ferry-volume-{}-ferry-{}", self.server.name, self.crossing))
-    }
 }
 
 impl Scene for UpkeepScene {
@@ -67,15 +61,10 @@ impl Scene for UpkeepScene {
         Observed::of(&self.server, run)
     }
 
-    fn lives(&self, victim: Victim) -> bool {
-        self.agent(victim).is_some_and(|it| pid_of(&it).is_ok())
-    }
-
-    fn kill(&self, victim: Victim) -> Result<()> {
-        match self.agent(victim) {
-            Some(container) => kill_container(&container),
-            None => Err(Error::of(format!("{victim:?} is no agent"))),
-        }
+    /// The agent at the backup.
+    fn agent(&self, victim: Victim) -> Option<String> {
+        (victim == Victim::VolumeAgent)
+            .then(|| format!("ferry-volume-{}-ferry-{}", self.server.name, self.crossing))
     }
 
     fn goes_back(&self) -> bool {
