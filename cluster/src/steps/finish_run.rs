@@ -18,7 +18,7 @@ use crate::{
     pod::{self, State},
     record::{Record, record_name},
     volume,
-    workload::Name,
+    workload::{Name, server_name},
 };
 
 pub(crate) struct FinishRun(pub(crate) Arc<Kubernetes>, pub(crate) v1::FinishRun);
@@ -88,9 +88,7 @@ impl FinishRun {
             .hint("see who has put it back, with `helm history` for one; what the run has kept is left as it is"));
         }
         let pod = cluster.pod(server).await?;
-        let serves = pod
-            .is_some_and(|pod| cluster.server_state(&pod) == State::Running && pod::is_ready(&pod));
-        if serves {
+        if pod.is_some_and(|pod| serves(&pod)) {
             return Ok(());
         }
         Err(StepError::new(
@@ -108,6 +106,12 @@ impl FinishRun {
     }
 }
 
+/// Whether a pod serves, and goes on: one that leaves is ready until its end.
+fn serves(pod: &Value) -> bool {
+    let runs = pod::state(pod, "containerStatuses", &server_name(pod)) == State::Running;
+    runs && pod::is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null()
+}
+
 /// The image that a template has again.
 fn put_back<'a>(before: &Value, now: &'a Value) -> Option<&'a str> {
     let image = |template: &'a Value| text(&pod::server_container(&template["spec"])["image"]);
@@ -120,6 +124,24 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_pod_that_leaves_or_is_not_ready_does_not_serve() {
+        let pod = |ready: &str, leaves: Value| {
+            json!({
+                "metadata": { "deletionTimestamp": leaves },
+                "spec": { "containers": [{ "name": "pmm" }] },
+                "status": {
+                    "conditions": [{ "type": "Ready", "status": ready }],
+                    "containerStatuses": [{ "name": "pmm", "state": { "running": {} } }],
+                },
+            })
+        };
+        assert!(serves(&pod("True", Value::Null)));
+        assert!(!serves(&pod("False", Value::Null)));
+        assert!(!serves(&pod("True", json!("2026-11-20T19:02:11Z"))));
+        assert!(!serves(&json!({})));
+    }
 
     #[test]
     fn an_image_that_is_back_is_told_from_one_that_somebody_has_made_newer() {
