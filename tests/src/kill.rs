@@ -5,6 +5,7 @@
 //! stopped first (SIGSTOP), so that a test can prove that the moment was the right one.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -79,6 +80,7 @@ pub fn xtask(words: &[&str]) -> Result<String> {
 pub struct Tool {
     programs: Programs,
     state: tempfile::TempDir,
+    environment: Vec<(String, OsString)>,
 }
 
 impl Tool {
@@ -90,7 +92,22 @@ impl Tool {
         Ok(Self {
             programs: programs()?,
             state: tempfile::tempdir()?,
+            environment: Vec::new(),
         })
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment
+            .push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// The agent's program.
+    #[must_use]
+    pub fn agent(&self) -> &Path {
+        &self.programs.ferryd
     }
 
     /// Starts a verb, with JSON on its standard output.
@@ -105,6 +122,9 @@ impl Tool {
         command.arg(self.state.path());
         command.arg("--agent-binary").arg(&self.programs.ferryd);
         command.env_remove("FERRY_LOG").stdin(Stdio::null());
+        for (name, value) in &self.environment {
+            command.env(name, value);
+        }
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Call::start(&mut command)
     }
