@@ -19,6 +19,8 @@ pub(crate) struct Api {
     client: Client,
     /// Where it is.
     pub(crate) url: String,
+    /// The namespace of the current context.
+    pub(crate) namespace: String,
 }
 
 impl std::fmt::Debug for Api {
@@ -75,9 +77,14 @@ impl Api {
         // An exec lasts as long as a run.
         config.read_timeout = None;
         let url = config.cluster_url.to_string();
+        let namespace = config.default_namespace.clone();
         let client =
             Client::try_from(config).map_err(|error| ClusterError::Config(innermost(&error)))?;
-        let api = Self { client, url };
+        let api = Self {
+            client,
+            url,
+            namespace,
+        };
         api.version().await?;
         Ok(api)
     }

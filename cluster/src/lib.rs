@@ -5,15 +5,19 @@
 //! opened. The server is stopped by giving the StatefulSet no pod, and carried over by a new template for it.
 //!
 //! - `api`: the API server's objects as they are, in JSON. A typed object would lose on its way back what this release does not know.
-//! - `look`: facts. `image`: what an image is. `successor`: the new template, a pure function.
-//! - `sidecar`, `volume`, `dial`: the agents. `workload`: scaling and waiting. `record`: what is kept in the cluster.
+//! - `look`: facts. `backups`: which copies there are. `image`: what an image is. `successor`: the new template, a pure function.
+//! - `sidecar`, `volume`, `dial`: the agents. `workload`: scaling and waiting. `claims`: those that runs make. `record`, `opened`: what is
+//!   kept in the cluster.
 //! - `steps`: the host agent's steps.
 
 mod api;
+mod backups;
+mod claims;
 mod dial;
 mod error;
 mod image;
 mod look;
+mod opened;
 mod permissions;
 mod pod;
 mod record;
@@ -62,6 +66,9 @@ impl Kubernetes {
 #[async_trait]
 impl Cluster for Kubernetes {
     async fn observe(&self, request: &GetFactsRequest) -> Result<Facts, StepError> {
+        if request.container.is_empty() {
+            return backups::observe(self, request).await;
+        }
         look::observe(self, request).await
     }
 
@@ -74,6 +81,9 @@ impl Cluster for Kubernetes {
             Some(Kind::PatchStatefulSet(it)) => Box::new(steps::PatchStatefulSet(self, it)),
             Some(Kind::StartServer(it)) => Box::new(steps::StartServer(self, it)),
             Some(Kind::RetireAgents(it)) => Box::new(steps::RetireAgents(self, it)),
+            Some(Kind::OpenBackup(it)) => Box::new(steps::OpenBackup(self, it)),
+            Some(Kind::RemoveBackup(it)) => Box::new(steps::RemoveBackup(self, it)),
+            Some(Kind::FinishRun(it)) => Box::new(steps::FinishRun(self, it)),
             _ => {
                 return Err(StepError::new(
                     "unknown-step",

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     Kubernetes,
     api::{Kind, entries, text},
+    error::ClusterError,
     image, permissions,
     pod::{self, State},
     sidecar,
@@ -21,24 +22,11 @@ pub(crate) async fn observe(
     cluster: &Kubernetes,
     request: &GetFactsRequest,
 ) -> Result<Facts, StepError> {
-    if request.container.is_empty() {
-        return Err(StepError::new(
-            "cluster-backups",
-            "backups in a cluster are claims, which this release neither lists nor removes",
-        )
-        .hint("`kubectl get persistentvolumeclaims,configmaps --selector ferry.run` shows what a run has kept (docs/kubernetes.md)"));
-    }
     let name = Name::parse(&request.container)?;
     let set = cluster.set(&name).await?;
     let pod = cluster.pod(&name).await?;
     let mut facts = Facts {
-        engine: Some(EngineFacts {
-            kind: "Kubernetes".to_owned(),
-            version: cluster.api.version().await?,
-            id: format!("{} {}", cluster.api.url, name.namespace),
-            endpoint: cluster.api.url.clone(),
-            rootless: false,
-        }),
+        engine: Some(engine(cluster, &name.namespace).await?),
         container: Some(container_facts(&name, &set, pod.as_ref())),
         image: Some(image_facts(&set, pod.as_ref())),
         cluster: Some(cluster_facts(cluster, &name, &set, pod.as_ref()).await?),
@@ -67,6 +55,29 @@ pub(crate) async fn observe(
     Ok(facts)
 }
 
+/// A cluster's part that rights are given for: a namespace.
+pub(crate) async fn engine(
+    cluster: &Kubernetes,
+    namespace: &str,
+) -> Result<EngineFacts, ClusterError> {
+    Ok(EngineFacts {
+        kind: "Kubernetes".to_owned(),
+        version: cluster.api.version().await?,
+        id: format!("{} {namespace}", cluster.api.url),
+        endpoint: cluster.api.url.clone(),
+        rootless: false,
+    })
+}
+
+/// A moment as objects have it.
+pub(crate) fn moment(value: &Value) -> Option<pbjson_types::Timestamp> {
+    let time: jiff::Timestamp = text(value).parse().ok()?;
+    Some(pbjson_types::Timestamp {
+        seconds: time.as_second(),
+        nanos: 0,
+    })
+}
+
 fn container_facts(name: &Name, set: &Value, pod: Option<&Value>) -> ContainerFacts {
     let spec = &set["spec"]["template"]["spec"];
     let server = pod::server_container(spec);
@@ -85,12 +96,7 @@ fn container_facts(name: &Name, set: &Value, pod: Option<&Value>) -> ContainerFa
     let started = running.as_ref().and_then(|(pod, _)| {
         let mut statuses = entries(&pod["status"]["containerStatuses"]);
         let status = statuses.find(|it| it["name"] == server["name"])?;
-        let text = text(&status["state"]["running"]["startedAt"]);
-        let time: jiff::Timestamp = text.parse().ok()?;
-        Some(pbjson_types::Timestamp {
-            seconds: time.as_second(),
-            nanos: 0,
-        })
+        moment(&status["state"]["running"]["startedAt"])
     });
     ContainerFacts {
         id: text(&set["metadata"]["uid"]).to_owned(),

@@ -18,6 +18,7 @@ const NEEDED: &[(&str, &str, &str, &str)] = &[
     ("create", "", "pods", "exec"),
     ("update", "", "pods", "ephemeralcontainers"),
     ("get", "", "persistentvolumeclaims", ""),
+    ("list", "", "persistentvolumeclaims", ""),
     ("create", "", "persistentvolumeclaims", ""),
     ("delete", "", "persistentvolumeclaims", ""),
     ("get", "", "configmaps", ""),

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ferry_agent::error::StepError;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
@@ -38,21 +38,32 @@ pub(crate) struct Before {
     pub(crate) services: BTreeMap<String, Value>,
 }
 
-const FIELD: &str = "record";
+/// The label that says which run made something.
+pub(crate) const RUN_LABEL: &str = "ferry.run";
+/// The label that says which StatefulSet it is about.
+pub(crate) const SERVER_LABEL: &str = "ferry.server";
+/// Where a ConfigMap has what it keeps.
+pub(crate) const FIELD: &str = "record";
 
 fn lock_name(server: &Name) -> String {
     format!("ferry-{}", server.name)
 }
 
-fn record_name(server: &Name, run: &str) -> String {
+pub(crate) fn record_name(server: &Name, run: &str) -> String {
     format!("ferry-{}-{run}", server.name)
 }
 
 pub(crate) fn labels(server: &Name, run: &str, role: &str) -> Value {
     json!({
         "app.kubernetes.io/managed-by": "ferry",
-        "ferry.role": role, "ferry.run": run, "ferry.server": server.name,
+        "ferry.role": role, RUN_LABEL: run, SERVER_LABEL: server.name,
     })
+}
+
+/// As a ConfigMap keeps it.
+pub(crate) fn written(record: &impl Serialize) -> Result<String, StepError> {
+    serde_json::to_string(record)
+        .map_err(|error| StepError::new("record", format!("a record cannot be written: {error}")))
 }
 
 impl Kubernetes {
@@ -111,28 +122,8 @@ impl Kubernetes {
         server: &Name,
         run: &str,
     ) -> Result<Option<Record>, StepError> {
-        let name = record_name(server, run);
-        let found = self
-            .api
-            .find(Kind::ConfigMaps, &server.namespace, &name)
-            .await?;
-        let Some(found) = found else {
-            return Ok(None);
-        };
-        serde_json::from_str(text(&found["data"][FIELD]))
-            .map(Some)
-            .map_err(|error| {
-                StepError::new(
-                    "record-damaged",
-                    format!(
-                        "ConfigMap `{name}` in namespace `{}` is not what run {run} wrote: {error}",
-                        server.namespace
-                    ),
-                )
-                .hint(
-                    "nothing was guessed; put it back from a backup of the cluster, then try again",
-                )
-            })
+        self.read_map(&server.namespace, &record_name(server, run), run)
+            .await
     }
 
     /// Writes it, in the place of the one before.
@@ -142,24 +133,50 @@ impl Kubernetes {
         run: &str,
         record: &Record,
     ) -> Result<(), StepError> {
-        let value = serde_json::to_string(record).map_err(|error| {
-            StepError::new("record", format!("a record cannot be written: {error}"))
-        })?;
-        let name = record_name(server, run);
         let body = json!({
             "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": { "name": name, "labels": labels(server, run, "record") },
-            "data": { FIELD: value },
+            "metadata": { "name": record_name(server, run), "labels": labels(server, run, "record") },
+            "data": { FIELD: written(record)? },
         });
-        match self
-            .api
-            .create(Kind::ConfigMaps, &server.namespace, &body)
-            .await
-        {
+        self.put_map(&server.namespace, &body).await
+    }
+
+    /// What a ConfigMap of a run's keeps; `None` when there is none.
+    pub(crate) async fn read_map<T: DeserializeOwned>(
+        &self,
+        namespace: &str,
+        name: &str,
+        run: &str,
+    ) -> Result<Option<T>, StepError> {
+        let found = self.api.find(Kind::ConfigMaps, namespace, name).await?;
+        let Some(found) = found else {
+            return Ok(None);
+        };
+        serde_json::from_str(text(&found["data"][FIELD]))
+            .map(Some)
+            .map_err(|error| {
+                StepError::new(
+                    "record-damaged",
+                    format!(
+                        "ConfigMap `{name}` in namespace `{namespace}` is not what run {run} wrote: {error}"
+                    ),
+                )
+                .hint(
+                    "nothing was guessed; put it back from a backup of the cluster, then try again",
+                )
+            })
+    }
+
+    /// Makes a ConfigMap, or gives the one that is there this one's data.
+    pub(crate) async fn put_map(&self, namespace: &str, body: &Value) -> Result<(), StepError> {
+        match self.api.create(Kind::ConfigMaps, namespace, body).await {
             Err(error) if error.is_conflict() => {
-                let patch = json!({ "data": { FIELD: value } });
+                let (name, patch) = (
+                    text(&body["metadata"]["name"]),
+                    json!({ "data": body["data"] }),
+                );
                 self.api
-                    .merge(Kind::ConfigMaps, &server.namespace, &name, &patch)
+                    .merge(Kind::ConfigMaps, namespace, name, &patch)
                     .await?;
                 Ok(())
             }
@@ -167,11 +184,14 @@ impl Kubernetes {
         }
     }
 
+    /// Removes it, where this run has written it.
     pub(crate) async fn forget(&self, server: &Name, run: &str) -> Result<(), ClusterError> {
         let name = record_name(server, run);
-        self.api
-            .delete(Kind::ConfigMaps, &server.namespace, &name, None)
-            .await?;
+        let (maps, namespace) = (Kind::ConfigMaps, &server.namespace);
+        let there = self.api.find(maps, namespace, &name).await?;
+        if there.is_some_and(|it| it["metadata"]["labels"][RUN_LABEL] == run) {
+            self.api.delete(maps, namespace, &name, None).await?;
+        }
         Ok(())
     }
 }

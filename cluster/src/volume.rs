@@ -2,19 +2,20 @@
 //!
 //! It gives way to the server's pod, and follows it: a claim of one writer can be used on one node at a time, and the scheduler does not
 //! know that Ferry's pod holds it. So before the server starts its pod is removed, and made again, when it is asked for, on the node
-//! where the server is by then.
+//! where the server is by then. An agent on a backup alone is another pod, which needs nothing of the server's and goes where its claims are.
 
 use std::time::Duration;
 
-use ferry_agent::error::StepError;
+use ferry_agent::{engine::agents::SOCKET_FOLDER, error::StepError};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     Kubernetes,
     api::{Kind, text},
+    opened,
     pod::{self, State},
-    record::{Record, labels},
+    record::{RUN_LABEL, labels},
     workload::{Name, START_PATIENCE},
 };
 
@@ -44,104 +45,77 @@ pub(crate) fn backup_claim(claim: &str, run: &str) -> String {
     format!("{claim}-ferry-{run}")
 }
 
-/// Makes the claim for the copy, as large as the data's own.
-pub(crate) async fn make_backup(
-    cluster: &Kubernetes,
-    server: &Name,
-    run: &str,
-    record: &Record,
-) -> Result<(), StepError> {
-    let namespace = &server.namespace;
-    if cluster
-        .api
-        .find(Kind::Claims, namespace, &record.backup)
-        .await?
-        .is_some()
-    {
-        return Ok(());
-    }
-    let data = cluster
-        .api
-        .get(Kind::Claims, namespace, &record.claim)
-        .await?;
-    let spec = &data["spec"];
-    // It may have been made larger than it was asked for.
-    let size = match &data["status"]["capacity"]["storage"] {
-        Value::Null => &spec["resources"]["requests"]["storage"],
-        size => size,
-    };
-    let mut body = json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": { "name": record.backup, "labels": labels(server, run, "backup") },
-        "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": size } } },
-    });
-    if !spec["storageClassName"].is_null() {
-        body["spec"]["storageClassName"] = spec["storageClassName"].clone();
-    }
-    match cluster.api.create(Kind::Claims, namespace, &body).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.is_conflict() => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+/// What an agent's pod has.
+#[derive(Debug, PartialEq, Eq)]
+struct Post {
+    name: String,
+    /// The claim at the place of the server's data; empty: none.
+    data: String,
+    /// The claim with the copy.
+    backup: String,
+    /// On a backup alone: it can only be read, and the agent's ledger is on neither of the two.
+    alone: bool,
 }
 
-/// Removes the claim of a copy.
-pub(crate) async fn remove_backup(
-    cluster: &Kubernetes,
-    server: &Name,
-    run: &str,
-    backup: &str,
-) -> Result<(), StepError> {
-    let there = cluster
-        .api
-        .find(Kind::Claims, &server.namespace, backup)
-        .await?;
-    let Some(there) = there else { return Ok(()) };
-    if there["metadata"]["labels"]["ferry.run"] != run {
-        return Err(StepError::new(
-            "not-ours",
-            format!("claim `{backup}` was not made by run {run}, and is left alone"),
-        ));
+impl Post {
+    async fn of(cluster: &Kubernetes, server: &Name, run: &str) -> Result<Self, StepError> {
+        if let Some(record) = cluster.record(server, run).await? {
+            return Ok(Self {
+                name: pod_name(server),
+                data: record.claim,
+                backup: record.backup,
+                alone: false,
+            });
+        }
+        let opened = cluster.opened(&server.namespace, run).await?;
+        let opened = opened.ok_or_else(|| {
+            StepError::new(
+                "no-agent",
+                format!("run {run} has no agent at the data of {server}"),
+            )
+            .hint(format!("`ferryctl rollback {run}`"))
+        })?;
+        Ok(Self {
+            name: opened::name(run),
+            data: opened.restore_to,
+            backup: opened.backup,
+            alone: true,
+        })
     }
-    cluster
-        .api
-        .delete(Kind::Claims, &server.namespace, backup, None)
-        .await?;
-    Ok(())
-}
 
-fn body(
-    cluster: &Kubernetes,
-    server: &Name,
-    run: &str,
-    record: &Record,
-    template: &Value,
-    node: &str,
-) -> Value {
-    let mut body = pod::own(
-        &pod_name(server),
-        &labels(server, run, "volume"),
-        template,
-        node,
-    );
-    let claim = |name: &str| json!({ "persistentVolumeClaim": { "claimName": name } });
-    let (mut data, mut backup) = (claim(&record.claim), claim(&record.backup));
-    data["name"] = json!("data");
-    backup["name"] = json!("backup");
-    body["spec"]["volumes"] = json!([data, backup]);
-    body["spec"]["terminationGracePeriodSeconds"] = json!(GRACE_SECONDS);
-    body["spec"]["containers"] = json!([{
-        "name": AGENT,
-        "image": cluster.agent_image,
-        "imagePullPolicy": "IfNotPresent",
-        "args": ["volume"],
-        "volumeMounts": [{ "name": "data", "mountPath": pod::DATA }, { "name": "backup", "mountPath": BACKUP }],
-        "securityContext": {
-            "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false, "allowPrivilegeEscalation": false,
-            "capabilities": { "drop": ["ALL"], "add": CAPABILITIES },
-        },
-    }]);
-    body
+    fn body(&self, image: &str, server: &Name, run: &str, template: &Value, node: &str) -> Value {
+        let mut body = pod::own(&self.name, &labels(server, run, "volume"), template, node);
+        let mut volumes = Vec::new();
+        let mut mounts = Vec::new();
+        for (name, claim, path, read_only) in [
+            ("data", &self.data, pod::DATA, false),
+            ("backup", &self.backup, BACKUP, self.alone),
+        ] {
+            if !claim.is_empty() {
+                volumes
+                    .push(json!({ "name": name, "persistentVolumeClaim": { "claimName": claim } }));
+                mounts.push(json!({ "name": name, "mountPath": path, "readOnly": read_only }));
+            }
+        }
+        let mut words = vec!["volume"];
+        if self.alone {
+            words.extend(["--state", SOCKET_FOLDER]);
+        }
+        body["spec"]["volumes"] = json!(volumes);
+        body["spec"]["terminationGracePeriodSeconds"] = json!(GRACE_SECONDS);
+        body["spec"]["containers"] = json!([{
+            "name": AGENT,
+            "image": image,
+            "imagePullPolicy": "IfNotPresent",
+            "args": words,
+            "volumeMounts": mounts,
+            "securityContext": {
+                "runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": false, "allowPrivilegeEscalation": false,
+                "capabilities": { "drop": ["ALL"], "add": CAPABILITIES },
+            },
+        }]);
+        body
+    }
 }
 
 /// Makes sure that the agent runs. Gives the pod's name and the container's.
@@ -150,7 +124,8 @@ pub(crate) async fn launch(
     server: &Name,
     run: &str,
 ) -> Result<(String, String), StepError> {
-    let name = pod_name(server);
+    let post = Post::of(cluster, server, run).await?;
+    let name = post.name.clone();
     let deadline = Instant::now() + START_PATIENCE;
     loop {
         let found = cluster
@@ -158,10 +133,10 @@ pub(crate) async fn launch(
             .find(Kind::Pods, &server.namespace, &name)
             .await?;
         let Some(found) = found else {
-            make(cluster, server, run).await?;
+            make(cluster, server, run, &post).await?;
             continue;
         };
-        let holder = text(&found["metadata"]["labels"]["ferry.run"]);
+        let holder = text(&found["metadata"]["labels"][RUN_LABEL]);
         if holder != run {
             return Err(StepError::new(
                 "server-held-by-run",
@@ -200,27 +175,25 @@ pub(crate) async fn launch(
     }
 }
 
-async fn make(cluster: &Kubernetes, server: &Name, run: &str) -> Result<(), StepError> {
-    let record = cluster.record(server, run).await?.ok_or_else(|| {
-        StepError::new(
-            "no-agent",
-            format!("run {run} has no agent at the data of {server}"),
-        )
-        .hint(format!("`ferryctl rollback {run}`"))
-    })?;
-    let set = cluster.set(server).await?;
-    let node = match cluster.pod(server).await? {
-        Some(pod) => text(&pod["spec"]["nodeName"]).to_owned(),
-        None => String::new(),
+async fn make(
+    cluster: &Kubernetes,
+    server: &Name,
+    run: &str,
+    post: &Post,
+) -> Result<(), StepError> {
+    let (template, node) = if post.alone {
+        // Where the server is gone, its settings for pods are too.
+        let set = cluster
+            .api
+            .find(Kind::StatefulSets, &server.namespace, &server.name);
+        (set.await?.unwrap_or_default(), String::new())
+    } else {
+        let pod = cluster.pod(server).await?;
+        let node = pod.map_or_else(String::new, |pod| text(&pod["spec"]["nodeName"]).to_owned());
+        (cluster.set(server).await?, node)
     };
-    let body = body(
-        cluster,
-        server,
-        run,
-        &record,
-        &set["spec"]["template"],
-        &node,
-    );
+    let template = &template["spec"]["template"];
+    let body = post.body(&cluster.agent_image, server, run, template, &node);
     match cluster
         .api
         .create(Kind::Pods, &server.namespace, &body)
@@ -238,20 +211,94 @@ pub(crate) async fn retire(
     server: &Name,
     run: &str,
 ) -> Result<(), StepError> {
-    let name = pod_name(server);
-    let Some(found) = cluster
-        .api
-        .find(Kind::Pods, &server.namespace, &name)
-        .await?
-    else {
+    remove(cluster, &server.namespace, &pod_name(server), run).await
+}
+
+/// Removes the pod of an agent on a backup alone, and what was kept for it.
+pub(crate) async fn close(
+    cluster: &Kubernetes,
+    namespace: &str,
+    run: &str,
+) -> Result<(), StepError> {
+    remove(cluster, namespace, &opened::name(run), run).await?;
+    cluster.forget_opened(namespace, run).await
+}
+
+async fn remove(
+    cluster: &Kubernetes,
+    namespace: &str,
+    name: &str,
+    run: &str,
+) -> Result<(), StepError> {
+    let Some(found) = cluster.api.find(Kind::Pods, namespace, name).await? else {
         return Ok(());
     };
-    if found["metadata"]["labels"]["ferry.run"] != run {
+    if found["metadata"]["labels"][RUN_LABEL] != run {
         return Ok(());
     }
     cluster
         .api
-        .delete(Kind::Pods, &server.namespace, &name, None)
+        .delete(Kind::Pods, namespace, name, None)
         .await?;
-    cluster.gone(&server.namespace, &name, "its grace").await
+    cluster.gone(namespace, name, "its grace").await
+}
+
+/// Whether this run's agent on a backup alone runs.
+pub(crate) async fn is_open(
+    cluster: &Kubernetes,
+    namespace: &str,
+    run: &str,
+) -> Result<bool, StepError> {
+    let found = cluster
+        .api
+        .find(Kind::Pods, namespace, &opened::name(run))
+        .await?;
+    Ok(found.is_some_and(|it| pod::state(&it, "containerStatuses", AGENT) == State::Running))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_on_a_backup_alone_can_only_read_it() {
+        let server = Name::parse("monitoring/pmm").unwrap();
+        let template = json!({ "spec": { "imagePullSecrets": [{ "name": "registry" }] } });
+        let mut post = Post {
+            name: "ferry-backup-r1".into(),
+            data: String::new(),
+            backup: "copy".into(),
+            alone: true,
+        };
+        let body = post.body("agent:1", &server, "r1", &template, "");
+        assert_eq!(
+            body["spec"]["volumes"],
+            json!([{ "name": "backup", "persistentVolumeClaim": { "claimName": "copy" } }])
+        );
+        assert_eq!(
+            body["spec"]["containers"][0]["volumeMounts"],
+            json!([{ "name": "backup", "mountPath": "/backup", "readOnly": true }])
+        );
+        assert_eq!(
+            body["spec"]["containers"][0]["args"],
+            json!(["volume", "--state", "/run/ferry"])
+        );
+        assert_eq!(body["spec"]["imagePullSecrets"][0]["name"], "registry");
+        assert!(body["spec"]["affinity"].is_null(), "{body}");
+
+        post.data = "new".into();
+        let body = post.body("agent:1", &server, "r1", &Value::Null, "");
+        assert_eq!(
+            body["spec"]["containers"][0]["volumeMounts"][0],
+            json!({ "name": "data", "mountPath": "/srv", "readOnly": false })
+        );
+        post.alone = false;
+        let body = post.body("agent:1", &server, "r1", &template, "node-1");
+        let mounts = &body["spec"]["containers"][0]["volumeMounts"];
+        assert_eq!(
+            (&mounts[0]["readOnly"], &mounts[1]["readOnly"]),
+            (&json!(false), &json!(false))
+        );
+        assert!(body["spec"]["affinity"].is_object());
+    }
 }

@@ -54,6 +54,9 @@ pub struct Backup {
     pub volume: String,
     /// The folder of the engine's host it is; empty for a volume.
     pub folder: String,
+    /// The claim it is, `NAMESPACE/CLAIM`; absent outside of a cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub claim: String,
     /// When its run was made, or what the engine says; milliseconds since the epoch, 0 when nobody knows.
     pub created: i64,
     /// How large the data was; absent when nobody knows.
@@ -62,7 +65,7 @@ pub struct Backup {
     pub digest: String,
     /// What stands behind it.
     pub standing: Standing,
-    /// Containers that have it mounted.
+    /// Containers that have it mounted, or pods.
     pub used_by: Vec<String>,
     /// The server was carried over, and its last crossing is not declared finished.
     pub server_unfinished: bool,
@@ -94,29 +97,34 @@ impl Backup {
             run: self.run.clone(),
             volume: self.volume.clone(),
             folder: self.folder.clone(),
+            claim: self.claim.clone(),
         }
     }
 
-    /// The volume's name, or the folder's path.
+    /// The volume's name, the folder's path, or the claim's name with its namespace.
     #[must_use]
     pub fn source(&self) -> &str {
-        if self.volume.is_empty() {
-            &self.folder
-        } else {
-            &self.volume
-        }
+        let names = [&self.volume, &self.claim, &self.folder];
+        names
+            .into_iter()
+            .find(|it| !it.is_empty())
+            .map_or("", String::as_str)
     }
 
     /// `volume pmm-data-ferry-7f3a9c21`.
     #[must_use]
     pub fn whereabouts(&self) -> String {
-        let kind = if self.volume.is_empty() {
-            "folder"
-        } else {
-            "volume"
-        };
-        format!("{kind} {}", self.source())
+        words(&self.place())
     }
+}
+
+/// A place in words: `volume pmm-data-ferry-7f3a9c21`.
+#[must_use]
+pub fn words(place: &BackupPlace) -> String {
+    let kinds = [("volume", &place.volume), ("claim", &place.claim)];
+    let named = kinds.into_iter().find(|(_, name)| !name.is_empty());
+    let (kind, name) = named.unwrap_or(("folder", &place.folder));
+    format!("{kind} {name}")
 }
 
 /// A run as the journal has it: here a crossing, or one that removes a backup.
@@ -157,13 +165,28 @@ fn launched<'a>(record: &'a RunRecord, value: &str) -> Option<&'a str> {
     outcome.values.get(value).map(String::as_str)
 }
 
-/// Where a run put its copy, as `volume …` or `folder …`; `None` when it has made none.
+/// Where a run put its copy, without the run itself; `None` when it has made none.
+#[must_use]
+pub fn place(record: &RunRecord) -> Option<BackupPlace> {
+    let of = |kind: &str| {
+        launched(record, &format!("backup_{kind}"))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let place = BackupPlace {
+        volume: of("volume"),
+        folder: of("folder"),
+        claim: of("claim"),
+        ..BackupPlace::default()
+    };
+    let named = [&place.volume, &place.folder, &place.claim];
+    named.iter().any(|it| !it.is_empty()).then_some(place)
+}
+
+/// The same in words: `volume …`, `folder …` or `claim …`.
 #[must_use]
 pub fn whereabouts(record: &RunRecord) -> Option<String> {
-    ["volume", "folder"].into_iter().find_map(|kind| {
-        let at = launched(record, &format!("backup_{kind}"))?;
-        Some(format!("{kind} {at}"))
-    })
+    place(record).as_ref().map(words)
 }
 
 /// The digest of the manifest that the final pass of a run has written; empty when it did not come
@@ -282,6 +305,7 @@ fn backup(facts: &BackupFacts, known: Option<&Known>, last: &BTreeMap<String, bo
         server: server.to_owned(),
         volume: facts.volume.clone(),
         folder: facts.folder.clone(),
+        claim: facts.claim.clone(),
         created: known.map_or(said.unwrap_or(0), |(row, _)| row.created),
         bytes: data.map(|data| data.bytes),
         digest: known.map(|(_, record)| digest(record)).unwrap_or_default(),
@@ -292,7 +316,7 @@ fn backup(facts: &BackupFacts, known: Option<&Known>, last: &BTreeMap<String, bo
     }
 }
 
-/// The new volume that a backup is restored into when nobody says otherwise:
+/// The new volume that a backup is restored into when nobody says otherwise, or the new claim beside the backup's:
 /// `<data volume>-restored-<run>`.
 #[must_use]
 pub fn restored_volume(backup: &Backup, known: Option<&Known>) -> String {
@@ -301,9 +325,11 @@ pub fn restored_volume(backup: &Backup, known: Option<&Known>) -> String {
     let named = |name: &&str| !name.is_empty() && !ferry_proto::is_made_up(name);
     let base = data.filter(named).or_else(|| {
         // A volume that no journal knows says by its own name what it is a copy of.
-        backup
-            .volume
-            .strip_suffix(&format!("-ferry-{}", backup.run))
+        let name = backup
+            .claim
+            .split_once('/')
+            .map_or(backup.volume.as_str(), |(_, name)| name);
+        name.strip_suffix(&format!("-ferry-{}", backup.run))
     });
     let base = base.unwrap_or(&backup.server);
     format!("{base}-restored-{}", backup.run)

@@ -131,15 +131,10 @@ pub enum Command {
     Runs,
     /// Backups that runs have made: list, verify, restore, remove
     Backup {
-        /// The engine that has them, `docker`, `podman` or a host agent's `https://HOST:PORT`: no server is named here
-        #[arg(
-            long,
-            global = true,
-            default_value = "docker",
-            value_parser = values::engine,
-            value_name = "ENGINE"
-        )]
-        engine: EngineChoice,
+        /// The engine that has them, where no run says it: `docker`, which is taken otherwise, `podman`, a host agent's `https://HOST:PORT`,
+        /// `kubernetes:NAMESPACE`, or `kubernetes` for the namespace of the current context
+        #[arg(long, global = true, value_parser = values::engine, value_name = "ENGINE")]
+        engine: Option<EngineChoice>,
         /// What to do with them.
         #[command(subcommand)]
         command: BackupCommand,
@@ -429,7 +424,7 @@ pub enum BackupCommand {
     List,
     /// Compare a backup with its manifest, every byte of it; the server is not disturbed
     Verify(Verify),
-    /// Make a new volume of a backup; never over live data
+    /// Make a new volume of a backup, or a new claim; never over live data
     Restore(Restore),
     /// Remove backups that are not needed any more
     Prune(Prune),
@@ -447,7 +442,7 @@ pub struct Verify {
 pub struct Restore {
     /// The run that made the backup
     pub run: String,
-    /// The new volume; by default `<data volume>-restored-<run>`
+    /// The new volume, or claim in the backup's namespace; by default `<data volume>-restored-<run>`
     #[arg(long, value_name = "VOLUME")]
     pub into: Option<String>,
 }
@@ -573,6 +568,8 @@ mod tests {
             "ferryctl rehearse docker:p --to i:3 --allow-floating-tag --allow-target target-postgres-upgrade",
             "ferryctl backup list --output json",
             "ferryctl backup verify 7f3a9c21",
+            "ferryctl backup --engine kubernetes:monitoring list",
+            "ferryctl backup prune --engine kubernetes --yes",
             "ferryctl backup restore 7f3a9c21 --into pmm-old",
             "ferryctl backup prune --older-than 30d --keep 2 --orphans --yes",
             "ferryctl finish 7f3a9c21 --remove-backup --yes",

@@ -76,7 +76,9 @@ async fn dispatch(command: Command, session: &Session) -> End {
         Command::Resume(arguments) => resume::run(&arguments, session).await,
         Command::Rollback(arguments) => rollback::run(&arguments, session).await,
         Command::Runs => runs::run(session),
-        Command::Backup { engine, command } => backup::run(&engine, &command, session).await,
+        Command::Backup { engine, command } => {
+            backup::run(engine.as_ref(), &command, session).await
+        }
         Command::Finish(arguments) => finish::run(&arguments, session).await,
         Command::Clients(arguments) => clients::run(&arguments, session).await,
     }

@@ -125,13 +125,18 @@ pub async fn identify(host: &HostAgent, container: &str) -> Result<Facts, FactsE
     Ok(host.client().get_facts(request).await?.into_inner())
 }
 
-/// The backups that the engine has. `folders` are those that the journal knows of.
+/// The backups that the engine has. `folders` are those that the journal knows of; of a cluster it is what a namespace has.
 ///
 /// # Errors
 /// [`FactsError`]; nothing was changed.
-pub async fn backups(host: &HostAgent, folders: Vec<String>) -> Result<Facts, FactsError> {
+pub async fn backups(
+    host: &HostAgent,
+    namespace: &str,
+    folders: Vec<String>,
+) -> Result<Facts, FactsError> {
     let request = GetFactsRequest {
         backups: true,
+        namespace: namespace.to_owned(),
         known_folders: folders,
         ..GetFactsRequest::default()
     };

@@ -3,7 +3,7 @@
 //!
 //! What it has of the real one: objects with a uid and a resource version, refused when they are changed by somebody who has read an
 //! older one (409) or where they cannot be changed (422); names that are there once; merge patches; trial runs; a StatefulSet's pod,
-//! claims and rolling update; a pod's grace, init containers, restarts with their count, termination messages, readiness; ephemeral
+//! claims and rolling update; claims that stay for the pod that uses them; a pod's grace, init containers, restarts with their count, termination messages, readiness; ephemeral
 //! containers in the processes of their target, which can be neither changed nor removed; the kubelet's `fsGroup`; `exec` by the
 //! WebSocket protocol v5. What it has not: watches, schedulers with more than one node, storage that attaches, quotas, webhooks.
 

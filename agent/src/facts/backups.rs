@@ -29,7 +29,7 @@ pub(super) async fn observe(
             created: moment(&volume.created),
             used_by: backup::users(host, &place).await?,
             volume: volume.name,
-            folder: String::new(),
+            ..BackupFacts::default()
         });
     }
     for folder in folders {

@@ -463,6 +463,7 @@ mod tests {
                 run,
                 volume,
                 folder,
+                ..v1::BackupPlace::default()
             }))
         };
         assert_eq!(place("v", "").unwrap().0.source(), "v");

@@ -9,7 +9,9 @@ use ferry_proto::v1::{self, Outcome};
 use super::done;
 use crate::{
     Kubernetes,
-    record::Record,
+    api::Kind,
+    claims::Claim,
+    record::{Record, labels},
     sidecar, volume,
     workload::{self, Name},
 };
@@ -33,11 +35,10 @@ impl Work for LaunchAgents {
             };
             cx.keep(&record.backup)?;
             cluster.keep(&server, &cx.run, &record).await?;
-            volume::make_backup(cluster, &server, &cx.run, &record).await?;
+            self.make_backup(&server, &cx.run, &record).await?;
             volume::launch(cluster, &server, &cx.run).await?;
-            outcome
-                .values
-                .insert("backup_volume".to_owned(), record.backup);
+            let backup = format!("{}/{}", server.namespace, record.backup);
+            outcome.values.insert("backup_claim".to_owned(), backup);
         }
         if self.1.sidecar {
             sidecar::launch(cluster, &server, &cx.run).await?;
@@ -72,7 +73,8 @@ impl Work for LaunchAgents {
         volume::retire(cluster, &server, &cx.run).await?;
         // The server was proven to be as before by the undo of the steps behind this one: its copy is of no use any more.
         if let Some(backup) = cx.first_kept::<String>()? {
-            volume::remove_backup(cluster, &server, &cx.run, &backup).await?;
+            let backup = Claim::new(&server.namespace, &backup);
+            backup.remove(cluster, &cx.run).await?;
         }
         cluster.forget(&server, &cx.run).await?;
         cluster.unlock(&server, &cx.run).await?;
@@ -81,6 +83,20 @@ impl Work for LaunchAgents {
 }
 
 impl LaunchAgents {
+    /// The claim for the copy, as large as the data's own.
+    async fn make_backup(
+        &self,
+        server: &Name,
+        run: &str,
+        record: &Record,
+    ) -> Result<(), StepError> {
+        let claims = Kind::Claims;
+        let data = self.0.api.get(claims, &server.namespace, &record.claim);
+        let backup = Claim::new(&server.namespace, &record.backup);
+        let labels = labels(server, run, "backup");
+        backup.make(&self.0, run, &data.await?, &labels).await
+    }
+
     async fn new_record(&self, server: &Name, run: &str) -> Result<Record, StepError> {
         let set = self.0.set(server).await?;
         let claim = workload::claim(&set).ok_or_else(|| {

@@ -7,13 +7,16 @@ use ferry_agent::{context::Context, error::StepError, steps::Work};
 use ferry_proto::v1::{self, Outcome};
 
 use super::{done, done_with};
-use crate::{Kubernetes, sidecar, volume, workload::Name};
+use crate::{Kubernetes, claims::Claim, sidecar, volume, workload::Name};
 
 pub(crate) struct RetireAgents(pub(crate) Arc<Kubernetes>, pub(crate) v1::RetireAgents);
 
 #[async_trait]
 impl Work for RetireAgents {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
+        if self.1.container.is_empty() {
+            return self.close(cx).await;
+        }
         let (cluster, server) = (&self.0, Name::parse(&self.1.container)?);
         // The server was proven to be whole: that clean-up fails is told, and is no reason to take the crossing back.
         let mut warnings = Vec::new();
@@ -35,6 +38,9 @@ impl Work for RetireAgents {
 
     /// Who goes back needs the server for itself; its agents come when they are asked for.
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        if self.1.container.is_empty() {
+            return Ok(done("the agent stays away"));
+        }
         let server = Name::parse(&self.1.container)?;
         let record = self.0.record(&server, &cx.run).await?;
         let Some(record) = record else {
@@ -52,6 +58,20 @@ impl Work for RetireAgents {
         }
         self.0.lock(&server, &cx.run).await?;
         Ok(done("the way back is there"))
+    }
+}
+
+impl RetireAgents {
+    /// On a backup alone there is no server to care for.
+    async fn close(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let (backup, _) = Claim::of(self.1.opened.as_ref())?;
+        // What was asked for is done: that clean-up fails is told, and takes nothing of it back.
+        let closed = volume::close(&self.0, &backup.namespace, &cx.run).await;
+        let warnings = closed.err().map(|error| error.to_string());
+        Ok(done_with(
+            "the agent has ended",
+            warnings.into_iter().collect(),
+        ))
     }
 }
 

@@ -138,6 +138,7 @@ mod tests {
             server: server.into(),
             volume: format!("{server}-{days}"),
             folder: String::new(),
+            claim: String::new(),
             created: NOW - days * DAY,
             bytes: None,
             digest: String::new(),

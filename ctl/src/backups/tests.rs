@@ -174,6 +174,33 @@ fn a_new_volume_is_called_by_what_it_is_restored_of() {
 }
 
 #[test]
+fn in_a_cluster_a_backup_is_a_claim() {
+    let claim = |run: &str| BackupFacts {
+        run: run.to_owned(),
+        server: "monitoring/pmm".into(),
+        claim: format!("monitoring/pmm-storage-pmm-0-ferry-{run}"),
+        ..BackupFacts::default()
+    };
+    let (row, mut record) = crossing("aa", 10, RunState::Done, Where::NewVolume);
+    for state in record.steps.iter_mut().filter_map(|it| it.outcome.as_mut()) {
+        if state.values.remove("backup_volume").is_some() {
+            let at = claim("aa").claim;
+            state.values.insert("backup_claim".to_owned(), at);
+        }
+    }
+    let at = "claim monitoring/pmm-storage-pmm-0-ferry-aa";
+    assert_eq!(whereabouts(&record).as_deref(), Some(at));
+    let seen = together(&found(vec![claim("aa")]), &[(row, record)], &[]);
+    assert_eq!(seen[0].whereabouts(), at);
+    assert_eq!(seen[0].standing, Standing::Unfinished);
+    assert_eq!(seen[0].place().claim, seen[0].source());
+    // Beside the backup's, in its namespace.
+    let orphan = &together(&found(vec![claim("ee")]), &[], &[])[0];
+    let name = "pmm-storage-pmm-0-restored-ee";
+    assert_eq!(restored_volume(orphan, None), name);
+}
+
+#[test]
 fn a_run_that_made_no_copy_names_none() {
     let (_, record) = crossing("aa", 10, RunState::Done, Where::NewVolume);
     assert_eq!(
@@ -190,7 +217,7 @@ fn removing(run: &str, state: RunState, status: StepStatus) -> Known {
         place: ferry_proto::v1::BackupPlace {
             run: "aa".into(),
             volume: "pmm-data-ferry-aa".into(),
-            folder: String::new(),
+            ..Default::default()
         },
         server: "pmm-server".into(),
         engine: found(Vec::new()).engine.unwrap(),

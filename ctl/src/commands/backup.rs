@@ -12,7 +12,10 @@ use super::{End, Failed, Session};
 use crate::{
     backups::{self, Backup, Known, Standing},
     cli::BackupCommand,
-    connect::{ConnectedHost, address::EngineChoice},
+    connect::{
+        ConnectedHost,
+        address::{EngineChoice, InCluster},
+    },
     exit::Exit,
     facts,
     recipes::{
@@ -22,13 +25,50 @@ use crate::{
     run::journal::{self, Journal, JournalError, RunRow},
 };
 
-pub(super) async fn run(engine: &EngineChoice, command: &BackupCommand, session: &Session) -> End {
+pub(super) async fn run(
+    named: Option<&EngineChoice>,
+    command: &BackupCommand,
+    session: &Session,
+) -> End {
+    // Which runs there are is asked of an engine; which engine a run was of, the journal knows.
+    let named = named.cloned();
+    let of_all = named.clone().unwrap_or_default();
     match command {
-        BackupCommand::List => list::run(engine, session).await,
-        BackupCommand::Verify(arguments) => verify::run(engine, arguments, session).await,
-        BackupCommand::Restore(arguments) => restore::run(engine, arguments, session).await,
-        BackupCommand::Prune(arguments) => prune::run(engine, arguments, session).await,
+        BackupCommand::List => list::run(&of_all, session).await,
+        BackupCommand::Verify(arguments) => {
+            let engine = engine_of(named, session, &arguments.run)?;
+            verify::run(&engine, arguments, session).await
+        }
+        BackupCommand::Restore(arguments) => {
+            let engine = engine_of(named, session, &arguments.run)?;
+            restore::run(&engine, arguments, session).await
+        }
+        BackupCommand::Prune(arguments) => prune::run(&of_all, arguments, session).await,
     }
+}
+
+/// The engine that has the backup of a run: the one that was named, else the one that the run was of. What agents in a cluster are made
+/// of is taken from the run either way.
+fn engine_of(
+    named: Option<EngineChoice>,
+    session: &Session,
+    run: &str,
+) -> Result<EngineChoice, Failed> {
+    let of_run = match session.journal()?.run(run) {
+        Ok(row) => Some(EngineChoice::of(&row.plan)),
+        // Nobody here has driven it, and it may be there all the same.
+        Err(JournalError::NoSuchRun { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(match (named, of_run) {
+        (Some(EngineChoice::Kubernetes(named)), Some(EngineChoice::Kubernetes(of_run))) => {
+            EngineChoice::Kubernetes(InCluster {
+                namespace: named.namespace.or(of_run.namespace),
+                agent_image: of_run.agent_image,
+            })
+        }
+        (named, of_run) => named.or(of_run).unwrap_or_default(),
+    })
 }
 
 /// What there is now, and what is known of it.
@@ -47,10 +87,11 @@ impl View {
         let known = crossings(&journal)?;
         let removing = removals(&journal)?;
         // Which engine it is must be known to know which folders to look for.
-        let engine = facts::backups(host.agent(), Vec::new()).await?;
+        let namespace = host.engine().namespace();
+        let engine = facts::backups(host.agent(), namespace, Vec::new()).await?;
         let engine = engine.engine.unwrap_or_default();
         let folders = backups::known_folders(&known, &engine.id);
-        let found = facts::backups(host.agent(), folders).await?;
+        let found = facts::backups(host.agent(), namespace, folders).await?;
         Ok(Self {
             backups: backups::together(&found, &known, &removing),
             engine,

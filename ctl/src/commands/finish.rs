@@ -25,29 +25,22 @@ pub(super) async fn run(arguments: &Finish, session: &Session) -> End {
     let row = journal.run(&arguments.run)?;
     check(&row)?;
     let record = journal.record(&row.run)?;
-    let place = backups::whereabouts(&record).unwrap_or_default();
+    let place = backups::place(&record);
+    let words = place.as_ref().map(backups::words).unwrap_or_default();
     session
         .printer
-        .say(&what_goes(&row, &place, arguments.remove_backup));
+        .say(&what_goes(&row, &words, arguments.remove_backup));
     session
         .confirm(arguments.yes, "Declare it finished?")
         .await?;
 
     let facts = row.plan.facts.clone().unwrap_or_default();
     let container = facts.container.unwrap_or_default();
-    let (kind, source) = place.split_once(' ').unwrap_or_default();
-    let of = |wanted: &str| {
-        if kind == wanted {
-            source.to_owned()
-        } else {
-            String::new()
-        }
-    };
+    let backup = arguments.remove_backup && place.is_some();
     let about = About {
         place: BackupPlace {
             run: row.run.clone(),
-            volume: of("volume"),
-            folder: of("folder"),
+            ..place.unwrap_or_default()
         },
         server: container.name,
         engine: facts.engine.unwrap_or_default(),
@@ -55,7 +48,6 @@ pub(super) async fn run(arguments: &Finish, session: &Session) -> End {
         created: moment(now()),
     };
     let others = open_others(&journal, &row)?;
-    let backup = arguments.remove_backup && !source.is_empty();
     let made_by = journal.newest_after(&row)?;
     let plan = recipes::upkeep::finish(
         &about,
@@ -129,6 +121,17 @@ fn what_goes(row: &RunRow, backup: &str, remove_backup: bool) -> String {
     let old = match recipes::pmm_move_data::volume_of(&row.plan) {
         Some(_) => format!("{old}, with the data that it has in itself,"),
         None => old,
+    };
+    let old = if row.plan.recipe == recipes::pmm_kubernetes::NAME {
+        let facts = row.plan.facts.as_ref();
+        let cluster = facts.and_then(|facts| facts.cluster.as_ref());
+        let set = cluster.map_or("", |it| &it.stateful_set);
+        format!(
+            "what StatefulSet {set} was before, ConfigMap ferry-{set}-{},",
+            row.run
+        )
+    } else {
+        old
     };
     let rest = match (backup, remove_backup) {
         ("", _) => String::new(),

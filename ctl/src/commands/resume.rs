@@ -1,7 +1,7 @@
 //! `ferryctl resume`: goes on with a run from its journal, the way it went.
 
 use super::{End, Failed, Session, session::Way};
-use crate::{cli::Resume, connect::address::EngineChoice, run::journal::Journal};
+use crate::{cli::Resume, run::journal::Journal};
 
 pub(super) async fn run(arguments: &Resume, session: &Session) -> End {
     let journal = session.journal()?;
@@ -10,7 +10,7 @@ pub(super) async fn run(arguments: &Resume, session: &Session) -> End {
         None => the_only_one(&journal)?,
     };
     let row = journal.run(&name)?;
-    let host = session.host(&EngineChoice::of(&row.plan)).await?;
+    let host = session.host_of(&row.plan).await?;
     session
         .drive(
             &host,

@@ -5,8 +5,7 @@ use ferry_proto::v1::Plan;
 use super::{End, Failed, Session, session::Way};
 use crate::{
     cli::{OnFailure, Rollback},
-    connect::address::EngineChoice,
-    recipes::{pmm_client_upgrade, pmm_move_data},
+    recipes::{pmm_client_upgrade, pmm_kubernetes, pmm_move_data},
     run::{events::RunState, journal::RunRow},
 };
 
@@ -16,7 +15,7 @@ pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
     refuse_over(&row)?;
     let question = format!("{} Take it back?", warning(&row.plan, row.state));
     session.confirm(arguments.yes, &question).await?;
-    let host = session.host(&EngineChoice::of(&row.plan)).await?;
+    let host = session.host_of(&row.plan).await?;
     let (run, plan) = (&row.run, &row.plan);
     session
         .drive(&host, &journal, run, plan, OnFailure::Rollback, &Way::Back)
@@ -26,15 +25,24 @@ pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
 /// Said before anybody is asked: there is no way back from some runs.
 fn refuse_over(row: &RunRow) -> Result<(), Failed> {
     let run = &row.run;
+    let in_cluster = row.plan.recipe == pmm_kubernetes::NAME;
     if row.state == RunState::Finished {
         return Err(Failed::plain(
             "run-finished",
-            format!("run {run} is declared finished: the old container was removed, and with it the way back"),
+            format!(
+                "run {run} is declared finished: {} was removed, and with it the way back",
+                if in_cluster {
+                    "what the StatefulSet was before"
+                } else {
+                    "the old container"
+                }
+            ),
         )
         .hint(match pmm_move_data::volume_of(&row.plan) {
             Some(_) => "the server goes on with its data on the volume".to_owned(),
             None => format!(
-                "`ferryctl backup restore {run}` makes a new volume of the backup, if that is kept"
+                "`ferryctl backup restore {run}` makes a new {} of the backup, if that is kept",
+                if in_cluster { "claim" } else { "volume" }
             ),
         }));
     }

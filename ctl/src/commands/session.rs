@@ -4,7 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use ferry_proto::{
     Secret,
-    v1::{Facts, Plan},
+    v1::{Facts, Plan, Step, action::Kind},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +13,7 @@ use crate::{
     cli::{Global, OnFailure},
     connect::{
         ConnectedHost, HostAgent, LocalEngine, RunAgents, TlsFolder,
-        address::{Address, AgentAddress, EngineChoice},
+        address::{Address, AgentAddress, EngineChoice, InCluster},
         binary::find_agent_binary,
         connect_client, connect_remote, start_beside_cluster, start_embedded,
     },
@@ -68,22 +68,47 @@ impl Session {
 
     /// The host agent beside an engine: in this process, unless it is elsewhere.
     pub(super) async fn host(&self, engine: &EngineChoice) -> Result<ConnectedHost, Failed> {
+        let no_image = match engine {
+            EngineChoice::Kubernetes(place) => self.in_cluster(place).agent_image.is_none(),
+            _ => false,
+        };
+        if no_image {
+            return Err(Failed::plain("no-agent-image", "a cluster has to be told which image its agents are made of")
+                .hint(
+                    "build it with `cargo xtask image agent`, push it where the cluster fetches images, and name it with \
+                     `--agent-image` or FERRY_AGENT_IMAGE",
+                )
+                .exit(Exit::Usage));
+        }
+        self.host_alone(engine).await
+    }
+
+    /// The host agent that a run is gone on with.
+    pub(super) async fn host_of(&self, plan: &Plan) -> Result<ConnectedHost, Failed> {
+        let engine = EngineChoice::of(plan);
+        if plan.steps.iter().all(is_alone) {
+            return self.host_alone(&engine).await;
+        }
+        self.host(&engine).await
+    }
+
+    fn in_cluster(&self, place: &InCluster) -> InCluster {
+        let named = self.global.agent_image.clone();
+        InCluster {
+            agent_image: named.or_else(|| place.agent_image.clone()),
+            ..place.clone()
+        }
+    }
+
+    /// As [`Self::host`], for what needs no other agent: a cluster need not be told then what they are made of.
+    pub(super) async fn host_alone(&self, engine: &EngineChoice) -> Result<ConnectedHost, Failed> {
         let local = match engine {
             EngineChoice::Docker => LocalEngine::Docker,
             EngineChoice::Podman => LocalEngine::Podman,
-            EngineChoice::Kubernetes(planned) => {
-                let image = self.global.agent_image.clone().or_else(|| planned.clone());
-                let image = image.ok_or_else(|| {
-                    Failed::plain("no-agent-image", "a cluster has to be told which image its agents are made of")
-                        .hint(
-                            "build it with `cargo xtask image agent`, push it where the cluster fetches images, and name it with \
-                             `--agent-image` or FERRY_AGENT_IMAGE",
-                        )
-                        .exit(Exit::Usage)
-                })?;
+            EngineChoice::Kubernetes(place) => {
                 let state = self.state_dir()?;
                 Journal::open(&state)?;
-                return Ok(start_beside_cluster(&image, &state).await?);
+                return Ok(start_beside_cluster(self.in_cluster(place), &state).await?);
             }
             EngineChoice::Agent(address) => {
                 return Ok(connect_remote(address, &self.tls()).await?);
@@ -255,6 +280,12 @@ impl Session {
         }
         Ok(result)
     }
+}
+
+/// Whether the host agent does a step without any other.
+fn is_alone(step: &Step) -> bool {
+    let kind = step.action.as_ref().and_then(|it| it.kind.as_ref());
+    matches!(kind, Some(Kind::RemoveBackup(_) | Kind::FinishRun(_)))
 }
 
 /// Where the certificates of this user's controller are.

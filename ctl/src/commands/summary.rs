@@ -4,8 +4,7 @@ use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
     recipes::{
-        Compose, Unit, Wishes, downtime, pmm_client_upgrade, pmm_in_place, pmm_kubernetes,
-        pmm_move_data, policy,
+        Compose, Unit, Wishes, downtime, pmm_client_upgrade, pmm_in_place, pmm_move_data, policy,
     },
     report::{RehearsalReport, RunSummary},
     run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
@@ -269,10 +268,6 @@ fn next(result: &RunResult) -> Vec<String> {
             let moves = pmm_move_data::volume_of(&result.record.plan).is_some();
             let verify = (!moves).then(|| format!("ferryctl backup verify {run}"));
             let back = format!("ferryctl rollback {run}");
-            // What it has kept in a cluster is the operator's to remove (docs/kubernetes.md).
-            if result.record.plan.recipe == pmm_kubernetes::NAME {
-                return vec![back];
-            }
             if pmm_client_upgrade::client_of(&result.record.plan).is_some() {
                 return vec![back];
             }

@@ -7,7 +7,7 @@ use super::{End, Failed, Session, session::Way};
 use crate::{
     backups::{self, Known},
     cli::OnFailure,
-    connect::ConnectedHost,
+    connect::{ConnectedHost, address::EngineChoice},
     exit::Exit,
     recipes::upkeep,
     report::{self, Upkeep},
@@ -108,9 +108,10 @@ pub(super) fn told(journal: &Journal, result: &RunResult) -> Result<Upkeep, Fail
             upkeep.said = outcomes.iter().map(|it| it.summary.clone()).collect();
             let removed = plan.steps.iter().any(|step| step.id == "remove-backup");
             if !removed && let Some((row, _)) = &crossing {
+                let option = EngineChoice::of(plan).option();
                 upkeep.next = vec![
                     format!("ferryctl backup restore {}", row.run),
-                    "ferryctl backup prune".to_owned(),
+                    format!("ferryctl backup prune{option}"),
                 ];
             }
             if removed {
@@ -151,10 +152,7 @@ fn backup_of(plan: &Plan, crossing: Option<&Known>) -> String {
                 _ => None,
             },
         );
-    let named = place.map(|place| match place.volume.as_str() {
-        "" => format!("folder {}", place.folder),
-        volume => format!("volume {volume}"),
-    });
+    let named = place.map(backups::words);
     let known = || crossing.and_then(|(_, record)| backups::whereabouts(record));
     named.or_else(known).unwrap_or_default()
 }
@@ -163,12 +161,16 @@ fn backup_of(plan: &Plan, crossing: Option<&Known>) -> String {
 fn restored(upkeep: &mut Upkeep, plan: &Plan, crossing: Option<&Known>) {
     let opened = plan.steps.iter().find_map(|step| {
         match step.action.as_ref().and_then(|it| it.kind.as_ref())? {
-            Kind::OpenBackup(it) => Some(it.restore_to.clone()),
+            Kind::OpenBackup(it) => Some(it),
             _ => None,
         }
     });
-    upkeep.restored_to = opened.unwrap_or_default();
-    upkeep.said = vec![outcome_words(upkeep)];
+    let Some(opened) = opened else { return };
+    let claim = opened.backup.as_ref().map_or("", |it| &it.claim);
+    let namespace = claim.split_once('/').map(|(namespace, _)| namespace);
+    let name = &opened.restore_to;
+    upkeep.restored_to = namespace.map_or_else(|| name.clone(), |it| format!("{it}/{name}"));
+    upkeep.said = vec![format!("every byte of {} was compared", upkeep.restored_to)];
     let row: Option<&RunRow> = crossing.map(|(row, _)| row);
     let stopped = row.and_then(|row| row.downtime_started);
     let since = stopped.map_or_else(
@@ -177,6 +179,12 @@ fn restored(upkeep: &mut Upkeep, plan: &Plan, crossing: Option<&Known>) {
     );
     upkeep.lost =
         format!("what PMM has gathered {since}, is not in it, and no backup of Ferry's has it");
+    if let Some(namespace) = namespace {
+        upkeep.next = vec![format!(
+            "kubectl describe persistentvolumeclaim {name} --namespace {namespace}"
+        )];
+        return;
+    }
     let image = row.and_then(|row| row.plan.facts.as_ref()?.image.as_ref());
     let image = image.map_or("percona/pmm-server:2.44.1", |image| {
         if image.digest.contains('@') {
@@ -186,13 +194,9 @@ fn restored(upkeep: &mut Upkeep, plan: &Plan, crossing: Option<&Known>) {
         }
     });
     upkeep.next = vec![format!(
-        "docker run --detach --name {}-restored --volume {}:/srv --publish 8443:443 {image}",
-        upkeep.server, upkeep.restored_to
+        "docker run --detach --name {}-restored --volume {name}:/srv --publish 8443:443 {image}",
+        upkeep.server
     )];
-}
-
-fn outcome_words(upkeep: &Upkeep) -> String {
-    format!("every byte of {} was compared", upkeep.restored_to)
 }
 
 /// A run with all its events, when the journal has it.

@@ -20,10 +20,19 @@ pub enum EngineChoice {
     Docker,
     /// This user's Podman.
     Podman,
-    /// The cluster of the current context. Its agents are made of this image, where a plan says of which.
-    Kubernetes(Option<String>),
+    /// The cluster of the current context.
+    Kubernetes(InCluster),
     /// The engine of a host agent that listens elsewhere.
     Agent(AgentAddress),
+}
+
+/// What is meant in a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InCluster {
+    /// The namespace; none: the one of the current context.
+    pub namespace: Option<String>,
+    /// What the agents there are made of, where a plan says it.
+    pub agent_image: Option<String>,
 }
 
 /// Where a host agent listens.
@@ -97,10 +106,39 @@ impl EngineChoice {
             .map_or_else(|_| Self::default(), |address: Address| address.engine);
         let cluster = plan.facts.as_ref().and_then(|it| it.cluster.as_ref());
         match (engine, cluster) {
-            (Self::Kubernetes(_), Some(cluster)) => {
-                Self::Kubernetes(Some(cluster.agent_image.clone()))
+            (Self::Kubernetes(place), Some(cluster)) => {
+                let image = Some(cluster.agent_image.clone());
+                let agent_image = image.filter(|image| !image.is_empty());
+                Self::Kubernetes(InCluster {
+                    agent_image,
+                    ..place
+                })
             }
             (engine, _) => engine,
+        }
+    }
+
+    /// A cluster takes the place of an engine.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Kubernetes(_))
+    }
+
+    /// The namespace that is meant in a cluster; empty where none is said.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Kubernetes(place) => place.namespace.as_deref().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// What `ferryctl backup` has to be told of it, with a space before: nothing of the engine that it takes by itself.
+    #[must_use]
+    pub fn option(&self) -> String {
+        match self {
+            Self::Docker => String::new(),
+            other => format!(" --engine {other}"),
         }
     }
 }
@@ -110,7 +148,10 @@ impl fmt::Display for EngineChoice {
         match self {
             Self::Docker => f.write_str("docker"),
             Self::Podman => f.write_str("podman"),
-            Self::Kubernetes(_) => f.write_str("kubernetes"),
+            Self::Kubernetes(place) => match &place.namespace {
+                Some(namespace) => write!(f, "kubernetes:{namespace}"),
+                None => f.write_str("kubernetes"),
+            },
             Self::Agent(agent) => write!(f, "https://{agent}"),
         }
     }
@@ -123,10 +164,17 @@ impl FromStr for EngineChoice {
         match text {
             "docker" => Ok(Self::Docker),
             "podman" => Ok(Self::Podman),
-            _ => text
-                .parse()
-                .map(Self::Agent)
-                .map_err(|_| AddressError::Engine(text.to_owned())),
+            "kubernetes" => Ok(Self::Kubernetes(InCluster::default())),
+            _ => match text.strip_prefix("kubernetes:") {
+                Some(namespace) if is_object_name(namespace) => Ok(Self::Kubernetes(InCluster {
+                    namespace: Some(namespace.to_owned()),
+                    ..InCluster::default()
+                })),
+                _ => text
+                    .parse()
+                    .map(Self::Agent)
+                    .map_err(|_| AddressError::Engine(text.to_owned())),
+            },
         }
     }
 }
@@ -148,11 +196,12 @@ impl Address {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (engine, container) = (&self.engine, &self.container);
-        let between = match engine {
-            EngineChoice::Docker | EngineChoice::Podman | EngineChoice::Kubernetes(_) => ':',
-            EngineChoice::Agent(_) => '/',
-        };
-        write!(f, "{engine}{between}{container}")
+        match engine {
+            EngineChoice::Docker | EngineChoice::Podman => write!(f, "{engine}:{container}"),
+            // Its name has the namespace.
+            EngineChoice::Kubernetes(_) => write!(f, "kubernetes:{container}"),
+            EngineChoice::Agent(_) => write!(f, "{engine}/{container}"),
+        }
     }
 }
 
@@ -215,7 +264,9 @@ impl AddressError {
                 "write `kubernetes:NAMESPACE/STATEFULSET`, for example `kubernetes:monitoring/pmm`"
                     .into()
             }
-            Self::Engine(_) => "write `docker`, `podman` or `https://HOST:PORT`".into(),
+            Self::Engine(_) => {
+                "write `docker`, `podman`, `kubernetes:NAMESPACE` or `https://HOST:PORT`".into()
+            }
             _ => "write `docker:NAME` or `podman:NAME`, for example `docker:pmm-server`".into(),
         }
     }
@@ -233,7 +284,10 @@ impl FromStr for Address {
                 let sound = |part: &str| is_object_name(part);
                 return match name.split_once('/') {
                     Some((namespace, set)) if sound(namespace) && sound(set) => Ok(Self {
-                        engine: EngineChoice::Kubernetes(None),
+                        engine: EngineChoice::Kubernetes(InCluster {
+                            namespace: Some(namespace.to_owned()),
+                            ..InCluster::default()
+                        }),
                         container: name.to_owned(),
                     }),
                     _ => Err(AddressError::StatefulSet(name.to_owned())),
@@ -271,7 +325,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// The rule of clusters for names that are labels of DNS.
-fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     (1..=63).contains(&name.len())
         && name.starts_with(edge)
@@ -295,7 +349,17 @@ mod tests {
     fn a_stateful_set_is_named_with_its_namespace() {
         let address: Address = "kubernetes:monitoring/pmm".parse().unwrap();
         assert_eq!(address.container(), "monitoring/pmm");
-        assert_eq!(address.engine(), &EngineChoice::Kubernetes(None));
+        let place = |image: Option<&str>| {
+            EngineChoice::Kubernetes(InCluster {
+                namespace: Some("monitoring".into()),
+                agent_image: image.map(str::to_owned),
+            })
+        };
+        assert_eq!(address.engine(), &place(None));
+        assert_eq!(
+            address.engine().address("monitoring/pmm"),
+            address.to_string()
+        );
         assert_eq!(address.to_string(), "kubernetes:monitoring/pmm");
         for wrong in [
             "kubernetes:pmm",
@@ -310,20 +374,20 @@ mod tests {
             );
         }
         // Who goes back does not have to say again which image it was.
-        let cluster = ferry_proto::v1::ClusterFacts {
-            agent_image: "r.example/ferryd:1".into(),
-            ..Default::default()
-        };
-        let plan = Plan {
+        let plan = |image: &str| Plan {
             server: "kubernetes:monitoring/pmm".into(),
             facts: Some(ferry_proto::v1::Facts {
-                cluster: Some(cluster),
+                cluster: Some(ferry_proto::v1::ClusterFacts {
+                    agent_image: image.into(),
+                    ..Default::default()
+                }),
                 ..Default::default()
             }),
             ..Plan::default()
         };
-        let engine = EngineChoice::Kubernetes(Some("r.example/ferryd:1".into()));
-        assert_eq!(EngineChoice::of(&plan), engine);
+        let image = "r.example/ferryd:1";
+        assert_eq!(EngineChoice::of(&plan(image)), place(Some(image)));
+        assert_eq!(EngineChoice::of(&plan("")), place(None));
     }
 
     #[test]
@@ -397,9 +461,23 @@ mod tests {
 
     #[test]
     fn an_engine_is_named_by_itself_too() {
-        for text in ["docker", "podman", "https://db7.example.com:7650"] {
+        for (text, option) in [
+            ("docker", ""),
+            ("podman", " --engine podman"),
+            ("kubernetes", " --engine kubernetes"),
+            ("kubernetes:monitoring", " --engine kubernetes:monitoring"),
+            (
+                "https://db7.example.com:7650",
+                " --engine https://db7.example.com:7650",
+            ),
+        ] {
             let engine: EngineChoice = text.parse().unwrap();
             assert_eq!(engine.to_string(), text);
+            assert_eq!(engine.option(), option);
+        }
+        for text in ["kubernetes:", "kubernetes:Monitoring", "kubernetes:a/b"] {
+            let error = text.parse::<EngineChoice>().unwrap_err();
+            assert!(error.hint().contains("`kubernetes:NAMESPACE`"), "{text}");
         }
         let agent: AgentAddress = "https://db7.example.com:7651/".parse().unwrap();
         assert_eq!(agent.to_string(), "db7.example.com:7651");

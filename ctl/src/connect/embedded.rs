@@ -12,7 +12,11 @@ use ferry_agent::{
 use ferry_cluster::Kubernetes;
 use ferry_proto::v1::Failure;
 
-use super::{ConnectError, ConnectedHost, HostAgent, address::EngineChoice, open_in_memory};
+use super::{
+    ConnectError, ConnectedHost, HostAgent,
+    address::{EngineChoice, InCluster},
+    open_in_memory,
+};
 
 /// Which engine of this machine's user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,20 +37,20 @@ impl Embedded {
     }
 }
 
-/// Starts a host agent in this process, beside the cluster that this user's `kubectl` would reach. Agents there are made of an image that
-/// the cluster can fetch.
+/// Starts a host agent in this process, beside the cluster that this user's `kubectl` would reach. Agents there are made of the image of
+/// `place`, which the cluster can fetch; without one it starts none.
 ///
 /// # Errors
 /// As [`start_embedded`].
 pub async fn start_beside_cluster(
-    agent_image: &str,
+    place: InCluster,
     state_dir: &Path,
 ) -> Result<ConnectedHost, ConnectError> {
-    let cluster = Kubernetes::connect(agent_image).await;
+    let image = place.agent_image.as_deref().unwrap_or_default();
+    let cluster = Kubernetes::connect(image).await;
     let cluster = cluster.map_err(|error| ConnectError::Refused(Failure::from(error)))?;
     let process = InProcessHost::beside(&cluster, state_dir.to_owned());
-    let choice = EngineChoice::Kubernetes(Some(agent_image.to_owned()));
-    connected(process, choice).await
+    connected(process, EngineChoice::Kubernetes(place)).await
 }
 
 /// Starts a host agent in this process, at the engine that the `docker` client would use, or at this user's Podman.

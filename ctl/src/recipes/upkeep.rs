@@ -3,12 +3,12 @@
 //! journaled, can be killed at any point and gone on with, and needs no second way to do things.
 
 use ferry_proto::v1::{
-    self as v1, Action, BackupPlace, ContainerFacts, EngineFacts, Facts, Place, Plan, Step,
-    action::Kind,
+    self as v1, Action, BackupPlace, ClusterFacts, ContainerFacts, EngineFacts, Facts, Place, Plan,
+    Step, action::Kind,
 };
 use pbjson_types::Timestamp;
 
-use crate::connect::address::EngineChoice;
+use crate::{backups, connect::address::EngineChoice};
 
 /// Compare a backup with its manifest.
 pub const VERIFY: &str = "verify-backup";
@@ -65,6 +65,7 @@ impl About {
             facts: Some(Facts {
                 engine: Some(self.engine.clone()),
                 container: Some(container),
+                cluster: self.cluster(),
                 ..Facts::default()
             }),
             steps,
@@ -74,10 +75,18 @@ impl About {
 
     /// `volume pmm-data-ferry-7f3a9c21`.
     fn whereabouts(&self) -> String {
-        match self.place.volume.as_str() {
-            "" => format!("folder {}", self.place.folder),
-            volume => format!("volume {volume}"),
-        }
+        backups::words(&self.place)
+    }
+
+    /// Of a cluster, what the agents there are made of: who goes on with the run need not say it again.
+    fn cluster(&self) -> Option<ClusterFacts> {
+        let EngineChoice::Kubernetes(place) = &self.reached else {
+            return None;
+        };
+        Some(ClusterFacts {
+            agent_image: place.agent_image.clone().unwrap_or_default(),
+            ..ClusterFacts::default()
+        })
     }
 
     fn open(&self, restore_to: &str) -> Step {
@@ -89,6 +98,15 @@ impl About {
         let title = format!("open {}", self.whereabouts());
         step(Place::Host, &title, open)
     }
+
+    fn retire(&self) -> Step {
+        let retire = Kind::RetireAgents(v1::RetireAgents {
+            // In a cluster it is known by its namespace only.
+            opened: self.reached.is_cluster().then(|| self.place.clone()),
+            ..v1::RetireAgents::default()
+        });
+        step(Place::Host, "retire the agent", retire)
+    }
 }
 
 /// Compares a backup with its manifest, and that with the digest that the journal has of it (empty:
@@ -97,21 +115,26 @@ impl About {
 /// # Errors
 /// When the plan cannot be written as JSON.
 pub fn verify(about: &About, digest: &str) -> Result<Plan, ferry_proto::PlanError> {
-    about.plan(VERIFY, vec![about.open(""), prove(digest), retire()])
+    about.plan(VERIFY, vec![about.open(""), prove(digest), about.retire()])
 }
 
-/// Makes the new volume `into` of a backup that is proven before and compared afterwards.
+/// Makes the new volume `into`, or the new claim, of a backup that is proven before and compared afterwards.
 ///
 /// # Errors
 /// When the plan cannot be written as JSON.
 pub fn restore(about: &About, digest: &str, into: &str) -> Result<Plan, ferry_proto::PlanError> {
-    let title = format!("restore into new volume {into}");
+    let kind = if about.reached.is_cluster() {
+        "claim"
+    } else {
+        "volume"
+    };
+    let title = format!("restore into new {kind} {into}");
     let restore = Kind::RestoreBackup(v1::RestoreBackup {});
     let steps = vec![
         about.open(into),
         prove(digest),
         step(Place::Volume, &title, restore),
-        retire(),
+        about.retire(),
     ];
     about.plan(RESTORE, steps)
 }
@@ -126,6 +149,7 @@ pub fn prune(about: &About) -> Result<Plan, ferry_proto::PlanError> {
 
 /// Removes the container that `run` has set aside, the agents' image when nobody needs it, and the
 /// backup when that is wanted too. `unit` makes the server's container, where one does, and there is no old one then. `made_by` is a later run, where the server's container is that one's by now.
+/// In a cluster there is neither an old container nor an image of the engine's: what the StatefulSet was goes.
 ///
 /// # Errors
 /// When the plan cannot be written as JSON.
@@ -137,15 +161,21 @@ pub fn finish(
     agent_image: bool,
     backup: bool,
 ) -> Result<Plan, ferry_proto::PlanError> {
-    let finish = Kind::FinishRun(v1::FinishRun {
+    let mut finish = v1::FinishRun {
         run: about.place.run.clone(),
         container: about.server.clone(),
-        old_container_id: old_container_id.to_owned(),
-        remove_agent_image: agent_image,
-        made_by: made_by.unwrap_or_default(),
-        unit,
-    });
-    let mut steps = vec![step(Place::Host, "remove the old container", finish)];
+        ..v1::FinishRun::default()
+    };
+    let title = if about.reached.is_cluster() {
+        "remove what the StatefulSet was"
+    } else {
+        finish.old_container_id = old_container_id.to_owned();
+        finish.remove_agent_image = agent_image;
+        finish.made_by = made_by.unwrap_or_default();
+        finish.unit = unit;
+        "remove the old container"
+    };
+    let mut steps = vec![step(Place::Host, title, Kind::FinishRun(finish))];
     if backup {
         steps.push(remove(about));
     }
@@ -169,11 +199,6 @@ fn prove(digest: &str) -> Step {
     step(Place::Volume, "compare with the manifest", prove)
 }
 
-fn retire() -> Step {
-    let retire = Kind::RetireAgents(v1::RetireAgents::default());
-    step(Place::Host, "retire the agent", retire)
-}
-
 fn step(place: Place, title: &str, kind: Kind) -> Step {
     let action = Action { kind: Some(kind) };
     Step {
@@ -194,7 +219,7 @@ mod tests {
             place: BackupPlace {
                 run: "7f3a9c21".into(),
                 volume: "pmm-data-ferry-7f3a9c21".into(),
-                folder: String::new(),
+                ..BackupPlace::default()
             },
             server: "pmm-server".into(),
             engine: EngineFacts::default(),
@@ -241,6 +266,52 @@ mod tests {
             assert!(plan.steps.iter().all(|step| !step.downtime));
         }
         assert!(!is_upkeep(&crate::samples::plan()));
+    }
+
+    #[test]
+    fn in_a_cluster_it_is_known_where_the_agent_is_and_what_it_is_made_of() {
+        let place = BackupPlace {
+            run: "7f3a9c21".into(),
+            claim: "monitoring/pmm-storage-pmm-0-ferry-7f3a9c21".into(),
+            ..BackupPlace::default()
+        };
+        let reached = EngineChoice::Kubernetes(crate::connect::address::InCluster {
+            namespace: Some("monitoring".into()),
+            agent_image: Some("r.example/ferryd:1".into()),
+        });
+        let about = About {
+            place: place.clone(),
+            server: "monitoring/pmm".into(),
+            reached: reached.clone(),
+            ..about()
+        };
+        let plan = restore(&about, "ab", "new").unwrap();
+        assert_eq!(EngineChoice::of(&plan), reached);
+        let titles: Vec<&str> = plan.steps.iter().map(|it| it.title.as_str()).collect();
+        assert_eq!(
+            titles,
+            [
+                "open claim monitoring/pmm-storage-pmm-0-ferry-7f3a9c21",
+                "compare with the manifest",
+                "restore into new claim new",
+                "retire the agent",
+            ]
+        );
+        let retire = plan.steps.last().unwrap().action.clone().unwrap();
+        let opened = v1::RetireAgents {
+            opened: Some(place),
+            ..v1::RetireAgents::default()
+        };
+        assert_eq!(retire.kind, Some(Kind::RetireAgents(opened)));
+        // There is no old container, and no image of an engine's.
+        let plan = finish(&about, "uid", None, None, true, true).unwrap();
+        let expected = v1::FinishRun {
+            run: "7f3a9c21".into(),
+            container: "monitoring/pmm".into(),
+            ..v1::FinishRun::default()
+        };
+        let kind = plan.steps[0].action.clone().unwrap().kind;
+        assert_eq!(kind, Some(Kind::FinishRun(expected)));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Upkeep {
     pub state: RunState,
     /// What the comparison with the manifest said; empty when there was none.
     pub proof: String,
-    /// The new volume; empty when none was made.
+    /// The new volume, or claim as `NAMESPACE/CLAIM`; empty when none was made.
     pub restored_to: String,
     /// What was done, a sentence each.
     pub said: Vec<String>,
@@ -84,6 +84,15 @@ pub fn upkeep(upkeep: &Upkeep, look: Look) -> String {
     out
 }
 
+/// What a backup is restored into: in a cluster it is a claim, as the backup is.
+fn kind(backup: &str) -> &'static str {
+    if backup.starts_with("claim ") {
+        "claim"
+    } else {
+        "volume"
+    }
+}
+
 fn headline(upkeep: &Upkeep) -> (&'static str, Tone, String) {
     let Upkeep {
         subject,
@@ -99,7 +108,10 @@ fn headline(upkeep: &Upkeep) -> (&'static str, Tone, String) {
         ),
         recipe::RESTORE => (
             "Restored",
-            format!("volume {restored_to} is {server} as it was when run {subject} stopped it"),
+            format!(
+                "{} {restored_to} is {server} as it was when run {subject} stopped it",
+                kind(backup)
+            ),
         ),
         recipe::PRUNE => ("Removed", format!("the backup of run {subject}")),
         _ => (
@@ -114,7 +126,10 @@ fn headline(upkeep: &Upkeep) -> (&'static str, Tone, String) {
         ),
         recipe::RESTORE => (
             "Not restored",
-            format!("no volume was made of the backup of run {subject}"),
+            format!(
+                "no {} was made of the backup of run {subject}",
+                kind(backup)
+            ),
         ),
         recipe::PRUNE => (
             "Not removed",

@@ -237,7 +237,7 @@ impl Store {
         }
     }
 
-    /// A pod gets a time to end by; what else there is goes at once.
+    /// A pod gets a time to end by, and a claim stays for the pods that use it; what else there is goes at once.
     pub(super) fn delete(
         &self,
         plural: &str,
@@ -254,6 +254,10 @@ impl Store {
                 &format!("{plural} \"{name}\" not found"),
             ));
         };
+        if plural == "persistentvolumeclaims" && objects.is_used(namespace, name) {
+            object["metadata"]["deletionTimestamp"] = json!(now());
+            return Ok(objects.put(key, object));
+        }
         if plural != "pods" {
             objects.all.remove(&key);
             return Ok(object);
@@ -299,11 +303,43 @@ impl Store {
             .is_some_and(|pod| pod["metadata"]["uid"] == *uid)
         {
             objects.all.remove(&key);
+            objects.let_go(namespace);
         }
     }
 }
 
 impl Objects {
+    /// Whether a pod has the claim among its volumes.
+    fn is_used(&self, namespace: &str, claim: &str) -> bool {
+        let of_pods = self
+            .all
+            .iter()
+            .filter(|((plural, space, _), _)| plural == "pods" && space == namespace);
+        let mut volumes =
+            of_pods.flat_map(|(_, pod)| pod["spec"]["volumes"].as_array().into_iter().flatten());
+        volumes.any(|it| it["persistentVolumeClaim"]["claimName"] == *claim)
+    }
+
+    /// Claims that were removed and that no pod uses any more.
+    fn let_go(&mut self, namespace: &str) {
+        let leaves = |((plural, space, _), object): &(&Key, &Value)| {
+            plural == "persistentvolumeclaims"
+                && space == namespace
+                && !object["metadata"]["deletionTimestamp"].is_null()
+        };
+        let leaving: Vec<Key> = self
+            .all
+            .iter()
+            .filter(leaves)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in leaving {
+            if !self.is_used(namespace, &key.2) {
+                self.all.remove(&key);
+            }
+        }
+    }
+
     fn put(&mut self, key: Key, mut object: Value) -> Value {
         self.version += 1;
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
@@ -420,6 +456,26 @@ mod tests {
 
     fn set(image: &str) -> Value {
         json!({ "metadata": { "name": "pmm" }, "spec": { "replicas": 1, "serviceName": "pmm", "template": { "image": image } } })
+    }
+
+    #[test]
+    fn a_claim_that_was_removed_stays_for_its_pod() {
+        let store = Store::default();
+        let claims = "persistentvolumeclaims";
+        let claim = json!({ "metadata": { "name": "c" }, "spec": {} });
+        store.create(claims, "m", claim).unwrap();
+        let volumes = json!([{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }]);
+        let pod = json!({ "metadata": { "name": "p" }, "spec": { "volumes": volumes } });
+        let pod = store.create("pods", "m", pod).unwrap();
+        store.delete(claims, "m", "c", None).unwrap();
+        let left = store.get(claims, "m", "c").unwrap();
+        assert!(!left["metadata"]["deletionTimestamp"].is_null());
+        store.gone("m", "p", &pod["metadata"]["uid"]);
+        assert!(store.get(claims, "m", "c").is_err());
+        let claim = json!({ "metadata": { "name": "d" }, "spec": {} });
+        store.create(claims, "m", claim).unwrap();
+        store.delete(claims, "m", "d", None).unwrap();
+        assert!(store.get(claims, "m", "d").is_err());
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl Launched {
             run: run.to_owned(),
             volume: self.backup_volume.unwrap_or_default(),
             folder: self.backup_folder.unwrap_or_default(),
+            ..v1::BackupPlace::default()
         };
         Ok(BackupPlace::of(Some(&place))?.0)
     }

@@ -4,7 +4,7 @@ use super::{End, Session, View};
 use crate::{connect::address::EngineChoice, exit::Exit, report};
 
 pub(super) async fn run(engine: &EngineChoice, session: &Session) -> End {
-    let host = session.host(engine).await?;
+    let host = session.host_alone(engine).await?;
     let view = View::look(session, &host).await?;
     session.printer.data(
         |look| report::backups(&view.backups, look),

@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) async fn run(engine: &EngineChoice, arguments: &Prune, session: &Session) -> End {
-    let host = session.host(engine).await?;
+    let host = session.host_alone(engine).await?;
     let view = View::look(session, &host).await?;
     let least = arguments.older_than;
     let wish = Wish {

@@ -357,6 +357,7 @@ impl<'a> Ground<'a> {
                 backup_folder: wishes.backup.folder().to_owned(),
                 data_volume: String::new(),
                 unit: self.unit(wishes),
+                ..v1::RetireAgents::default()
             }),
         ));
         steps

@@ -12,6 +12,7 @@ fn backup(run: &str, standing: Standing) -> Backup {
         server: "pmm-server".into(),
         volume: format!("pmm-data-ferry-{run}"),
         folder: String::new(),
+        claim: String::new(),
         created: samples::OBSERVED * 1000,
         bytes: Some(44_238_163_149),
         digest: String::new(),

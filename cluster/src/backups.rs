@@ -1,0 +1,92 @@
+//! The backups of a namespace: claims by their labels, whichever journal knows of them.
+
+use ferry_agent::error::StepError;
+use ferry_proto::v1::{BackupFacts, Facts, GetFactsRequest};
+use serde_json::Value;
+
+use crate::{
+    Kubernetes,
+    api::{Kind, text},
+    claims, look,
+    record::{RUN_LABEL, SERVER_LABEL},
+};
+
+/// What only the claims with copies have.
+const SELECTOR: &str = "ferry.role=backup";
+
+pub(crate) async fn observe(
+    cluster: &Kubernetes,
+    request: &GetFactsRequest,
+) -> Result<Facts, StepError> {
+    let namespace = match request.namespace.as_str() {
+        "" => &cluster.api.namespace,
+        named => named,
+    };
+    let found = cluster.api.list(Kind::Claims, namespace, SELECTOR).await?;
+    let pods = cluster.api.list(Kind::Pods, namespace, "").await?;
+    Ok(Facts {
+        engine: Some(look::engine(cluster, namespace).await?),
+        backups: backups(namespace, &found, &pods),
+        ..Facts::default()
+    })
+}
+
+fn backups(namespace: &str, found: &[Value], pods: &[Value]) -> Vec<BackupFacts> {
+    let backup = |claim: &Value| {
+        let meta = &claim["metadata"];
+        let (run, server) = (
+            text(&meta["labels"][RUN_LABEL]),
+            text(&meta["labels"][SERVER_LABEL]),
+        );
+        // Whose it is is known by both. One that was removed stays for a while, and is none any more.
+        if run.is_empty() || server.is_empty() || claims::is_leaving(claim) {
+            return None;
+        }
+        let name = text(&meta["name"]);
+        Some(BackupFacts {
+            run: run.to_owned(),
+            server: format!("{namespace}/{server}"),
+            claim: format!("{namespace}/{name}"),
+            created: look::moment(&meta["creationTimestamp"]),
+            used_by: claims::users(pods, name),
+            ..BackupFacts::default()
+        })
+    };
+    let mut backups: Vec<BackupFacts> = found.iter().filter_map(backup).collect();
+    backups.sort_by(|a, b| (&a.server, &a.run).cmp(&(&b.server, &b.run)));
+    backups
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_claim_says_by_its_labels_whose_it_is() {
+        let claim = |name: &str, labels: Value| json!({ "metadata": { "name": name, "labels": labels, "creationTimestamp": "2026-11-20T19:02:11Z" } });
+        let found = [
+            claim(
+                "data-ferry-r1",
+                json!({ "ferry.run": "r1", "ferry.server": "pmm", "ferry.role": "backup" }),
+            ),
+            claim("somebodys", json!({ "ferry.role": "backup" })),
+            json!({ "metadata": {
+                "name": "data-ferry-r2", "deletionTimestamp": "2026-11-21T00:00:00Z",
+                "labels": { "ferry.run": "r2", "ferry.server": "pmm", "ferry.role": "backup" },
+            }}),
+        ];
+        let pods = [json!({
+            "metadata": { "name": "look" },
+            "spec": { "volumes": [{ "name": "d", "persistentVolumeClaim": { "claimName": "data-ferry-r1" } }] },
+        })];
+        let seen = backups("monitoring", &found, &pods);
+        assert_eq!(seen.len(), 1);
+        assert_eq!(seen[0].run, "r1");
+        assert_eq!(seen[0].server, "monitoring/pmm");
+        assert_eq!(seen[0].claim, "monitoring/data-ferry-r1");
+        assert_eq!(seen[0].used_by, ["look"]);
+        assert!(seen[0].created.is_some());
+    }
+}
