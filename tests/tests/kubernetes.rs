@@ -473,6 +473,7 @@ fn a_backup_on_a_claim_is_proven_restored_and_given_up() -> Result<()> {
 }
 
 #[test]
+#[ignore = "one more crossing; a finish is cut off in the test of a backup, too"]
 fn a_finish_in_a_cluster_that_removes_the_backup_is_cut_off_and_resumed() -> Result<()> {
     let it = Crossed::new()?;
     let finish = ["finish", it.run.as_str(), "--remove-backup", "--yes"];
