@@ -11,7 +11,7 @@ use super::done;
 use crate::{
     Kubernetes,
     claims::{self, Claim},
-    opened::Opened,
+    opened::{self, Opened},
     record::labels,
     volume,
     workload::Name,
@@ -63,7 +63,11 @@ impl Work for OpenBackup {
             "agent-not-running",
             format!("the agent of run {} stopped at once", cx.run),
         )
-        .hint("see its log with `kubectl logs`"))
+        .hint(format!(
+            "see its log with `kubectl logs {} --namespace {}`",
+            opened::name(&cx.run),
+            backup.namespace
+        )))
     }
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
