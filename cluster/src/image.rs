@@ -26,19 +26,20 @@ pub(crate) fn digest(image_id: &str) -> String {
     bare.to_owned()
 }
 
-/// Looks at an image on the server's node, which fetches it where it is missing: in a cluster nobody else can.
+/// Looks at an image on the server's node, which fetches it where it is missing: in a cluster nobody else can. `asker` is who wants to
+/// know, the same again after a kill: what one that was killed left is removed then.
 pub(crate) async fn look(
     cluster: &Kubernetes,
     server: &Name,
     template: &Value,
     node: &str,
-    reference: &str,
+    (reference, asker): (&str, &str),
 ) -> ImageFacts {
     let mut facts = ImageFacts {
         reference: reference.to_owned(),
         ..ImageFacts::default()
     };
-    match run(cluster, server, template, node, reference).await {
+    match run(cluster, server, template, node, (reference, asker)).await {
         Ok((id, said)) => {
             let labels = std::collections::BTreeMap::new();
             let (version, major, mut evidence) =
@@ -66,12 +67,9 @@ async fn run(
     server: &Name,
     template: &Value,
     node: &str,
-    reference: &str,
+    (reference, asker): (&str, &str),
 ) -> Result<(String, Description), StepError> {
-    // By the image's name: two looks at one image at once are one too many, and the second takes the first one's pod away.
-    let number =
-        &blake3::hash(format!("{reference} {}", std::process::id()).as_bytes()).to_hex()[..10];
-    let name = format!("ferry-image-{number}");
+    let name = pod_name(reference, asker);
     let body = body(cluster, &name, template, node, reference);
     remove(cluster, server, &name).await?;
     cluster
@@ -81,6 +79,21 @@ async fn run(
     let said = wait(cluster, server, &name).await;
     remove(cluster, server, &name).await?;
     said
+}
+
+/// Whoever else looks at the same image at the same time has a pod of another name: neither takes away what the other waits for.
+fn pod_name(reference: &str, asker: &str) -> String {
+    let number = blake3::hash(format!("{reference} {asker}").as_bytes()).to_hex();
+    format!("ferry-image-{}", &number[..10])
+}
+
+/// Removes the pod of a look that was cut off.
+pub(crate) async fn forget(
+    cluster: &Kubernetes,
+    server: &Name,
+    (reference, asker): (&str, &str),
+) -> Result<(), StepError> {
+    remove(cluster, server, &pod_name(reference, asker)).await
 }
 
 fn body(cluster: &Kubernetes, name: &str, template: &Value, node: &str, reference: &str) -> Value {

@@ -38,7 +38,10 @@ pub(crate) async fn observe(
     }
     let template = &set["spec"]["template"];
     let node = facts.cluster.as_ref().map_or("", |it| &it.node);
-    let target = image::look(cluster, &name, template, node, &request.target_image).await;
+    // No run yet, whose name would be the same again.
+    let asker = std::process::id().to_string();
+    let image = (request.target_image.as_str(), asker.as_str());
+    let target = image::look(cluster, &name, template, node, image).await;
     let around = around(cluster, &name, &set).await?;
     if let Some(container) = &mut facts.container {
         carry_over(&set, &around, &target, container);

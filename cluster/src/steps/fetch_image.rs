@@ -12,7 +12,7 @@ use crate::{Kubernetes, api::text, image, workload::Name};
 pub(crate) struct FetchImage(pub(crate) Arc<Kubernetes>, pub(crate) v1::PullImage);
 
 impl FetchImage {
-    async fn look(&self) -> Result<v1::ImageFacts, StepError> {
+    async fn look(&self, cx: &Context) -> Result<v1::ImageFacts, StepError> {
         let server = Name::parse(&self.1.server)?;
         let set = self.0.set(&server).await?;
         let pod = self.0.pod(&server).await?;
@@ -20,7 +20,8 @@ impl FetchImage {
             .as_ref()
             .map_or("", |pod| text(&pod["spec"]["nodeName"]));
         let reference = &self.1.reference;
-        let facts = image::look(&self.0, &server, &set["spec"]["template"], node, reference).await;
+        let (template, asked) = (&set["spec"]["template"], (reference.as_str(), &*cx.run));
+        let facts = image::look(&self.0, &server, template, node, asked).await;
         if facts.present {
             return Ok(facts);
         }
@@ -34,9 +35,9 @@ impl FetchImage {
 
 #[async_trait]
 impl Work for FetchImage {
-    async fn apply(&self, _cx: &Context) -> Result<Outcome, StepError> {
+    async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let (expected, reference) = (&self.1.expected_id, &self.1.reference);
-        let facts = self.look().await?;
+        let facts = self.look(cx).await?;
         if !expected.is_empty() && facts.id != *expected {
             return Err(StepError::new(
                 "image-changed",
@@ -55,7 +56,9 @@ impl Work for FetchImage {
         Ok(())
     }
 
-    async fn undo(&self, _cx: &Context) -> Result<Outcome, StepError> {
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let server = Name::parse(&self.1.server)?;
+        image::forget(&self.0, &server, (&self.1.reference, &cx.run)).await?;
         Ok(done("the image may stay"))
     }
 }

@@ -24,7 +24,7 @@ pub use client::ClientScene;
 pub use cluster::ClusterScene;
 pub use journey::Journey;
 pub use observed::Observed;
-pub use play::play;
+pub use play::{Blow, play};
 pub use scene::Scene;
 pub use server::ServerScene;
 pub use stage::{Stage, Undisturbed};
@@ -96,13 +96,17 @@ pub fn work<S: Scene>(
         Err(_) => chosen,
     };
     let mine: Vec<Case> = chosen.into_iter().skip(worker).step_by(workers).collect();
+    random.tell(&format!("{} cases", mine.len()));
     let mut failed = Vec::new();
     for case in &mine {
         let began = std::time::Instant::now();
         let end = play(&stage, engine, &undisturbed, case);
         let seconds = began.elapsed().as_secs();
         match end {
-            Ok(()) => random.tell(&format!("{case}: as it should be, {seconds} s")),
+            Ok(Blow::Hit) => random.tell(&format!("{case}: as it should be, {seconds} s")),
+            Ok(Blow::Missed) => random.tell(&format!(
+                "{case}: as it should be, {seconds} s, but its victim was gone by then"
+            )),
             Err(error) => {
                 random.tell(&format!("{case}: FAILED after {seconds} s: {error}"));
                 failed.push(format!("{CHOSEN}={case}: {error}"));

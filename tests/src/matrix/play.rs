@@ -11,15 +11,24 @@ use crate::{Error, Result};
 /// How often a held run is gone on with. Once must do; the second time tells a run that is stuck from one that was unlucky twice.
 const MOST_RESUMES: usize = 2;
 
-/// What the blow came to.
+/// What the blow came to for the controller.
 enum Struck {
-    /// The controller is dead.
+    /// It is dead.
     Dead,
     /// It lives, and the run goes on.
     Alive(Call),
 }
 
-/// Plays a case. Afterwards the server is as before, whatever the case was.
+/// Whom the blow hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blow {
+    /// Its victim.
+    Hit,
+    /// Nobody: a quick machine was past the moment at which the undisturbed run saw the victim.
+    Missed,
+}
+
+/// Plays a case, and says whether somebody was there to kill. Afterwards the server is as before, whatever the case was.
 ///
 /// # Errors
 /// With what was not as it should be.
@@ -28,7 +37,7 @@ pub fn play<S: Scene>(
     engine: Option<&PrivateEngine>,
     undisturbed: &Undisturbed,
     case: &Case,
-) -> Result<()> {
+) -> Result<Blow> {
     let mut call = stage.begin()?;
     let run = call.run_name()?;
     if case.undo {
@@ -42,12 +51,13 @@ pub fn play<S: Scene>(
         case,
         run,
     };
-    let struck = played.strike(call)?;
+    let (struck, blow) = played.strike(call)?;
     if case.undo {
-        played.back(struck)
+        played.back(struck)?;
     } else {
-        played.forward(struck)
+        played.forward(struck)?;
     }
+    Ok(blow)
 }
 
 struct Played<'a, S> {
@@ -60,7 +70,8 @@ struct Played<'a, S> {
 
 impl<S: Scene> Played<'_, S> {
     /// Waits for the moment, and kills.
-    fn strike(&self, mut call: Call) -> Result<Struck> {
+    fn strike(&self, mut call: Call) -> Result<(Struck, Blow)> {
+        let mut blow = Blow::Hit;
         let word = match self.case.event {
             Event::Intended | Event::Within(_) => "intended",
             Event::Finished => "finished",
@@ -75,9 +86,10 @@ impl<S: Scene> Played<'_, S> {
         }
         match self.case.victim {
             Victim::Controller => {}
-            // A quick machine may be past the moment at which the undisturbed run saw it.
             victim @ (Victim::Sidecar | Victim::VolumeAgent | Victim::ClientAgent) => {
-                drop(self.stage.scene.kill(victim))
+                if self.stage.scene.kill(victim).is_err() {
+                    blow = Blow::Missed;
+                }
             }
             Victim::ApiServer => self.stage.scene.kill(Victim::ApiServer)?,
             Victim::Engine(containers) => {
@@ -89,7 +101,7 @@ impl<S: Scene> Played<'_, S> {
                 if self.case.way == Way::Rollback {
                     drop(call);
                     engine.revive(containers)?;
-                    return Ok(Struck::Dead);
+                    return Ok((Struck::Dead, blow));
                 }
                 std::thread::sleep(AWAY);
                 engine.revive(containers)?;
@@ -98,9 +110,9 @@ impl<S: Scene> Played<'_, S> {
         if self.case.victim == Victim::Controller || self.case.way == Way::Rollback {
             // It may be over by itself at the last of its words.
             drop(call);
-            return Ok(Struck::Dead);
+            return Ok((Struck::Dead, blow));
         }
-        Ok(Struck::Alive(call))
+        Ok((Struck::Alive(call), blow))
     }
 
     fn forward(&self, struck: Struck) -> Result<()> {
