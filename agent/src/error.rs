@@ -142,7 +142,7 @@ impl From<FileError> for StepError {
         {
             return Self::new(NO_SPACE, error.to_string()).hint(NO_SPACE_HINT);
         }
-        Self::new("compose-file", error.to_string()).hint(
+        Self::new("operator-file", error.to_string()).hint(
             "see that the file can be replaced on this machine, then `ferryctl migrate` again",
         )
     }

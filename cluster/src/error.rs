@@ -65,7 +65,21 @@ impl ClusterError {
             Self::Refused { status: 422, .. } => {
                 "the object has fields that cannot be changed: docs/kubernetes.md says how it is made anew without its pod"
             }
-            Self::Refused { .. } | Self::Answer { .. } => "",
+            Self::Refused { status: 404, .. } => {
+                "somebody removed it: `kubectl get statefulset,pod,pvc` shows what is there; then `ferryctl resume`"
+            }
+            Self::Refused {
+                status: 429 | 500..,
+                ..
+            } => {
+                "the API server has trouble of its own: wait until `kubectl get --raw /readyz` says ok, then `ferryctl resume`"
+            }
+            Self::Refused { .. } => {
+                "what it refuses is named above; mend it, or ask whoever runs the cluster, then `ferryctl resume`"
+            }
+            Self::Answer { .. } => {
+                "see that `kubectl version` names a server of 1.25 or later, and that no proxy stands in between; then `ferryctl resume`"
+            }
         }
     }
 

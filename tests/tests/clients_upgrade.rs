@@ -109,6 +109,7 @@ fn a_client_becomes_pmm_3_and_what_it_was_again_and_its_server_says_so() -> Resu
 }
 
 #[test]
+#[ignore = "makes an image with rpm and dnf; dpkg is in every run"]
 fn a_client_becomes_pmm_3_and_what_it_was_again_and_its_server_says_so_with_rpm() -> Result<()> {
     becomes_and_goes_back(Manager::Rpm)
 }
@@ -185,7 +186,7 @@ fn a_client_that_the_server_does_not_hear_goes_back_by_itself() -> Result<()> {
 }
 
 #[test]
-#[ignore = "as with dpkg; RPM's there and back is in every run"]
+#[ignore = "as with dpkg, which is in every run"]
 fn a_client_that_the_server_does_not_hear_goes_back_by_itself_with_rpm() -> Result<()> {
     goes_back_by_itself(Manager::Rpm)
 }
@@ -211,7 +212,7 @@ fn an_agent_that_dies_in_the_middle_of_a_package_goes_on() -> Result<()> {
 }
 
 #[test]
-#[ignore = "as with dpkg; RPM's there and back is in every run"]
+#[ignore = "as with dpkg, which is in every run"]
 fn an_agent_that_dies_in_the_middle_of_a_package_goes_on_with_rpm() -> Result<()> {
     goes_on_after_a_crash(Manager::Rpm)
 }
@@ -266,7 +267,7 @@ fn what_stands_in_the_way_is_told_before_anything_changes() -> Result<()> {
 }
 
 #[test]
-#[ignore = "as with dpkg; RPM's there and back is in every run"]
+#[ignore = "as with dpkg, which is in every run"]
 fn what_stands_in_the_way_is_told_before_anything_changes_with_rpm() -> Result<()> {
     is_told_what_stands_in_the_way(Manager::Rpm)
 }

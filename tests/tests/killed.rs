@@ -219,6 +219,7 @@ fn a_controller_killed_within_the_transfer_of_owners_is_resumed() -> Result<()> 
 }
 
 #[test]
+#[ignore = "a case of the crash matrix too; the one that is resumed is in every run"]
 fn a_controller_killed_within_the_transfer_of_owners_is_rolled_back() -> Result<()> {
     let scene = Scene::new(Some(MANY))?;
     let mut call = scene.migrate()?;
@@ -240,6 +241,7 @@ fn a_controller_killed_within_the_transfer_of_owners_is_rolled_back() -> Result<
 }
 
 #[test]
+#[ignore = "a case of the crash matrix too"]
 fn a_controller_killed_before_the_new_server_is_ready_is_rolled_back() -> Result<()> {
     let scene = Scene::new(None)?;
     let mut call = scene.migrate()?;

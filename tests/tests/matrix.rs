@@ -1,6 +1,6 @@
 //! The crash matrix (`ferry_tests::matrix`): a slice of it in every run of the tests, all of it when the ignored tests are asked for.
 //!
-//! Two workers, because each case is a whole crossing and return. The third has an engine of its own, whose daemon may die.
+//! All of it by two workers, because each case is a whole crossing and return; a third has an engine of its own, whose daemon may die.
 
 use ferry_tests::Result;
 use ferry_tests::client_host::Manager;
@@ -13,7 +13,7 @@ use ferry_tests::server::Options;
 /// A journey by a unit's server; the program stands for `systemctl`.
 const EDITED_UNIT: Journey = Journey::EditedUnit(env!("CARGO_BIN_EXE_systemctl-double"));
 
-/// Cases of a slice that are played on the machine's own engine, by both workers together.
+/// Cases of a slice that are played on the machine's own engine.
 const FEW: usize = 4;
 /// Cases of a slice with an engine that dies: one for each way that it may treat its containers.
 const FEW_ENGINES: usize = 2;
@@ -21,13 +21,8 @@ const FEW_ENGINES: usize = 2;
 const FEW_OF_OTHERS: usize = 2;
 
 #[test]
-fn a_slice_first_worker() -> Result<()> {
-    of_server(Journey::InPlace, 0, 2, None, |all| slice(&all, FEW))
-}
-
-#[test]
-fn a_slice_second_worker() -> Result<()> {
-    of_server(Journey::InPlace, 1, 2, None, |all| slice(&all, FEW))
+fn a_slice() -> Result<()> {
+    of_server(Journey::InPlace, 0, 1, None, |all| slice(&all, FEW))
 }
 
 #[test]

@@ -106,10 +106,10 @@ fn tests(stages: &mut Stages, args: &Args) -> Result<()> {
     )
 }
 
-/// One test more than there are cores: a good part of each is spent waiting for a server to start or to stop.
+/// Two tests more than there are cores: a good part of each is spent waiting for a server to start or to stop.
 fn side_by_side(tool: Tool) -> Tool {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    tool.env("NEXTEST_TEST_THREADS", (cores + 1).to_string())
+    tool.env("NEXTEST_TEST_THREADS", (cores + 2).to_string())
 }
 
 /// Nextest where it is installed, as it runs the tests of different programs side by side; else cargo's own.

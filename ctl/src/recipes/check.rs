@@ -60,9 +60,22 @@ pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
         };
         findings.retain(|finding| counts(&finding.code));
     }
+    if facts.engine.as_ref().is_some_and(|it| it.kind == PODMAN) {
+        findings.iter_mut().for_each(say_podman);
+    }
     // Stable: the order within a severity stays.
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
     findings
+}
+
+/// The engine whose own program is not `docker`, as the facts name it.
+const PODMAN: &str = "Podman";
+
+/// Both programs take the same words.
+fn say_podman(finding: &mut Finding) {
+    for text in [&mut finding.text, &mut finding.hint] {
+        *text = text.replace("`docker ", "`podman ");
+    }
 }
 
 /// The mount that holds the server's data; absent when the data lies in the container itself.

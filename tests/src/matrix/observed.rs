@@ -116,8 +116,11 @@ impl Observed {
         let mut differ = |what: &str, was: &dyn std::fmt::Debug, is: &dyn std::fmt::Debug| {
             changes.push(format!("{what} was {was:?}, is {is:?}"));
         };
-        if self.containers != now.containers {
-            differ("the containers", &self.containers, &now.containers);
+        let (was, is) = (&self.containers, &now.containers);
+        for name in was.keys().chain(is.keys()).collect::<BTreeSet<_>>() {
+            for (field, was, is) in unlike(name, was.get(name), is.get(name)) {
+                differ(&field, &was, &is);
+            }
         }
         if self.version != now.version {
             differ("the version", &self.version, &now.version);
@@ -173,6 +176,22 @@ impl Observed {
     }
 }
 
+/// The settings that differ, each by its path: the whole of a container is pages long.
+fn unlike(path: &str, was: Option<&Value>, is: Option<&Value>) -> Vec<(String, Value, Value)> {
+    if was == is {
+        return Vec::new();
+    }
+    let (Some(Value::Object(was)), Some(Value::Object(is))) = (was, is) else {
+        let value = |it: Option<&Value>| it.cloned().unwrap_or_default();
+        return vec![(path.to_owned(), value(was), value(is))];
+    };
+    let keys: BTreeSet<_> = was.keys().chain(is.keys()).collect();
+    let parts = keys
+        .into_iter()
+        .flat_map(|key| unlike(&format!("{path} {key}"), was.get(key), is.get(key)));
+    parts.collect()
+}
+
 /// Without the name of the run, which is another each time.
 fn unnamed(text: &str, run: Option<&str>) -> String {
     match run {
@@ -204,6 +223,10 @@ fn settings(container: &Container, run: Option<&str>) -> Result<Value> {
         text = text.replace(short, "ID");
     }
     let mut value: Value = serde_json::from_str(&unnamed(&text, run))?;
+    // What was never said is nothing, and an empty list after the daemon has read it again.
+    if let Some(settings) = value["HostConfig"].as_object_mut() {
+        settings.retain(|_, it| !it.is_null() && it.as_array().is_none_or(|list| !list.is_empty()));
+    }
     // The order of mounts is the engine's whim.
     if let Some(mounts) = value["Mounts"].as_array_mut() {
         mounts.sort_by_key(|mount| mount["Destination"].to_string());
@@ -226,4 +249,22 @@ pub(super) fn forget_kills(data: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::unlike;
+
+    #[test]
+    fn only_what_differs_is_told_and_by_where_it_is() {
+        let was = json!({ "Config": { "Env": ["A=1"], "User": "" }, "Running": true });
+        let is = json!({ "Config": { "Env": ["A=2"], "User": "" }, "Running": true });
+        let found = unlike("pmm", Some(&was), Some(&is));
+        let env = ("pmm Config Env".to_owned(), json!(["A=1"]), json!(["A=2"]));
+        assert_eq!(found, [env]);
+        assert_eq!(unlike("pmm", Some(&was), Some(&was)), []);
+        assert_eq!(unlike("pmm", Some(&was), None).len(), 1);
+    }
 }

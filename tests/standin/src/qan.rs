@@ -7,20 +7,21 @@ use serde_json::{Value, json};
 use crate::Result;
 use crate::http::{self, Request, Response};
 use crate::product::Product;
-use crate::run::stop_asked;
+use crate::run::Stop;
 
 /// Runs until it is stopped.
 pub(crate) async fn main() -> Result<()> {
+    let mut stop = Stop::listen()?;
     let product = Product::of_image()?;
     let v3 = product.is_v3();
     tokio::select! {
         ended = schema(if v3 { 22 } else { 17 }) => ended?,
-        stopped = stop_asked() => return stopped,
+        () = stop.asked() => return Ok(()),
     }
     tokio::select! {
         ended = http::serve(9922, move |request| async move { answer(v3, &request).await }) => ended,
         ended = collect() => ended,
-        stopped = stop_asked() => stopped,
+        () = stop.asked() => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Result;
 use crate::product::{Fault, Product};
@@ -56,17 +56,28 @@ impl Mark {
     }
 }
 
-/// Until somebody asks the program to stop.
-pub(crate) async fn stop_asked() -> Result<()> {
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    let mut quit = signal(SignalKind::quit())?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-        _ = quit.recv() => {}
+/// Hears that the program is to stop. One for all of its life, and made first: a signal that falls between two of them is heard by
+/// neither, and kills nobody any more either, so that the program lives on until its grace of minutes is over.
+pub(crate) struct Stop([Signal; 3]);
+
+impl Stop {
+    pub(crate) fn listen() -> Result<Self> {
+        Ok(Self([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::quit())?,
+        ]))
     }
-    Ok(())
+
+    /// Until somebody asks for it.
+    pub(crate) async fn asked(&mut self) {
+        let [term, int, quit] = &mut self.0;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+            _ = quit.recv() => {}
+        }
+    }
 }
 
 /// Opens everything below `folder` as a program does that owns it, so that a tree handed over in part is noticed.

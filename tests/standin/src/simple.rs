@@ -3,10 +3,11 @@
 use crate::Result;
 use crate::http::{self, Request, Response};
 use crate::product::Product;
-use crate::run::stop_asked;
+use crate::run::Stop;
 
 /// vmalert, alertmanager, vmproxy, pmm-agent.
 pub(crate) async fn main(name: &str) -> Result<()> {
+    let mut stop = Stop::listen()?;
     let product = Product::of_image()?;
     let port = match name {
         "vmalert" => {
@@ -21,7 +22,7 @@ pub(crate) async fn main(name: &str) -> Result<()> {
     };
     tokio::select! {
         ended = http::serve(port, |request: Request| async move { answer(&request) }) => ended,
-        stopped = stop_asked() => stopped,
+        () = stop.asked() => Ok(()),
     }
 }
 

@@ -595,6 +595,20 @@ fn a_good_server_has_no_other_findings() {
 }
 
 #[test]
+fn a_podman_is_spoken_of_by_its_own_program() {
+    let mut facts = samples::facts();
+    shared(&mut facts, "pmm-old");
+    let hint = |facts: &Facts| {
+        let found = findings(facts, &samples::wishes());
+        let shared = found.iter().find(|it| it.code == "data-shared");
+        shared.unwrap().hint.clone()
+    };
+    assert!(hint(&facts).contains("`docker stop pmm-old`"));
+    facts.engine.as_mut().unwrap().kind = "Podman".into();
+    assert!(hint(&facts).contains("`podman stop pmm-old`"));
+}
+
+#[test]
 fn what_would_stop_a_plan_stops_it() {
     let mut facts = samples::facts();
     shared(&mut facts, "pmm-old");

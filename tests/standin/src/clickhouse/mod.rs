@@ -14,11 +14,12 @@ use tokio::sync::Mutex;
 use crate::Result;
 use crate::http::{self, Request, Response};
 use crate::product::Product;
-use crate::run::{Mark, open_all, stop_asked};
+use crate::run::{Mark, Stop, open_all};
 use store::Store;
 
 /// Runs until it is stopped.
 pub(crate) async fn main() -> Result<()> {
+    let mut stop = Stop::listen()?;
     let product = Product::of_image()?;
     let folder = Path::new("/srv/clickhouse");
     own_data_only(folder)?;
@@ -41,7 +42,7 @@ pub(crate) async fn main() -> Result<()> {
     let ended: Result<()> = tokio::select! {
         ended = answering => ended,
         ended = flushing => ended,
-        stopped = stop_asked() => stopped,
+        () = stop.asked() => Ok(()),
     };
     ended?;
     store.lock().await.flush()?;

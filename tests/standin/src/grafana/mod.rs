@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use crate::http::{self, Request, Response};
 use crate::pg::Database;
 use crate::product::Product;
-use crate::run::{Mark, open_all, stop_asked};
+use crate::run::{Mark, Stop, open_all};
 use crate::{Result, pg};
 use who::Kind;
 
@@ -60,13 +60,14 @@ struct State {
 
 /// Runs until it is stopped.
 pub(crate) async fn main() -> Result<()> {
+    let mut stop = Stop::listen()?;
     let product = Product::of_image()?;
     let release = Release::of(&product);
     open_all(Path::new("/srv/grafana"))?;
     let mark = Mark::set("grafana", Path::new("/srv/grafana"), &product)?;
     let opened = tokio::select! {
         opened = open(release, !product.is_v3() && fs_err::metadata("/opt/.seeded").is_ok()) => opened,
-        stopped = stop_asked() => { stopped?; return mark.clear().await; }
+        () = stop.asked() => return mark.clear().await,
     };
     let client = match opened {
         Ok(client) => client,
@@ -90,7 +91,7 @@ pub(crate) async fn main() -> Result<()> {
     });
     tokio::select! {
         ended = answering => ended?,
-        stopped = stop_asked() => stopped?,
+        () = stop.asked() => {}
     }
     mark.clear().await
 }

@@ -19,7 +19,7 @@ use tokio_postgres::error::SqlState;
 use crate::http::{self, Request, Response};
 use crate::pg::Database;
 use crate::product::{Fault, Product};
-use crate::run::{Mark, stop_asked};
+use crate::run::{Mark, Stop};
 use crate::{Result, pg, supervisor};
 use heard::Heard;
 use inventory::{Inventory, Wording};
@@ -39,11 +39,12 @@ struct State {
 
 /// Runs until it is stopped.
 pub(crate) async fn main() -> Result<()> {
+    let mut stop = Stop::listen()?;
     let product = Product::of_image()?;
     let mark = Mark::set("pmm-managed", Path::new("/srv/logs"), &product)?;
     let opened = tokio::select! {
         client = open_and_prepare(&product) => client,
-        stopped = stop_asked() => { stopped?; return mark.clear().await; }
+        () = stop.asked() => return mark.clear().await,
     };
     let client = match opened {
         Ok(client) => client,
@@ -79,7 +80,7 @@ pub(crate) async fn main() -> Result<()> {
     });
     tokio::select! {
         ended = answering => ended?,
-        stopped = stop_asked() => stopped?,
+        () = stop.asked() => {}
     }
     mark.clear().await
 }

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use crate::Result;
 use crate::http::{self, Request, Response};
 use crate::product::Product;
-use crate::run::{Mark, open_all, stop_asked};
+use crate::run::{Mark, Stop, open_all};
 use store::Store;
 
 /// Seconds between scrapes.
@@ -29,6 +29,7 @@ pub(crate) fn now() -> f64 {
 
 /// Runs until it is stopped.
 pub(crate) async fn main() -> Result<()> {
+    let mut stop = Stop::listen()?;
     let product = Product::of_image()?;
     let folder = Path::new("/srv/victoriametrics/data");
     open_all(folder)?;
@@ -44,7 +45,7 @@ pub(crate) async fn main() -> Result<()> {
     tokio::select! {
         ended = answering => ended?,
         ended = scrape(&store) => ended?,
-        stopped = stop_asked() => stopped?,
+        () = stop.asked() => {}
     }
     store.lock().await.flush()?;
     mark.clear().await
