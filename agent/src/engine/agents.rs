@@ -211,16 +211,13 @@ impl Engine {
             owned(&existing, spec.kind.role(), &spec.run)?;
             if existing.label("ferry.spec") == Some(wanted.as_str()) {
                 let reused = existing.running();
-                if !reused {
-                    // Whoever made it may have been cut off before.
-                    self.put_program(&spec.kind, existing.id()).await?;
-                    self.start(existing.id()).await?;
+                if reused || self.started_again(&spec.kind, existing.id()).await? {
+                    return Ok(Launched {
+                        id: existing.id().to_owned(),
+                        name,
+                        reused,
+                    });
                 }
-                return Ok(Launched {
-                    id: existing.id().to_owned(),
-                    name,
-                    reused,
-                });
             }
             if !self.end(existing.id(), Duration::from_secs(30)).await? {
                 return Err(EngineError::NotOurs {
@@ -256,6 +253,27 @@ impl Engine {
             name,
             reused: false,
         })
+    }
+
+    /// Starts an agent that has ended. `false`: the engine fails at it, as one does for good that was killed in the middle of such a start and
+    /// holds the id for taken. What an agent has done is not in its container, so that another can take its place.
+    async fn started_again(&self, kind: &AgentKind, id: &str) -> Result<bool, EngineError> {
+        // Whoever made it may have been cut off before.
+        self.put_program(kind, id).await?;
+        match self.start(id).await {
+            Ok(()) => Ok(true),
+            Err(EngineError::Refused {
+                status: 500..,
+                message,
+                ..
+            }) => {
+                tracing::warn!(
+                    "the agent's container {id} cannot be started again, another takes its place: {message}"
+                );
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A container of another image has to be given the agent's program.

@@ -9,7 +9,7 @@ use ferry_agent::engine::{
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
-    net::{TcpListener, UnixStream},
+    net::{TcpListener, TcpStream, UnixStream},
 };
 
 use crate::{
@@ -60,6 +60,84 @@ async fn no_dials_left(engine: &Engine, agent: &str) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("proxies stayed behind");
+}
+
+/// An engine in front of this machine's that fails whenever the container `id` is to be started: as one does that was killed while it
+/// started it, and takes the id for that of another one since.
+async fn failing_to_start(id: &str) -> Engine {
+    let front = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", front.local_addr().unwrap());
+    let start = format!("/containers/{id}/start");
+    tokio::spawn(async move {
+        while let Ok((near, _)) = front.accept().await {
+            let far = UnixStream::connect("/var/run/docker.sock").await.unwrap();
+            tokio::spawn(pass_on(near, far, start.clone()));
+        }
+    });
+    Engine::connect(&EndpointConfig::host(address))
+        .await
+        .unwrap()
+}
+
+/// Both ways, until somebody asks for what is refused: each request without a body comes in one piece.
+async fn pass_on(near: TcpStream, far: UnixStream, refused: String) {
+    let (mut asked, mut answers) = near.into_split();
+    let (mut answered, mut asks) = far.into_split();
+    let mut piece = vec![0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        tokio::select! {
+            read = asked.read(&mut piece) => {
+                let Ok(length @ 1..) = read else { return };
+                let piece = &piece[..length];
+                if piece.starts_with(b"POST") && String::from_utf8_lossy(piece).contains(&refused) {
+                    let body = "{\"message\":\"id already in use\"}";
+                    let head = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nConnection: close";
+                    let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    let _gone = answers.write_all(answer.as_bytes()).await;
+                    return;
+                }
+                if asks.write_all(piece).await.is_err() { return }
+            }
+            read = answered.read(&mut buffer) => {
+                let Ok(length @ 1..) = read else { return };
+                if answers.write_all(&buffer[..length]).await.is_err() { return }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_agent_whose_container_cannot_be_started_again_gets_another() {
+    let Some(engine) = engine("an_agent_whose_container_cannot_be_started_again").await else {
+        return;
+    };
+    if engine.endpoint() != "unix:///var/run/docker.sock" {
+        println!("skipped: the engine is not at /var/run/docker.sock");
+        return;
+    }
+    let names = Names::new("taken");
+    let program = names.program();
+    let image = engine.load_agent_image(&program).await.unwrap();
+    names.also("image", &image);
+    let server = names.container("server");
+    let body = json!({"Image": image, "Cmd": ["hold"], "HostConfig": {"NetworkMode": "none"}});
+    engine.create(&server, &body).await.unwrap();
+    engine.start(&server).await.unwrap();
+    let sidecar = agent_name(&server, &AgentKind::Sidecar);
+    names.also("container", &sidecar);
+    names.also("volume", &format!("{sidecar}-socket"));
+    let wanted = spec(&server, "run-1", &image, AgentKind::Sidecar, &[]);
+    let first = engine.launch(&wanted).await.unwrap();
+    engine.stop(&first.id, NOW).await.unwrap();
+
+    let failing = failing_to_start(&first.id).await;
+    let refused = failing.start(&first.id).await.unwrap_err();
+    assert!(refused.to_string().contains("(status 500)"), "{refused}");
+    let second = failing.launch(&wanted).await.unwrap();
+    assert!(!second.reused && second.id != first.id, "{second:?}");
+    let inspect = engine.inspect_container(&sidecar).await.unwrap();
+    assert!(inspect.running() && inspect.id() == second.id);
 }
 
 #[tokio::test]
