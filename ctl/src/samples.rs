@@ -120,6 +120,7 @@ pub(crate) fn facts() -> Facts {
         clients: None,
         client_host: None,
         cluster: None,
+        arrival: None,
         data: Some(DataFacts {
             destination: "/srv".into(),
             entries: 612_408,

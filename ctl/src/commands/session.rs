@@ -117,7 +117,7 @@ impl Session {
         let binary = find_agent_binary(self.global.agent_binary.as_deref())?;
         let state = self.state_dir()?;
         Journal::open(&state)?;
-        Ok(start_embedded(local, &state, binary).await?)
+        Ok(start_embedded(local, &state, binary, &self.tls()).await?)
     }
 
     /// The certificates to show to agents elsewhere.
