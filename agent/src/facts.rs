@@ -1,6 +1,7 @@
 //! What an agent observes of a server. It changes nothing, and it says what it could not see: the
 //! checks decide what that means.
 
+mod arrival;
 mod backups;
 mod container;
 mod data;
@@ -21,7 +22,10 @@ pub async fn observe(
     request: &GetFactsRequest,
 ) -> Result<Facts, StepError> {
     let mut facts = match surroundings {
-        Surroundings::Host(host) => host::observe(host, request).await?,
+        Surroundings::Host(host) => match &request.new_server {
+            Some(wanted) => arrival::observe(host, wanted, request).await?,
+            None => host::observe(host, request).await?,
+        },
         Surroundings::Cluster(cluster) => cluster.observe(request).await?,
         Surroundings::Container(container) => container::observe(container, request).await?,
         Surroundings::Volume(volume) | Surroundings::Workshop(_, volume) => Facts {

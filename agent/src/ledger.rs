@@ -85,6 +85,19 @@ impl Ledger {
         self.runs()?.sub(run)
     }
 
+    /// What a step has kept in a file of its run's folder; `None` where there is no such run or file. Nothing is made by the look.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read.
+    pub fn kept_file(&self, run: &str, name: &str) -> io::Result<Option<Vec<u8>>> {
+        if !self.parent.join(self.name).exists()
+            || !self.runs()?.names()?.iter().any(|it| it == run)
+        {
+            return Ok(None);
+        }
+        self.run_dir(run)?.read(name)
+    }
+
     /// Opens a step's ledger and takes its lock, so that no second agent performs the step.
     ///
     /// # Errors

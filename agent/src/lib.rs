@@ -8,6 +8,7 @@
 //! - [`serve`]: how this agent is reached. [`facts`]: what it observes.
 
 pub mod args;
+mod arrival;
 mod blocking;
 mod client;
 pub mod cluster;

@@ -231,6 +231,7 @@ async fn host(options: &ServeHost) -> Result<(), Box<dyn std::error::Error>> {
     let surroundings = Surroundings::Host(Host {
         engine,
         agent_binary,
+        tls: options.remote.tls.clone(),
         agent_arguments: policy.arguments(),
     });
     serve_remotely(&options.remote, surroundings, "host", policy).await

@@ -368,7 +368,7 @@ pub async fn dial(
                 .await?
                 .id
         }
-        Place::Host | Place::Client | Place::Unknown => {
+        Place::Host | Place::Client | Place::Origin | Place::Unknown => {
             return Err(StepError::new(
                 "bad-parameter",
                 "a tunnel leads into a container",

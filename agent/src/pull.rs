@@ -1,12 +1,13 @@
 //! `ferryd pull`: the data of a server that runs on another machine without a container is brought here, while that server runs and
 //! once more, what changed, when its programs have stopped.
 //!
-//! Why a program of its own and not a step: there is no server here yet, and no run that it could be part of; the server that is made
-//! of the data is carried across by runs like any other. What it needs is the other machine's agent, a folder, and a certificate with a
+//! Why a program of its own beside the steps of a run: where there is no engine yet, or one that no controller reaches, the
+//! data can be brought all the same, and into any folder. What it needs is the other machine's agent, a folder, and a certificate with a
 //! name that the other agent's policy calls a reader.
 
 mod owners;
 mod remote;
+pub(crate) mod run;
 mod stop;
 
 use std::{
@@ -23,7 +24,7 @@ use crate::{
     state_dir::{STATE_DIR_NAME, StateDir},
     tree::{
         self, CancelFlag, Done, ManifestFolder, Owner, Pass, ProveOptions, PullError, PullOptions,
-        PullReport, RecordWriter, Root, TransferOptions, Watch,
+        PullReport, RecordWriter, Root, TransferOptions, TreeError, Watch,
     },
 };
 use owners::Renumbered;
@@ -58,7 +59,7 @@ pub async fn run(options: &Pull, cancel: CancelFlag) -> Result<String, StepError
     // The agent that only looks at the new server has the volume read-only, and could not make the ledgers' folder in this one.
     let runs = state.sub("runs")?;
     if !options.start_again {
-        refuse_used(&runs)?;
+        refuse_used(&runs, "")?;
     }
     let state = state.sub(FOLDER)?;
     hold(&state)?;
@@ -107,9 +108,10 @@ fn refuse_others(into: &Path) -> Result<(), StepError> {
     Ok(())
 }
 
-/// What a run has worked on is a server's own data by now: a pull would make the old machine's of it.
-fn refuse_used(runs: &StateDir) -> Result<(), StepError> {
-    let Some(run) = runs.names()?.into_iter().next() else {
+/// What a run has worked on is a server's own data by now: a pull would make the old machine's of it. `own` is the run that pulls; empty:
+/// none does.
+fn refuse_used(runs: &StateDir, own: &str) -> Result<(), StepError> {
+    let Some(run) = runs.names()?.into_iter().find(|run| run != own) else {
         return Ok(());
     };
     let what = format!(
@@ -194,7 +196,16 @@ impl Work {
         let cancel = self.cancel.clone();
         let remote = Remote::over(&self.connection, what.pass() == Pass::Final);
         let source = Renumbered::new(remote, &options.map_user, &options.map_group);
-        crate::blocking::run(move || received(&options, &state, what, (source, cancel))).await
+        let said = crate::blocking::run(move || {
+            let teller = Teller::default();
+            let tell = |done| teller.tell(done);
+            let watch = Watch {
+                progress: &tell,
+                cancel,
+            };
+            received(&options, &state, what, source, &watch)
+        });
+        Ok(sentence(&said.await?, what, self.options.owner))
     }
 }
 
@@ -203,16 +214,11 @@ fn received(
     options: &Pull,
     state: &StateDir,
     what: What,
-    (mut source, cancel): (There, CancelFlag),
-) -> Result<String, StepError> {
+    mut source: There,
+    watch: &Watch<'_>,
+) -> Result<PullReport, Ended> {
     let root = Root::open(&options.into, None)?;
     let manifests = ManifestFolder::in_open(state.fd(), state.path())?;
-    let teller = Teller::default();
-    let tell = |done| teller.tell(done);
-    let watch = Watch {
-        progress: &tell,
-        cancel,
-    };
     let pass = what.pass();
     let limit = options.io_limit.filter(|_| pass == Pass::Live);
     let how = PullOptions {
@@ -221,11 +227,12 @@ fn received(
         manifest: &manifests,
         read_back: what == What::LastShort,
     };
-    let report = pulled(&mut source, &root, &how, &watch)?;
-    let mut said = sentence(&report);
+    let report = again_when_lost(watch, || {
+        tracing::info!("receiving what is not here yet");
+        tree::pull(&mut source, &root, &how, watch)
+    })?;
     if pass == Pass::Final {
-        confirm(&mut source, &manifests, &watch)?;
-        said.push_str("; the same as what the other machine says now");
+        confirm(&mut source, &manifests, watch)?;
     }
     if what != What::Live {
         let how = ProveOptions {
@@ -233,14 +240,12 @@ fn received(
             looks_only: what == What::LastShort,
             ..ProveOptions::default()
         };
-        prove(&root, (&manifests, pass), &how, &watch)?;
-        said.push_str("; proven against its manifest");
+        prove(&root, (&manifests, pass), &how, watch)?;
     }
     if let Some(owner) = options.owner.filter(|_| pass == Pass::Final) {
-        give_to(owner, state, &root, &watch)?;
-        said.push_str(&format!("; all of it belongs to {owner}"));
+        give_to(owner, state, &root, watch)?;
     }
-    Ok(said)
+    Ok(report)
 }
 
 fn give_to(
@@ -267,17 +272,16 @@ fn give_to(
 }
 
 /// The manifest is what the source still says.
-fn confirm(
-    source: &mut There,
-    manifests: &ManifestFolder,
-    watch: &Watch<'_>,
-) -> Result<(), StepError> {
-    tracing::info!("comparing with what the other machine says now");
-    let changed = tree::confirm(source, &manifests.read(Pass::Final)?, watch)?;
+fn confirm(source: &mut There, manifests: &ManifestFolder, watch: &Watch<'_>) -> Result<(), Ended> {
+    let manifest = manifests.read(Pass::Final)?;
+    let changed = again_when_lost(watch, || {
+        tracing::info!("comparing with what the other machine says now");
+        tree::confirm(source, &manifest, watch)
+    })?;
     if changed.is_empty() {
         return Ok(());
     }
-    Err(StepError::new(
+    let differs = StepError::new(
         "pull-source-changed",
         format!(
             "{} entries on the other machine are not what was received",
@@ -285,7 +289,8 @@ fn confirm(
         ),
     )
     .details(changed.first)
-    .hint("find out who writes there and stop it, then pull again"))
+    .hint("find out who writes there and stop it, then pull again");
+    Err(differs.into())
 }
 
 /// Everything here is what the manifest says.
@@ -315,17 +320,48 @@ fn prove(
     ))
 }
 
+/// Why a pass ended early. The other side being out of reach is told from all else: then the pass is only to be gone on with.
+#[derive(Debug)]
+enum Ended {
+    Pull(PullError),
+    Here(StepError),
+}
+
+impl From<PullError> for Ended {
+    fn from(error: PullError) -> Self {
+        Self::Pull(error)
+    }
+}
+
+impl From<TreeError> for Ended {
+    fn from(error: TreeError) -> Self {
+        Self::Pull(error.into())
+    }
+}
+
+impl From<StepError> for Ended {
+    fn from(error: StepError) -> Self {
+        Self::Here(error)
+    }
+}
+
+impl From<Ended> for StepError {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Pull(error) => error.into(),
+            Ended::Here(error) => error,
+        }
+    }
+}
+
 /// A connection that is lost on the way is made anew: what is here is not sent again.
-fn pulled(
-    source: &mut There,
-    root: &Root,
-    options: &PullOptions<'_>,
+fn again_when_lost<T>(
     watch: &Watch<'_>,
-) -> Result<PullReport, StepError> {
+    mut attempt: impl FnMut() -> Result<T, PullError>,
+) -> Result<T, PullError> {
     let mut tries = 1;
     loop {
-        tracing::info!("receiving what is not here yet");
-        match tree::pull(source, root, options, watch) {
+        match attempt() {
             Err(PullError::Source(failure))
                 if failure.code == LOST && tries < TRIES && !watch.cancel.is_cancelled() =>
             {
@@ -333,12 +369,12 @@ fn pulled(
                 tries += 1;
                 std::thread::sleep(AGAIN);
             }
-            other => return Ok(other?),
+            other => return other,
         }
     }
 }
 
-fn sentence(report: &PullReport) -> String {
+fn sentence(report: &PullReport, what: What, owner: Option<Owner>) -> String {
     let mut said = format!(
         "{} entries; {} files with {} bytes received, {} were here by their times and {} by their hash",
         report.entries,
@@ -353,6 +389,16 @@ fn sentence(report: &PullReport) -> String {
     let moving = report.vanished + report.changed_meanwhile;
     if moving > 0 {
         said.push_str(&format!("; {moving} in motion, for the next pull"));
+    }
+    let last = what.pass() == Pass::Final;
+    if last {
+        said.push_str("; the same as what the other machine says now");
+    }
+    if what != What::Live {
+        said.push_str("; proven against its manifest");
+    }
+    if let Some(owner) = owner.filter(|_| last) {
+        said.push_str(&format!("; all of it belongs to {owner}"));
     }
     said
 }
@@ -394,9 +440,10 @@ mod tests {
 
         let state = StateDir::open(folder.path(), STATE_DIR_NAME).unwrap();
         let runs = state.sub("runs").unwrap();
-        refuse_used(&runs).unwrap();
+        refuse_used(&runs, "").unwrap();
         runs.sub("pmm-1").unwrap();
-        let refused = refuse_used(&runs).unwrap_err();
+        refuse_used(&runs, "pmm-1").unwrap();
+        let refused = refuse_used(&runs, "pmm-2").unwrap_err();
         assert_eq!(refused.code(), "pull-used");
         assert!(refused.to_string().contains("pmm-1"), "{refused}");
     }

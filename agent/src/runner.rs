@@ -329,6 +329,14 @@ impl Runner {
         self.ledger.entries(run)
     }
 
+    /// What a run has put down of the server before it was stopped.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub(crate) fn before(&self, run: &str) -> Result<steps::Before, StepError> {
+        steps::Before::find(run, |name| self.ledger.kept_file(run, name))
+    }
+
     /// Waits until no step runs: for a shutdown that is asked for. Steps are told to stop.
     pub async fn drain(&self) {
         loop {

@@ -9,6 +9,7 @@ mod host;
 mod volume;
 
 pub(crate) use container::check_at_rest;
+use container::{BASELINE, KEY_TRIED};
 
 use async_trait::async_trait;
 use ferry_proto::v1::{Outcome, Step, StepStatus, action::Kind};
@@ -68,6 +69,9 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
         Some(Kind::RestoreBackup(_)) => Box::new(volume::RestoreBackup),
         Some(Kind::RemoveBackup(it)) => Box::new(host::RemoveBackup(it)),
         Some(Kind::FinishRun(it)) => Box::new(host::FinishRun(it)),
+        Some(Kind::MakeVolume(it)) => Box::new(host::MakeVolume(it)),
+        Some(Kind::PullData(it)) => Box::new(host::PullData(it)),
+        Some(Kind::CreateServer(it)) => Box::new(host::CreateServer(it)),
         Some(Kind::KeepEncryptionKey(_)) => Box::new(volume::KeepEncryptionKey),
         Some(Kind::KeepClient(it)) => Box::new(client::KeepClient(it)),
         Some(Kind::UpgradeClient(it)) => Box::new(client::UpgradeClient(it)),
@@ -91,6 +95,48 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
             .hint("the plan was made by a newer release: use the same release on both sides"));
         }
     })
+}
+
+/// What a run has put down of its server before the stop, for whoever compares with it on another machine.
+pub(crate) struct Before {
+    /// The baseline.
+    pub(crate) baseline: Vec<u8>,
+    /// A key of the operator's has opened the server.
+    pub(crate) key_tried: bool,
+}
+
+impl Before {
+    /// As `read` finds it in the run's folder.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub(crate) fn find(
+        run: &str,
+        read: impl Fn(&str) -> std::io::Result<Option<Vec<u8>>>,
+    ) -> Result<Self, StepError> {
+        let baseline = read(BASELINE)?.ok_or_else(|| {
+            StepError::new(
+                "baseline-missing",
+                format!("no baseline of run {run} is here"),
+            )
+            .hint("only a run that has captured it here can be asked for")
+        })?;
+        Ok(Self {
+            baseline,
+            key_tried: read(KEY_TRIED)?.is_some(),
+        })
+    }
+
+    /// Into the run's folder on the volume that the server is on from now on.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn keep(&self, run_dir: &crate::state_dir::StateDir) -> Result<(), StepError> {
+        if self.key_tried {
+            run_dir.replace(KEY_TRIED, b"")?;
+        }
+        Ok(run_dir.replace(BASELINE, &self.baseline)?)
+    }
 }
 
 /// An outcome that is simply done.

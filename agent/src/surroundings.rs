@@ -7,6 +7,9 @@ use ferry_proto::v1::Place;
 
 use crate::{cluster::Cluster, engine::Engine, error::StepError, server::ServerRoot};
 
+/// What an agent can do that gives a server's data and its baseline to another machine.
+const GIVES_DATA: &str = "origin";
+
 /// What an agent has around it.
 #[derive(Debug)]
 pub enum Surroundings {
@@ -35,6 +38,8 @@ pub struct Host {
     pub engine: Engine,
     /// The static binary that agents in containers are made of.
     pub agent_binary: PathBuf,
+    /// The certificates that it shows to the agent of another machine.
+    pub tls: PathBuf,
     /// What agents in containers are started with beside what their work needs: this agent's own bounds.
     pub agent_arguments: Vec<String>,
 }
@@ -88,6 +93,9 @@ impl Surroundings {
         let names: &[&str] = match self {
             Self::Host(_) => &["engine", "tunnel"],
             Self::Cluster(_) => &["cluster", "tunnel"],
+            Self::Container(container) if container.gives_data => {
+                &["supervisor", "postgres", "api", "tree", GIVES_DATA]
+            }
             Self::Container(_) => &["supervisor", "postgres", "api", "tree"],
             Self::Volume(_) => &["tree", "backup"],
             Self::Workshop(..) => &["tree", "backup", "postgres"],

@@ -10,6 +10,8 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
 
+use ferry_proto::v1::{PublishedPort, Renumber};
+
 use crate::{
     connect::address::{AgentAddress, EngineChoice},
     recipes::{Recipe, policy},
@@ -224,6 +226,28 @@ pub struct Layer {
     pub data_to_volume: Option<String>,
 }
 
+/// A server that comes from another machine, where it runs without a container.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Onto {
+    /// Where the PMM 2 on an AMI or a virtual appliance, whose agent is at the address given for the server, becomes a container first, by a
+    /// run of its own: for example `docker:pmm-server`. Nothing of that name may be there; the volume is called `<name>-data` unless
+    /// `--data-to-volume` says otherwise
+    #[arg(long, value_name = "SERVER")]
+    pub onto: Option<String>,
+    /// The image of the very version that the old machine runs; by default it is found beside the one of `--to`
+    #[arg(long, value_name = "IMAGE", requires = "onto")]
+    pub from_image: Option<String>,
+    /// A port to publish of that container, `[ADDRESS:]PORT:PORT`; can be given more than once; `443:443` by default
+    #[arg(long, value_name = "PORTS", requires = "onto", value_parser = values::port)]
+    pub publish: Vec<PublishedPort>,
+    /// A user's number on the old machine, and in the image, where the names of both do not say it; can be given more than once
+    #[arg(long, value_name = "OLD:NEW", requires = "onto", value_parser = values::renumber)]
+    pub map_user: Vec<Renumber>,
+    /// The same of a group
+    #[arg(long, value_name = "OLD:NEW", requires = "onto", value_parser = values::renumber)]
+    pub map_group: Vec<Renumber>,
+}
+
 /// A key that must go on working.
 #[derive(Debug, Clone, Args)]
 pub struct OwnKey {
@@ -255,6 +279,9 @@ pub struct Check {
     /// Where the data is on no volume.
     #[command(flatten)]
     pub layer: Layer,
+    /// Where it comes from another machine.
+    #[command(flatten)]
+    pub onto: Onto,
     /// Also show a part that is long
     #[arg(long, value_enum, value_name = "PART")]
     pub show: Vec<Show>,
@@ -278,6 +305,9 @@ pub struct MakePlan {
     /// Where the data is on no volume.
     #[command(flatten)]
     pub layer: Layer,
+    /// Where it comes from another machine.
+    #[command(flatten)]
+    pub onto: Onto,
     /// How fast the live copy is.
     #[command(flatten)]
     pub pace: Pace,
@@ -349,6 +379,9 @@ pub struct Migrate {
     /// Where the data is on no volume.
     #[command(flatten)]
     pub layer: Layer,
+    /// Where it comes from another machine.
+    #[command(flatten)]
+    pub onto: Onto,
     /// How fast the live copy is.
     #[command(flatten)]
     pub pace: Pace,
@@ -564,6 +597,9 @@ mod tests {
             "ferryctl plan docker:p --to i:3.8.1 --data-to-volume pmm-data --out p",
             "ferryctl migrate docker:p --data-to-volume --to i:3.8.1 --yes",
             "ferryctl resume 7f3a9c21 --api-key-file /run/key",
+            "ferryctl check https://old:7650 --onto docker:pmm-server --to i:3.8.1",
+            "ferryctl migrate https://old:7650 --onto docker:p --to i:3.8.1 --from-image i:2.44.1 --publish 443:443 --publish 127.0.0.1:80:80 --map-user 1000:994 --yes",
+            "ferryctl plan https://old:7650 --onto https://new:7650/p --to i:3.8.1 --data-to-volume pmm-data --out p",
             "ferryctl plan docker:p --to i:3.7.0 --allow-target target-3-7-0 --out p",
             "ferryctl rehearse docker:p --to i:3 --allow-floating-tag --allow-target target-postgres-upgrade",
             "ferryctl backup list --output json",
@@ -606,6 +642,14 @@ mod tests {
             ),
             (
                 "ferryctl migrate --data-to-volume docker:p --to i:3.8.1",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "ferryctl migrate https://old:7650 --to i:3.8.1 --publish 443:443",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            (
+                "ferryctl migrate https://old:7650 --onto docker:p --to i:3.8.1 --publish 443",
                 ErrorKind::ValueValidation,
             ),
             (

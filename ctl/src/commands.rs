@@ -2,6 +2,7 @@
 //! and an exit code; none of them decides anything of its own.
 
 mod apply;
+mod arrival;
 mod backup;
 mod check;
 mod clients;

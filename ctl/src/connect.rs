@@ -28,7 +28,7 @@ pub use self::{
     embedded::{LocalEngine, start_beside_cluster, start_embedded},
     error::{ConnectError, Refusal, refusal},
     host::ConnectedHost,
-    remote::{TlsError, TlsFolder, connect_client, connect_remote},
+    remote::{TlsError, TlsFolder, connect_client, connect_origin, connect_remote},
     run::RunAgents,
     server::{HostAgent, ServerAgents},
     tunnel::Tunnel,

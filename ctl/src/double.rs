@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) keyed: Vec<String>,
     /// Steps that fail, forward (`false`) or back (`true`).
     pub(crate) fail: HashSet<(String, bool)>,
+    /// Steps that fail because the machine that the server comes from is out of reach.
+    pub(crate) origin_away: HashSet<String>,
     /// How often a step, forward (`false`) or back (`true`), says that its engine does not answer before it does its work.
     pub(crate) engine_away: HashMap<(String, bool), u32>,
     /// Steps that do their work and then never end, until `release`d or cancelled.
@@ -186,7 +188,9 @@ impl Double {
             state
                 .effects
                 .push(format!("{} {step}", if undo { "undo" } else { "do" }));
-            if state.fail.contains(&(step.clone(), undo)) {
+            if !undo && state.origin_away.contains(&step) {
+                end(&mut work, &step, undo, Err("origin-lost"));
+            } else if state.fail.contains(&(step.clone(), undo)) {
                 end(&mut work, &step, undo, Err("broken"));
             } else if state.babble.contains(&step) {
                 end(&mut work, &step, undo, Ok(StepStatus::Unknown));

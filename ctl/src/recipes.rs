@@ -10,6 +10,7 @@ pub mod pmm_client_upgrade;
 pub mod pmm_dump_restore;
 pub mod pmm_in_place;
 pub mod pmm_kubernetes;
+pub mod pmm_move_appliance;
 pub mod pmm_move_data;
 pub mod policy;
 #[cfg(test)]
@@ -18,7 +19,10 @@ mod space;
 pub mod upkeep;
 mod version;
 
-pub use check::{catalogue, client_findings, client_target, client_version, data_mount, findings};
+pub use check::{
+    arrival_findings, catalogue, client_findings, client_target, client_version, data_mount,
+    findings,
+};
 pub use compare::{FactChange, compare_facts};
 pub use version::Version;
 

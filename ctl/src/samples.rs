@@ -1,13 +1,17 @@
 //! One server as most are in the field, for tests to spoil.
 
 use ferry_proto::v1::{
-    ApiKeyFact, ClusterFacts, ContainerFacts, DataFacts, DatabaseFact, EngineFacts,
+    ApiKeyFact, ArrivalFacts, ClusterFacts, ContainerFacts, DataFacts, DatabaseFact, EngineFacts,
     EnvironmentChange, EnvironmentChangeKind as Kind, Facts, ImageFacts, LoginFacts, MountFact,
-    NewVolumeFacts, OwnerCount, Plan, ProgramFact, RoleFact, ServerFacts, UsedFacts,
+    NameFact, NewServer, NewVolumeFacts, OwnerCount, Plan, ProgramFact, PublishedPort, RoleFact,
+    ServerFacts, UsedFacts,
 };
 use pbjson_types::Timestamp;
 
-use crate::recipes::{Recipe, Wishes, pmm_in_place};
+use crate::recipes::{
+    Recipe, Wishes, pmm_in_place,
+    pmm_move_appliance::{self, MoveWishes},
+};
 
 pub(crate) const TARGET: &str = "percona/pmm-server:3.8.1";
 /// 2026-11-20 19:02:11 UTC.
@@ -81,6 +85,70 @@ pub(crate) fn in_the_layer() -> (Facts, Wishes) {
     (facts, wishes)
 }
 
+/// The same server without a container, on a machine that it leaves, and what moves it.
+pub(crate) fn arriving() -> (Facts, MoveWishes) {
+    let facts = facts();
+    let name = |name: &str, number| NameFact {
+        name: name.into(),
+        number,
+    };
+    let port = PublishedPort {
+        host: 443,
+        container: 443,
+        ..PublishedPort::default()
+    };
+    let new = NewServer {
+        container: "pmm-server".into(),
+        volume: "pmm-data".into(),
+        ports: vec![port.clone()],
+        origin: "https://old.example.com:7650".into(),
+    };
+    let image = "percona/pmm-server:2.44.1";
+    let arrival = ArrivalFacts {
+        volume: new.volume.clone(),
+        free_bytes: 128 << 30,
+        free_inodes: 8_000_000,
+        ports: vec![port],
+        users: vec![name("root", 0), name("postgres", 26), name("pmm", 994)],
+        groups: vec![name("root", 0), name("postgres", 26)],
+        ..ArrivalFacts::default()
+    };
+    let here = Facts {
+        container: Some(ContainerFacts {
+            name: new.container.clone(),
+            ..ContainerFacts::default()
+        }),
+        image: None,
+        target: Some(ImageFacts {
+            reference: image.into(),
+            ..facts.image.clone().unwrap_or_default()
+        }),
+        server: None,
+        data: None,
+        arrival: Some(arrival),
+        ..facts.clone()
+    };
+    let there = Facts {
+        server: facts.server.map(|server| ServerFacts {
+            distribution: "ami".into(),
+            ..server
+        }),
+        data: facts.data.map(|data| DataFacts {
+            users: vec![name("root", 0), name("postgres", 26), name("pmm", 1000)],
+            groups: vec![name("root", 0), name("postgres", 26)],
+            ..data
+        }),
+        ..facts
+    };
+    let wishes = MoveWishes {
+        new,
+        users: Vec::new(),
+        groups: Vec::new(),
+        common: Wishes::new(image),
+    };
+    (pmm_move_appliance::merge(here, there), wishes)
+}
+
 /// A healthy PMM 2.44.1 of 41.2 GiB with an md5 role and renamed variables.
 pub(crate) fn facts() -> Facts {
     Facts {
@@ -120,6 +188,7 @@ pub(crate) fn facts() -> Facts {
         clients: None,
         client_host: None,
         cluster: None,
+        arrival: None,
         data: Some(DataFacts {
             destination: "/srv".into(),
             entries: 612_408,

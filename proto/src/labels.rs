@@ -34,6 +34,7 @@ impl Place {
             Self::Volume => "volume",
             Self::Copy => "copy",
             Self::Client => "client",
+            Self::Origin => "origin",
         }
     }
 }
@@ -96,6 +97,9 @@ impl Action {
             Some(Kind::UpgradeClient(_)) => "upgrade-client",
             Some(Kind::AwaitClient(_)) => "await-client",
             Some(Kind::PatchStatefulSet(_)) => "patch-stateful-set",
+            Some(Kind::MakeVolume(_)) => "make-volume",
+            Some(Kind::PullData(_)) => "pull-data",
+            Some(Kind::CreateServer(_)) => "create-server",
         }
     }
 }

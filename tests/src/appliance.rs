@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use crate::command::docker;
 use crate::host_agent::{certificates, fenced};
 use crate::kill::programs;
-use crate::server::{Options, TestServer, free_port};
+use crate::server::{Container, Options, TestServer, free_port};
 use crate::{Error, Result};
 
 /// The page with the policy.
@@ -24,6 +24,50 @@ pub struct Appliance {
     pub server: TestServer,
     folder: tempfile::TempDir,
     port: u16,
+    published: u16,
+}
+
+/// What an appliance becomes on the new machine.
+#[derive(Debug)]
+pub struct NewServer {
+    /// Its container, which need not be there yet.
+    pub container: Container,
+    /// Its volume.
+    pub volume: String,
+    /// The port of loopback that leads to it.
+    pub port: u16,
+}
+
+impl NewServer {
+    /// Its address for the tool.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("docker:{}", self.container.name)
+    }
+
+    /// Where its data is; `None` where there is no volume.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn data(&self) -> Result<Option<PathBuf>> {
+        let names = docker(&["volume", "ls", "--format", "{{.Name}}"])?;
+        if !names.lines().any(|name| name == self.volume) {
+            return Ok(None);
+        }
+        let words = ["volume", "inspect", "--format", "{{.Mountpoint}}"];
+        Ok(Some(
+            docker(&[&words[..], &[&self.volume]].concat())?.into(),
+        ))
+    }
+
+    /// Whether its container is there, running or not.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub fn is_there(&self) -> Result<bool> {
+        let names = docker(&["ps", "--all", "--format", "{{.Names}}"])?;
+        Ok(names.lines().any(|name| name == self.container.name))
+    }
 }
 
 /// What a pull said of itself.
@@ -74,6 +118,7 @@ impl Appliance {
             server,
             folder,
             port,
+            published: free_port()?,
         };
         this.start_agent()?;
         Ok(this)
@@ -91,6 +136,54 @@ impl Appliance {
             let listens = "exec 3<>/dev/tcp/127.0.0.1/7650";
             self.server.exec(&["bash", "-c", listens]).is_ok()
         })
+    }
+
+    /// Ends its agent, as a machine that is cut off does.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn end_agent(&self) -> Result<()> {
+        let end = "for p in /proc/[0-9]*; do if [ \"$(readlink $p/exe)\" = /usr/local/bin/ferryd ]; then kill -9 ${p#/proc/}; fi; done";
+        self.server.exec(&["sh", "-c", end]).map(drop)
+    }
+
+    /// The words of a verb that moves it to a container on the new machine, which is this one, and on to this image.
+    #[must_use]
+    pub fn words(&self, verb: &str, to: &str) -> Vec<String> {
+        let new = self.new_server();
+        let tls = self.folder.path().join(NEW.1);
+        let words = [
+            verb.to_owned(),
+            format!("https://{OLD}:{}", self.port),
+            "--onto".to_owned(),
+            new.address(),
+            "--to".to_owned(),
+            to.to_owned(),
+            "--data-to-volume".to_owned(),
+            new.volume,
+            "--publish".to_owned(),
+            format!("127.0.0.1:{}:443", new.port),
+            "--tls".to_owned(),
+            tls.display().to_string(),
+        ];
+        words.into()
+    }
+
+    /// Where its certificate as the new machine is.
+    #[must_use]
+    pub fn tls(&self) -> String {
+        self.folder.path().join(NEW.1).display().to_string()
+    }
+
+    /// What it becomes there.
+    #[must_use]
+    pub fn new_server(&self) -> NewServer {
+        NewServer {
+            // Both go with the old one.
+            container: self.server.named(&format!("{}-new", self.server.name)),
+            volume: format!("{}-moved", self.server.name),
+            port: self.published,
+        }
     }
 
     /// A new, empty volume on the new machine, which is this one: its name, and where it is.

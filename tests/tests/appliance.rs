@@ -1,20 +1,22 @@
 //! A PMM 2 without a container (AMI, virtual appliance): its data is pulled to a new machine, agent to agent, becomes a PMM 2 in a container
-//! there, and crosses. The old machine's data is changed in nothing, and it serves again when it is asked to.
+//! there, and crosses; by one command, or by hand. The old machine's data is changed in nothing, and it serves again when it is asked to.
 #![allow(
     clippy::disallowed_methods,
     reason = "`chattr` is what an operator types; nothing here is shipped"
 )]
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use ferry_tests::Result;
 use ferry_tests::appliance::{Appliance, begun, done, refused};
 use ferry_tests::ferryctl::Ferryctl;
-use ferry_tests::server::{Options, TestServer};
+use ferry_tests::kill::{Ended, Tool, agents_of, is};
+use ferry_tests::server::{Container, Options, TestServer};
 use ferry_tests::snapshot::{self, differences};
 use ferry_tests::witness::{self, Seen};
+use ferry_tests::{Result, docker};
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
 
@@ -35,7 +37,7 @@ fn files_in(folder: &Path) -> Result<usize> {
 }
 
 /// It runs, as the version that it was, with all that it had.
-fn assert_serves(server: &TestServer, seen: &Seen) -> Result<()> {
+fn assert_serves(server: &Container, seen: &Seen) -> Result<()> {
     server.wait_ready()?;
     server.wait_until("all that it had", 60, || {
         Seen::of(server).is_ok_and(|now| seen.lost(&now).is_empty())
@@ -45,8 +47,218 @@ fn assert_serves(server: &TestServer, seen: &Seen) -> Result<()> {
     Ok(())
 }
 
+fn words(all: &[String]) -> Vec<&str> {
+    all.iter().map(String::as_str).collect()
+}
+
+/// What the last event of this kind said of a step.
+fn summary_of(ended: &Ended, step: &str) -> String {
+    let is_it = |line: &&serde_json::Value| line["event"] == "finished" && line["step_id"] == step;
+    let last = ended.lines.iter().rfind(is_it);
+    let text = last.and_then(|line| line["outcome"]["summary"].as_str());
+    text.unwrap_or_default().to_owned()
+}
+
 #[test]
-fn it_moves_into_a_container_crosses_and_the_old_one_is_as_it_was() -> Result<()> {
+fn one_command_moves_it_to_pmm_3_and_two_go_back() -> Result<()> {
+    let old = Appliance::start(|_| {})?;
+    let (seen, srv, new) = (
+        Seen::of(&old.server)?,
+        old.server.mountpoint()?,
+        old.new_server(),
+    );
+    let tool = Tool::new()?;
+    let mut migrate = old.words("migrate", TO);
+    migrate.push("--yes".to_owned());
+    let mut call = tool.start(&words(&migrate))?;
+    call.wait_for("the stop", is("finished", "stop-services", false))?;
+    call.wait_for("the last pass", is("finished", "pull-changes", false))?;
+    let there = snapshot::take(&srv)?;
+    let done = call.end()?;
+    assert_eq!(done.code, 0, "{done:?}");
+    let ends: Vec<_> = done
+        .lines
+        .iter()
+        .filter(|it| it["kind"] == "summary")
+        .collect();
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    assert_eq!(ends[0]["moved_to"], new.volume, "{ends:?}");
+    let run = |at: usize| ends[at]["run"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(witness::version(&new.container)?, "3.8.1");
+    assert_eq!(seen.lost(&Seen::of(&new.container)?), [""; 0]);
+    let settings = new.container.inspect()?["HostConfig"].clone();
+    assert_eq!(settings["RestartPolicy"]["Name"], "always");
+    let data = new
+        .data()?
+        .ok_or("the volume is gone")
+        .map_err(std::io::Error::other)?;
+    assert_eq!(witness::strangers(&data, (1000, 0))?, [""; 0]);
+    assert_eq!(agents_of(&new.container.name)?, [""; 0]);
+    // Nobody has touched the old one.
+    assert_eq!(differences(&there, &snapshot::take(&srv)?), [""; 0]);
+    assert!(!srv.join(".ferry").exists());
+
+    // It is not taken back from under the crossing.
+    let tls = old.tls();
+    let back = |run: &str| tool.run(&["rollback", run, "--yes", "--tls", &tls]);
+    let refused = back(&run(0))?;
+    assert_eq!(
+        refused.last("error")["code"],
+        "run-superseded",
+        "{refused:?}"
+    );
+    let crossed = back(&run(1))?;
+    assert_eq!(crossed.code, 0, "{crossed:?}");
+    assert_serves(&new.container, &seen)?;
+    let moved = back(&run(0))?;
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert!(!new.is_there()?);
+    // A server has run on it that was proven, so it is nobody's to remove.
+    assert!(
+        moved.last("summary")["warnings"]
+            .to_string()
+            .contains("is kept"),
+        "{moved:?}"
+    );
+    assert!(new.data()?.is_some());
+    assert_serves(&old.server, &seen)?;
+
+    // What is there is never brought over.
+    let again = tool.run(&words(&old.words("check", TO)))?;
+    assert_eq!(again.code, 3, "{again:?}");
+    let found = again.last("check").to_string();
+    for code in ["data-volume-taken", "moved-appliance"] {
+        assert!(found.contains(code), "{found}");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_fails_behind_the_stop_goes_back_and_what_is_killed_goes_on() -> Result<()> {
+    let old = Appliance::start(|_| {})?;
+    let (seen, new) = (Seen::of(&old.server)?, old.new_server());
+    let tool = Tool::new()?;
+    // A user who has another number in the image.
+    let stranger = "sed -i 's/^games:x:5:/games:x:4555:/' /etc/passwd && touch /srv/logs/played && chown games /srv/logs/played";
+    old.server.exec(&["sh", "-c", stranger])?;
+    let mut migrate = old.words("migrate", TO);
+    migrate.push("--yes".to_owned());
+    let mut call = tool.start(&words(&migrate))?;
+    call.wait_for("the stop", is("finished", "stop-services", false))?;
+    // Somebody takes the port, so that the new container does not start.
+    let taken = TcpListener::bind(("127.0.0.1", new.port))?;
+    let failed = call.end()?;
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert_eq!(failed.last("summary")["state"], "rolled-back", "{failed:?}");
+    drop(taken);
+    assert!(!new.is_there()? && new.data()?.is_none());
+    assert_serves(&old.server, &seen)?;
+
+    // In the middle of the pull.
+    migrate.extend(["--io-limit", "12M"].map(str::to_owned));
+    let mut call = tool.start(&words(&migrate))?;
+    let run = call.run_name()?;
+    call.wait_for("the pull", is("intended", "pull-data", false))?;
+    old.server.wait_until("some files", 60, || {
+        let data = new.data().ok().flatten();
+        data.is_some_and(|data| files_in(&data).is_ok_and(|count| count > 60))
+    })?;
+    call.kill()?;
+    let tls = old.tls();
+    let resume = ["resume", &run, "--tls", &tls];
+    let mut call = tool.start(&resume)?;
+    call.wait_for("the pull", is("finished", "pull-data", false))?;
+    // And behind the stop.
+    call.wait_for("the stop", is("finished", "stop-services", false))?;
+    let killed = call.kill()?;
+    let summary = summary_of(&killed, "pull-data");
+    assert!(summary.contains("here before"), "{summary}");
+    assert_eq!(old.server.program("postgresql")?, "STOPPED");
+    let done = tool.run(&resume)?;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(done.last("summary")["state"], "done", "{done:?}");
+    assert_serves(&new.container, &seen)?;
+    assert_eq!(agents_of(&new.container.name)?, [""; 0]);
+    let data = new.data()?.unwrap_or_default();
+    let played = fs_err::symlink_metadata(data.join("logs/played"))?;
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&played), 5);
+    Ok(())
+}
+
+/// What has come is kept while the old machine is away.
+#[test]
+#[ignore = "waits until the pull gives up on the old machine; the driver's own test has the rest of it in every run"]
+fn who_is_out_of_reach_is_waited_for_and_then_gone_on_with() -> Result<()> {
+    let old = Appliance::start(|_| {})?;
+    let (seen, new, tool) = (Seen::of(&old.server)?, old.new_server(), Tool::new()?);
+    let (tls, mut migrate) = (old.tls(), old.words("migrate", TO));
+    migrate.extend(["--yes", "--io-limit", "4M"].map(str::to_owned));
+    let mut call = tool.start(&words(&migrate))?;
+    let run = call.run_name()?;
+    call.wait_for("the pull", is("intended", "pull-data", false))?;
+    old.server.wait_until("some files", 60, || {
+        let data = new.data().ok().flatten();
+        data.is_some_and(|data| files_in(&data).is_ok_and(|count| count > 60))
+    })?;
+    old.end_agent()?;
+    let held = call.end()?;
+    assert_eq!(held.code, 4, "{held:?}");
+    assert_eq!(
+        held.last("summary")["failure"]["code"],
+        "origin-lost",
+        "{held:?}"
+    );
+    assert!(new.data()?.is_some());
+    old.start_agent()?;
+    let done = tool.run(&["resume", &run, "--tls", &tls])?;
+    assert_eq!(done.code, 0, "{done:?}");
+    let summary = summary_of(&done, "pull-data");
+    assert!(summary.contains("here before"), "{summary}");
+    assert_serves(&new.container, &seen)
+}
+
+/// At the intent of each step the controller is killed, and the run taken back.
+#[test]
+#[ignore = "twelve moves that are killed and taken back; every run kills one in the pull and one behind the stop, and takes two back"]
+fn whoever_is_killed_before_any_step_is_taken_back() -> Result<()> {
+    let old = Appliance::start(|_| {})?;
+    let (seen, new, tool) = (Seen::of(&old.server)?, old.new_server(), Tool::new()?);
+    let (tls, mut migrate) = (old.tls(), old.words("migrate", TO));
+    migrate.push("--yes".to_owned());
+    for step in [
+        "pull-image",
+        "make-volume",
+        "capture-baseline",
+        "pull-data",
+        "stop-services",
+        "pull-changes",
+        "create-server",
+        "start-server",
+        "launch-sidecar",
+        "wait-until-ready",
+        "compare-baseline",
+        "retire-agents",
+    ] {
+        let mut call = tool.start(&words(&migrate))?;
+        let run = call.run_name()?;
+        call.wait_for(step, is("intended", step, false))?;
+        call.kill()?;
+        let back = tool.run(&["rollback", &run, "--yes", "--tls", &tls])?;
+        assert_eq!(back.code, 0, "{step}: {back:?}");
+        assert!(!new.is_there()?, "{step}");
+        assert_eq!(agents_of(&new.container.name)?, [""; 0], "{step}");
+        // Killed before the last step the server here was never called proven, or was, by the agent: then its volume stays.
+        if new.data()?.is_some() {
+            assert_eq!(step, "retire-agents");
+            docker(&["volume", "rm", &new.volume])?;
+        }
+        assert_serves(&old.server, &seen)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn by_hand_it_moves_into_a_container_and_the_old_one_is_as_it_was() -> Result<()> {
     let old = Appliance::start(|_| {})?;
     let (seen, srv) = (Seen::of(&old.server)?, old.server.mountpoint()?);
     let (volume, data) = old.new_volume()?;
@@ -75,12 +287,6 @@ fn it_moves_into_a_container_crosses_and_the_old_one_is_as_it_was() -> Result<()
         "{}",
         check.shown()
     );
-    let crossed = tool.run(&["migrate", &new.address(), "--to", TO, "--yes"])?;
-    assert_eq!(crossed.code, 0, "{}", crossed.shown());
-    assert_eq!(witness::version(&new)?, "3.8.1");
-    assert_eq!(seen.lost(&Seen::of(&new)?), [""; 0]);
-    assert_eq!(witness::strangers(&data, (1000, 0))?, [""; 0]);
-
     // Meanwhile nobody has touched the old one.
     assert_eq!(differences(&there, &snapshot::take(&srv)?), [""; 0]);
     done(old.pull(&data, &["--start-again"])?)?;

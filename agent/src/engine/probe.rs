@@ -18,6 +18,7 @@ use super::{
     tunnel::Unstarted,
     users::{Owner, resolve_user},
 };
+use crate::server::users::Users;
 
 /// Where PMM's images keep the version of what they ship.
 pub const VERSION_FILE: &str = "/usr/share/percona-dashboards/VERSION";
@@ -39,6 +40,8 @@ pub struct ImageProbe {
     pub user: Owner,
     /// The folders that get a volume of their own when nothing is mounted there.
     pub volumes: Vec<String>,
+    /// Its users and groups.
+    pub names: Users,
     /// The ports it says it listens on.
     pub exposed_ports: Vec<String>,
     /// What the answers above rest on, as sentences.
@@ -124,6 +127,7 @@ impl Engine {
             user,
             volumes: inspect.volumes(),
             exposed_ports: inspect.exposed_ports(),
+            names: Users::parse(&passwd, &group),
             evidence,
         })
     }

@@ -8,8 +8,8 @@ use std::{
 use ferry_proto::{
     Secret,
     v1::{
-        ApiKeyFact, ClientFacts, ClientsFacts, DatabaseFact, Facts, GetFactsRequest, KeyTrial,
-        LoginFacts, ProgramFact, RoleFact, ServerFacts, Unobserved, UsedFacts,
+        ApiKeyFact, ClientFacts, ClientsFacts, DataFacts, DatabaseFact, Facts, GetFactsRequest,
+        KeyTrial, LoginFacts, ProgramFact, RoleFact, ServerFacts, Unobserved, UsedFacts,
     },
 };
 
@@ -23,6 +23,7 @@ use crate::{
         facts::{PostgresFacts, ServerObservation, Uses, observe as look},
         pmm::{Client, KeyAnswer, Pmm, Ready},
         postgres::{PasswordKind, Postgres},
+        users::Users,
         victoria::Victoria,
     },
     surroundings::Container,
@@ -63,7 +64,7 @@ pub(super) async fn observe(
         };
         // A container that is no PMM server may have no data at all: that is a finding, no error.
         match data::observe(tree, container.engine_disk.clone()).await {
-            Ok(observed) => data = Some(observed),
+            Ok(observed) => data = Some(named(observed, container, &mut server)),
             Err(error) => server.unobserved.push(Unobserved {
                 what: "the data".to_owned(),
                 why: error.to_string(),
@@ -76,6 +77,27 @@ pub(super) async fn observe(
         clients: clients.flatten(),
         ..Facts::default()
     })
+}
+
+/// With the names behind the numbers, where the data goes to a machine that has others.
+fn named(data: DataFacts, container: &Container, server: &mut ServerFacts) -> DataFacts {
+    if !container.gives_data {
+        return data;
+    }
+    match Users::of(&container.root) {
+        Ok(names) => DataFacts {
+            users: data::users(&names),
+            groups: data::groups(&names),
+            ..data
+        },
+        Err(error) => {
+            server.unobserved.push(Unobserved {
+                what: "the names of users".to_owned(),
+                why: error.to_string(),
+            });
+            data
+        }
+    }
 }
 
 /// The server's version and its clients: what is asked for again and again while one is waited for.

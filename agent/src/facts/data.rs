@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ferry_proto::v1::{DataFacts, LedgerEntry, MountFact, OwnerCount, StepStatus};
+use ferry_proto::v1::{DataFacts, LedgerEntry, MountFact, NameFact, OwnerCount, StepStatus};
 
 use crate::{
     error::StepError,
     ledger::Ledger,
-    server::ServerRoot,
+    server::{ServerRoot, users::Users},
     state_dir::STATE_DIR_NAME,
     tree::{Root, TreeError, Watch, count, fs_space},
 };
@@ -99,6 +99,24 @@ pub(super) async fn observe(
         })
     };
     Ok(crate::blocking::run(work).await?)
+}
+
+/// Users by name and number.
+pub(super) fn users(names: &Users) -> Vec<NameFact> {
+    let all = names.users().map(|user| NameFact {
+        name: user.name.clone(),
+        number: user.uid,
+    });
+    all.collect()
+}
+
+/// Groups by name and number.
+pub(super) fn groups(names: &Users) -> Vec<NameFact> {
+    let all = names.groups().map(|group| NameFact {
+        name: group.name.clone(),
+        number: group.gid,
+    });
+    all.collect()
 }
 
 /// The steps that change the data for the target.

@@ -11,7 +11,7 @@ use super::backups;
 use crate::{
     compose,
     engine::{
-        ContainerInspect, Engine, ImageInspect,
+        ContainerInspect, Engine, EngineInfo, ImageInspect,
         containers::ContainerEntry,
         environment::{ChangeKind, EnvTranslation},
         inspect::{Mount, PublishedPort},
@@ -29,14 +29,7 @@ const DATA: &str = "/srv";
 
 pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Facts, StepError> {
     let engine = &host.engine;
-    let info = engine.info().await?;
-    let engine_facts = EngineFacts {
-        kind: info.kind.word().to_owned(),
-        version: info.version,
-        id: info.id,
-        endpoint: engine.endpoint().to_owned(),
-        rootless: info.rootless,
-    };
+    let engine_facts = engine_facts(engine, engine.info().await?);
     if request.backups && request.container.is_empty() {
         return Ok(Facts {
             engine: Some(engine_facts),
@@ -130,6 +123,7 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         clients: None,
         client_host: None,
         cluster: None,
+        arrival: None,
         data: Some(ferry_proto::v1::DataFacts {
             destination: DATA.to_owned(),
             other_containers: others,
@@ -140,6 +134,16 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         }),
         observed: None,
     })
+}
+
+pub(super) fn engine_facts(engine: &Engine, info: EngineInfo) -> EngineFacts {
+    EngineFacts {
+        kind: info.kind.word().to_owned(),
+        version: info.version,
+        id: info.id,
+        endpoint: engine.endpoint().to_owned(),
+        rootless: info.rootless,
+    }
 }
 
 fn container_facts(
@@ -184,7 +188,7 @@ fn started(inspect: &ContainerInspect) -> Option<pbjson_types::Timestamp> {
         .map(crate::ledger::timestamp)
 }
 
-fn port(port: &PublishedPort) -> String {
+pub(super) fn port(port: &PublishedPort) -> String {
     let address = if port.host_ip.is_empty() {
         "0.0.0.0"
     } else {
@@ -231,7 +235,7 @@ fn managed_by(inspect: &ContainerInspect) -> &'static str {
     }
 }
 
-async fn image_facts(engine: &Engine, reference: &str, pull: bool) -> ImageFacts {
+pub(super) async fn image_facts(engine: &Engine, reference: &str, pull: bool) -> ImageFacts {
     let mut facts = ImageFacts {
         reference: reference.to_owned(),
         ..ImageFacts::default()

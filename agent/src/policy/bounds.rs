@@ -91,6 +91,10 @@ impl Policy {
                 .known_container(&host.engine, &request.container)
                 .await?;
         }
+        if let Some(new) = &request.new_server {
+            rules.container(&new.container)?;
+            rules.volume(&host.engine, &new.volume).await?;
+        }
         if !request.target_image.is_empty() {
             rules.image(&request.target_image)?;
         }

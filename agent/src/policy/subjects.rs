@@ -97,6 +97,20 @@ impl<'a> Subjects<'a> {
             }
             // A host agent beside a cluster lives in its controller, and has no policy.
             Kind::PatchStatefulSet(step) => it.images = vec![&step.reference],
+            Kind::MakeVolume(step) => {
+                it.names = vec![&step.container];
+                it.volumes = vec![&step.volume];
+            }
+            Kind::PullData(step) => {
+                it.names = vec![&step.container];
+                it.volumes = vec![&step.volume];
+            }
+            Kind::CreateServer(step) => {
+                it.names = vec![&step.name];
+                it.images = vec![&step.reference];
+                it.image_ids = vec![&step.image_id];
+                it.volumes = vec![&step.volume];
+            }
             // Work inside an agent's own mounts and namespaces.
             Kind::CaptureBaseline(_)
             | Kind::HealRoles(_)
@@ -191,6 +205,9 @@ fn all() -> Vec<Kind> {
         Kind::UpgradeClient(v1::UpgradeClient::default()),
         Kind::AwaitClient(v1::AwaitClient::default()),
         Kind::PatchStatefulSet(v1::PatchStatefulSet::default()),
+        Kind::MakeVolume(v1::MakeVolume::default()),
+        Kind::PullData(v1::PullData::default()),
+        Kind::CreateServer(v1::CreateServer::default()),
     ]
 }
 

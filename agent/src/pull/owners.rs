@@ -16,6 +16,14 @@ pub struct Renumber {
     new: u32,
 }
 
+impl Renumber {
+    /// The number there, and the one here.
+    #[must_use]
+    pub fn of(old: u32, new: u32) -> Self {
+        Self { old, new }
+    }
+}
+
 impl FromStr for Renumber {
     type Err = String;
 

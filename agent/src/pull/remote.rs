@@ -5,7 +5,7 @@ use std::{error::Error as _, fmt, io, path::Path, str::FromStr, sync::Arc, time:
 use ferry_proto::{
     failure_from_status,
     v1::{
-        Failure, FilePiece, ListTreeRequest, ReadFilesRequest, TreePart,
+        Failure, FilePiece, ListTreeRequest, ReadBaselineRequest, ReadFilesRequest, TreePart,
         tree_service_client::TreeServiceClient,
     },
 };
@@ -21,6 +21,7 @@ use tonic::{
 use crate::{
     error::StepError,
     serve::Files,
+    steps::Before,
     tree::{PullError, Source},
 };
 
@@ -32,6 +33,8 @@ const GREETING: Duration = Duration::from_secs(20);
 /// As the agent's own windows.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
+/// The largest baseline that is taken: one of ten thousand services has a few MiB.
+const BASELINE: usize = 64 << 20;
 
 /// Where an agent listens: `https://HOST:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,9 @@ impl FromStr for Address {
             let rest = rest.strip_suffix('/').unwrap_or(rest);
             let (host, port) = rest.rsplit_once(':')?;
             let port = port.parse().ok()?;
+            // An IPv6 address stands in brackets.
+            let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+            let host = inner.unwrap_or(host);
             // Whatever can be no name in a certificate is no address either.
             ServerName::try_from(host).ok()?;
             Some(Self {
@@ -64,7 +70,10 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}:{}", self.host, self.port)
+        match self.host.contains(':') {
+            true => write!(f, "https://[{}]:{}", self.host, self.port),
+            false => write!(f, "https://{}:{}", self.host, self.port),
+        }
     }
 }
 
@@ -133,6 +142,34 @@ impl Remote {
             parts: None,
             pieces: None,
             heard: false,
+        }
+    }
+
+    /// What a run has put down of the server before it was stopped.
+    pub(super) fn before(&mut self, run: &str) -> Result<Before, PullError> {
+        let request = ReadBaselineRequest {
+            run: run.to_owned(),
+        };
+        let answer = self.handle.block_on(self.client.read_baseline(request));
+        let mut pieces = answer.map_err(|status| self.failed(&status))?.into_inner();
+        let mut before = Before {
+            baseline: Vec::new(),
+            key_tried: false,
+        };
+        loop {
+            let piece = self.handle.block_on(pieces.message());
+            let Some(piece) = piece.map_err(|status| self.failed(&status))? else {
+                return Ok(before);
+            };
+            self.heard = true;
+            before.key_tried |= piece.api_key_tried;
+            before.baseline.extend(piece.data);
+            if before.baseline.len() > BASELINE {
+                return Err(PullError::Unsound {
+                    path: "the baseline".to_owned(),
+                    what: "it has no end",
+                });
+            }
         }
     }
 
@@ -233,6 +270,11 @@ mod tests {
         let fine: Address = "https://pmm.example.com:7650".parse().unwrap();
         assert_eq!(fine.to_string(), "https://pmm.example.com:7650");
         assert_eq!("https://pmm.example.com:7650/".parse(), Ok(fine));
+        let six: Address = "https://[::1]:7650".parse().unwrap();
+        assert_eq!(
+            (&*six.host, six.to_string()),
+            ("::1", "https://[::1]:7650".to_owned())
+        );
         for odd in [
             "pmm.example.com:7650",
             "http://pmm.example.com:7650",

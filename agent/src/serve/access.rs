@@ -29,6 +29,7 @@ const METHODS: &[(&str, Role)] = &[
 const READING: &[&str] = &[
     "/ferry.v1.TreeService/ListTree",
     "/ferry.v1.TreeService/ReadFiles",
+    "/ferry.v1.TreeService/ReadBaseline",
 ];
 
 /// Whether a caller with these rights may call this method. A method that is in no table is

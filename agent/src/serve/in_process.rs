@@ -32,6 +32,8 @@ pub struct HostOptions {
     pub state_dir: PathBuf,
     /// The static binary that agents in containers are made of.
     pub agent_binary: PathBuf,
+    /// The certificates to show to the agent of another machine.
+    pub tls: PathBuf,
 }
 
 /// A host agent in this process. It serves as long as a clone of this value lives.
@@ -52,6 +54,7 @@ impl InProcessHost {
         let host = Host {
             engine,
             agent_binary: options.agent_binary,
+            tls: options.tls,
             agent_arguments: Vec::new(),
         };
         Ok(Self::serving(Runner::new(

@@ -7,7 +7,8 @@
 use std::{path::PathBuf, pin::Pin, sync::Arc};
 
 use ferry_proto::v1::{
-    FilePiece, ListTreeRequest, ReadFilesRequest, TreePart, tree_service_server::TreeService,
+    BaselinePiece, FilePiece, ListTreeRequest, ReadBaselineRequest, ReadFilesRequest, TreePart,
+    tree_service_server::TreeService,
 };
 use futures_util::Stream;
 use tokio::sync::{
@@ -31,6 +32,9 @@ const UNDER_WAY: usize = 8;
 /// Calls at once, each of which has a thread. One pull makes two, and calls whose connection was lost take a while to be noticed; the
 /// threads are those of the steps too, of which a reader must not take all.
 const CALLS: usize = 16;
+
+/// A piece of the baseline has no more bytes.
+const PIECE: usize = 1 << 20;
 
 type Answer<T> = Result<T, Status>;
 
@@ -117,6 +121,29 @@ impl TreeService for Trees {
             drop(place);
         });
         Ok(Response::new(stream(receiver)))
+    }
+
+    type ReadBaselineStream = Pin<Box<dyn Stream<Item = Answer<BaselinePiece>> + Send>>;
+
+    async fn read_baseline(
+        &self,
+        request: Request<ReadBaselineRequest>,
+    ) -> Answer<Response<Self::ReadBaselineStream>> {
+        let place = self.place()?;
+        let before = self.runner.before(&request.into_inner().run);
+        let before = before.map_err(status)?;
+        let pieces: Vec<_> = before
+            .baseline
+            .chunks(PIECE)
+            .map(|data| {
+                Ok(BaselinePiece {
+                    data: data.to_vec(),
+                    api_key_tried: before.key_tried,
+                })
+            })
+            .collect();
+        drop(place);
+        Ok(Response::new(Box::pin(tokio_stream::iter(pieces))))
     }
 }
 

@@ -85,6 +85,16 @@ impl Users {
         }
     }
 
+    /// All users, in the file's order.
+    pub fn users(&self) -> impl Iterator<Item = &User> {
+        self.users.iter()
+    }
+
+    /// All groups, in the file's order.
+    pub fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter()
+    }
+
     /// The user of that name.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&User> {

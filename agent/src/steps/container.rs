@@ -11,11 +11,12 @@ mod prove_dumps;
 mod stop_services;
 mod wait_until_ready;
 
-pub(super) use baseline::{CaptureBaseline, CompareBaseline};
+pub(super) use baseline::{CaptureBaseline, CompareBaseline, FILE as BASELINE};
 pub(super) use copy_data_out::CopyDataOut;
 pub(super) use dump_databases::DumpDatabases;
 pub(super) use heal_roles::HealRoles;
 pub(super) use migrate_api_keys::MigrateApiKeys;
+pub(super) use own_key::TRIED as KEY_TRIED;
 pub(super) use prove_dumps::{CLUSTER_NAME, ProveDumps, SCRATCH, cluster_name};
 pub(super) use stop_services::StopServices;
 pub(super) use wait_until_ready::WaitUntilReady;

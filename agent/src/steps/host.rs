@@ -1,6 +1,7 @@
 //! Steps beside the container engine.
 
 mod await_client;
+mod create_server;
 mod edit_compose_file;
 mod edit_unit_files;
 mod edited_file;
@@ -8,9 +9,11 @@ mod end_rehearsal;
 mod fence_server;
 mod finish_run;
 mod launch_agents;
+mod make_volume;
 mod of_unit;
 mod open_backup;
 mod prepare_rehearsal;
+mod pull_data;
 mod pull_image;
 mod remove_backup;
 mod replace_container;
@@ -22,14 +25,17 @@ mod start_server;
 mod stop_server;
 
 pub(super) use await_client::AwaitClient;
+pub(super) use create_server::CreateServer;
 pub(super) use edit_compose_file::EditComposeFile;
 pub(super) use edit_unit_files::EditUnitFiles;
 pub(super) use end_rehearsal::EndRehearsal;
 pub(super) use fence_server::FenceServer;
 pub(super) use finish_run::FinishRun;
 pub(super) use launch_agents::LaunchAgents;
+pub(super) use make_volume::MakeVolume;
 pub(super) use open_backup::OpenBackup;
 pub(super) use prepare_rehearsal::PrepareRehearsal;
+pub(super) use pull_data::PullData;
 pub(super) use pull_image::PullImage;
 pub(super) use remove_backup::RemoveBackup;
 pub(super) use replace_container::ReplaceContainer;

@@ -76,6 +76,19 @@ where
     F: FnOnce(&Watch<'_>) -> Result<T, TreeError> + Send + 'static,
     T: Send + 'static,
 {
+    watched(cx, total, move |watch| Ok(work(watch)?)).await
+}
+
+/// As [`on_tree`], for work that knows more errors.
+pub(in crate::steps) async fn watched<T, F>(
+    cx: &Context,
+    total: u64,
+    work: F,
+) -> Result<T, StepError>
+where
+    F: FnOnce(&Watch<'_>) -> Result<T, StepError> + Send + 'static,
+    T: Send + 'static,
+{
     let events: Arc<EventLog> = Arc::clone(&cx.events);
     let cancel = cx.cancel.flag.clone();
     let result = blocking::run(move || {
@@ -98,5 +111,5 @@ where
     if cx.cancel.flag.is_cancelled() && result.is_err() {
         return Err(StepError::cancelled());
     }
-    Ok(result?)
+    result
 }

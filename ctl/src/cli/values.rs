@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ferry_proto::v1::{PublishedPort, Renumber};
+
 use crate::connect::address::{AddressError, AgentAddress, EngineChoice};
 
 /// Nothing is copied at less than this in a time that anybody would wait.
@@ -82,6 +84,42 @@ pub(super) fn new_volume(text: &str) -> Result<String, String> {
     ))
 }
 
+/// `[ADDRESS:]PORT:PORT`: on the engine's host, and of the container. An IPv6 address stands in brackets.
+pub(super) fn port(text: &str) -> Result<PublishedPort, String> {
+    let read = || {
+        let (rest, container) = text.rsplit_once(':')?;
+        let (address, host) = rest.rsplit_once(':').unwrap_or(("", rest));
+        let address = match address.strip_prefix('[') {
+            Some(inner) => inner.strip_suffix(']')?,
+            None => address,
+        };
+        let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port != 0);
+        let sound = address.is_empty() || address.parse::<std::net::IpAddr>().is_ok();
+        sound.then_some(PublishedPort {
+            address: address.to_owned(),
+            host: number(host)?.into(),
+            container: number(container)?.into(),
+        })
+    };
+    read().ok_or_else(|| {
+        format!("`{}` is no port to publish: write `PORT:PORT` or `ADDRESS:PORT:PORT`, for example `443:443`", text.escape_debug())
+    })
+}
+
+/// A number there and one here: `994:998`.
+pub(super) fn renumber(text: &str) -> Result<Renumber, String> {
+    // The greatest number stands for "as it is" and is nobody's.
+    let number = |text: &str| text.parse().ok().filter(|&id| id != u32::MAX);
+    let read = || {
+        let (from, to) = text.split_once(':')?;
+        Some(Renumber {
+            from: number(from)?,
+            to: number(to)?,
+        })
+    };
+    read().ok_or_else(|| "two numbers are wanted, the old and the new one: 994:998".to_owned())
+}
+
 /// How old something is: `30d`, `12h`, `90m`, `2w`.
 pub(super) fn age(text: &str) -> Result<Duration, String> {
     let form = || {
@@ -119,6 +157,39 @@ mod tests {
         }
         assert!(rate("50").unwrap_err().contains("did you mean `50M`?"));
         assert!(rate("0").is_err());
+    }
+
+    #[test]
+    fn ports_have_two_sides_and_perhaps_an_address() {
+        let read = |text: &str| {
+            port(text)
+                .map(|it| (it.address, it.host, it.container))
+                .ok()
+        };
+        let of = |address: &str, host, container| Some((address.to_owned(), host, container));
+        assert_eq!(read("443:443"), of("", 443, 443));
+        assert_eq!(read("127.0.0.1:8443:443"), of("127.0.0.1", 8443, 443));
+        assert_eq!(read("[::1]:443:443"), of("::1", 443, 443));
+        for bad in [
+            "",
+            "443",
+            "0:443",
+            "443:0",
+            "443:443/tcp",
+            "host:443:443",
+            "[::1:443:443",
+            "70000:443",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn two_numbers_stand_for_one_user() {
+        assert_eq!(renumber("994:998"), Ok(Renumber { from: 994, to: 998 }));
+        for bad in ["", "994", "pmm:998", "994:", "4294967295:0", "1:2:3"] {
+            assert!(renumber(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

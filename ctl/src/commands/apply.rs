@@ -7,11 +7,11 @@ use ferry_proto::{
     v1::{Facts, Plan},
 };
 
-use super::{End, Failed, Session, check, session::Way};
+use super::{End, Failed, Session, arrival, check, session::Way};
 use crate::{
     cli::{Apply, OnFailure},
     connect::{ConnectedHost, address::Address},
-    recipes::{self, Backup, Wishes, compare_facts, pmm_move_data, policy},
+    recipes::{self, Backup, Wishes, compare_facts, pmm_move_appliance, pmm_move_data, policy},
     report::{self, Problem},
     run::journal::server_key,
 };
@@ -27,6 +27,9 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
             ),
         )
         .hint("`ferryctl clients upgrade` makes such a plan and carries it out"));
+    }
+    if pmm_move_appliance::origin_of(&plan).is_some() {
+        return arrival::apply(&plan, arguments, session).await;
     }
     let address: Address = plan.server.parse()?;
     let host = session.host(address.engine()).await?;

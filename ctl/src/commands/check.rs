@@ -2,7 +2,7 @@
 
 use ferry_proto::v1::{Facts, Finding};
 
-use super::{End, Session, moving, plan};
+use super::{End, Session, arrival, moving, plan};
 use crate::{
     cli::{Check, Show},
     connect::address::Address,
@@ -12,6 +12,10 @@ use crate::{
 };
 
 pub(super) async fn run(arguments: &Check, session: &Session) -> End {
+    if let Some(moving) = arrival::Move::of(&arguments.subject, &arguments.onto, &arguments.layer)?
+    {
+        return arrival::check(moving, arguments, session).await;
+    }
     let address: Address = arguments.subject.server.parse()?;
     let host = session.host(address.engine()).await?;
     let wishes = Wishes {

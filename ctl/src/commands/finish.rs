@@ -78,6 +78,14 @@ fn check(row: &RunRow) -> Result<(), Failed> {
         .hint(format!("`ferryctl rollback {run}` takes it back"))
         .exit(Exit::Refused));
     }
+    if let Some(origin) = recipes::pmm_move_appliance::origin_of(&row.plan) {
+        return Err(Failed::plain(
+            "run-not-a-crossing",
+            format!("run {run} has moved a server here from {origin}, and keeps nothing on this machine"),
+        )
+        .hint("finish the crossing that came after it; when nobody goes back to the old machine, switch that off")
+        .exit(Exit::Refused));
+    }
     let refuse = |code, what: String, hint: String| {
         Err(Failed::plain(code, what).hint(hint).exit(Exit::Refused))
     };

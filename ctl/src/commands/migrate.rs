@@ -1,10 +1,10 @@
 //! `ferryctl migrate`: check, plan, confirm and apply in one go; or in several, one run for each image on the way, and one before them
-//! where the data has to be copied to a volume first.
+//! where the data has to be copied to a volume first, or the server comes from another machine.
 //!
 //! Why a run each and not one long run: each has a backup of what it started from, and proves what it ended with before the next
 //! begins. What has succeeded stays when a later one fails, and each is taken back by itself, the last first.
 
-use super::{End, Session, apply, moving, plan, rehearse};
+use super::{End, Session, apply, arrival, moving, plan, rehearse};
 use crate::{
     cli::Migrate,
     connect::{ConnectedHost, address::Address},
@@ -23,10 +23,24 @@ enum Consent {
 }
 
 pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
-    let address: Address = arguments.subject.server.parse()?;
+    let onto = arrival::Move::of(&arguments.subject, &arguments.onto, &arguments.layer)?;
+    let (address, volume, mut consent) = match onto {
+        None => (arguments.subject.server.parse()?, true, Consent::Asked),
+        Some(moving) => {
+            let address = moving.address.clone();
+            let exit = arrival::migrate(moving, arguments, session).await?;
+            if exit != Exit::Done {
+                return Ok(exit);
+            }
+            // The volume was for the data of the old machine.
+            (address, false, Consent::Given)
+        }
+    };
     let host = session.host(address.engine()).await?;
-    let volume = moving::volume(session, &host, &address, &arguments.layer).await?;
-    let mut consent = Consent::Asked;
+    let volume = match volume {
+        true => moving::volume(session, &host, &address, &arguments.layer).await?,
+        false => None,
+    };
     let way = arguments.via.iter().chain([&arguments.subject.to]);
     for (number, image) in way.enumerate() {
         let wishes = wishes(arguments, image, volume.as_deref());
@@ -51,7 +65,7 @@ pub(super) async fn run(arguments: &Migrate, session: &Session) -> End {
     Ok(Exit::Done)
 }
 
-fn wishes(arguments: &Migrate, image: &str, volume: Option<&str>) -> Wishes {
+pub(super) fn wishes(arguments: &Migrate, image: &str, volume: Option<&str>) -> Wishes {
     Wishes {
         target_image: image.to_owned(),
         recipe: arguments.way.recipe,

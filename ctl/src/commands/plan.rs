@@ -6,7 +6,7 @@ use ferry_proto::v1::{Facts, Plan};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use pbjson_types::Timestamp;
 
-use super::{End, Failed, Session, check, moving};
+use super::{End, Failed, Session, arrival, check, moving};
 use crate::{
     cli::{self, MakePlan, Subject, Target},
     connect::{ConnectedHost, address::Address},
@@ -20,6 +20,10 @@ use crate::{
 };
 
 pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
+    if let Some(moving) = arrival::Move::of(&arguments.subject, &arguments.onto, &arguments.layer)?
+    {
+        return arrival::plan(moving, arguments, session).await;
+    }
     let address: Address = arguments.subject.server.parse()?;
     let host = session.host(address.engine()).await?;
     let wishes = Wishes {
@@ -104,7 +108,7 @@ pub(super) fn backup(target: &Target) -> Backup {
     folder.map_or(Backup::NewVolume, Backup::Folder)
 }
 
-fn write(path: &Path, plan: &Plan) -> Result<(), Failed> {
+pub(super) fn write(path: &Path, plan: &Plan) -> Result<(), Failed> {
     let text = serde_json::to_string_pretty(plan)
         .map_err(|e| Failed::plain("plan-json", format!("the plan cannot be written: {e}")))?;
     // It tells host paths and versions: for its owner only. Whole or not at all: a plan that was cut

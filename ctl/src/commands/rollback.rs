@@ -5,7 +5,7 @@ use ferry_proto::v1::Plan;
 use super::{End, Failed, Session, session::Way};
 use crate::{
     cli::{OnFailure, Rollback},
-    recipes::{pmm_client_upgrade, pmm_kubernetes, pmm_move_data},
+    recipes::{pmm_client_upgrade, pmm_kubernetes, pmm_move_appliance, pmm_move_data},
     run::{events::RunState, journal::RunRow},
 };
 
@@ -65,6 +65,19 @@ fn warning(plan: &Plan, state: RunState) -> String {
         return format!(
             "The client on {} becomes PMM {} again, with the configuration that it had.",
             client.host, plan.from_version
+        );
+    }
+    if let Some(origin) = pmm_move_appliance::origin_of(plan) {
+        let gathered = match state {
+            RunState::Done => format!(
+                "; what it has gathered here since is on volume {} alone, which is kept",
+                pmm_move_appliance::volume_of(plan)
+            ),
+            _ => String::new(),
+        };
+        return format!(
+            "The container here is removed, and the server at {origin} serves again as PMM {}{gathered}.",
+            plan.from_version
         );
     }
     if let Some(volume) = pmm_move_data::volume_of(plan) {

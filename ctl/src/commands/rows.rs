@@ -4,7 +4,7 @@ use ferry_proto::v1::Step;
 use pbjson_types::Timestamp;
 
 use crate::{
-    recipes::{pmm_client_upgrade, upkeep},
+    recipes::{pmm_client_upgrade, pmm_move_appliance, upkeep},
     report::{RunRow, RunStatus, StepRow},
     run::{
         events::RunState,
@@ -72,7 +72,10 @@ pub(super) fn status(run: &journal::RunRow, record: &RunRecord) -> RunStatus {
             format!("`ferryctl resume {name}` goes on, `ferryctl rollback {name}` takes it back")
         }
         RunState::Done if run.subject.is_some() => String::new(),
-        RunState::Done if pmm_client_upgrade::client_of(&record.plan).is_some() => {
+        RunState::Done
+            if pmm_client_upgrade::client_of(&record.plan).is_some()
+                || pmm_move_appliance::origin_of(&record.plan).is_some() =>
+        {
             format!("`ferryctl rollback {name}` takes it back")
         }
         RunState::Done => format!(

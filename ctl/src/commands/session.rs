@@ -15,11 +15,11 @@ use crate::{
         ConnectedHost, HostAgent, LocalEngine, RunAgents, TlsFolder,
         address::{Address, AgentAddress, EngineChoice, InCluster},
         binary::find_agent_binary,
-        connect_client, connect_remote, start_beside_cluster, start_embedded,
+        connect_client, connect_origin, connect_remote, start_beside_cluster, start_embedded,
     },
     exit::Exit,
     facts::{self, Wanted},
-    recipes::{Compose, Unit, Wishes, policy, upkeep::is_upkeep},
+    recipes::{Compose, Unit, Wishes, pmm_move_appliance, policy, upkeep::is_upkeep},
     report::{Printer, live},
     run::{
         driver::{self, Driver},
@@ -117,7 +117,7 @@ impl Session {
         let binary = find_agent_binary(self.global.agent_binary.as_deref())?;
         let state = self.state_dir()?;
         Journal::open(&state)?;
-        Ok(start_embedded(local, &state, binary).await?)
+        Ok(start_embedded(local, &state, binary, &self.tls()).await?)
     }
 
     /// The certificates to show to agents elsewhere.
@@ -129,6 +129,11 @@ impl Session {
     /// The agent on a client's host.
     pub(super) async fn client(&self, address: &AgentAddress) -> Result<HostAgent, Failed> {
         Ok(connect_client(address, &self.tls()).await?)
+    }
+
+    /// The agent on the machine that a server moves away from.
+    pub(super) async fn origin(&self, address: &AgentAddress) -> Result<HostAgent, Failed> {
+        Ok(connect_origin(address, &self.tls()).await?)
     }
 
     /// What the agents see of a server now. One that a run has begun with is not looked at: halfway
@@ -251,6 +256,9 @@ impl Session {
         let mut agents = RunAgents::of(host.agent().beside(run, &container));
         if !plan.client.is_empty() {
             agents = agents.with_client(plan.client.parse()?, self.tls());
+        }
+        if let Some(origin) = pmm_move_appliance::origin_of(plan) {
+            agents = agents.with_origin(origin.parse()?, self.tls());
         }
         let mut reporter = live::reporter(self.printer.settings());
         let options = driver::Options {

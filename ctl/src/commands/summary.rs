@@ -4,7 +4,8 @@ use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
     recipes::{
-        Compose, Unit, Wishes, downtime, pmm_client_upgrade, pmm_in_place, pmm_move_data, policy,
+        Compose, Unit, Wishes, downtime, pmm_client_upgrade, pmm_in_place, pmm_move_appliance,
+        pmm_move_data, policy,
     },
     report::{RehearsalReport, RunSummary},
     run::{driver::RunResult, events::RunState, journal::now, record::RunRecord},
@@ -24,6 +25,7 @@ pub(super) fn of(result: &RunResult) -> RunSummary {
         run: result.run.clone(),
         server: pmm_client_upgrade::client_of(plan)
             .map(|client| client.host.clone())
+            .or(taken_back_to(result).map(str::to_owned))
             .or(container.map(|it| it.name.clone()))
             .unwrap_or_default(),
         state: result.state,
@@ -32,7 +34,7 @@ pub(super) fn of(result: &RunResult) -> RunSummary {
         downtime_ms: (down > 0).then_some(down),
         held_at: held_at(result),
         moved_to: pmm_move_data::volume_of(plan)
-            .unwrap_or_default()
+            .unwrap_or(pmm_move_appliance::volume_of(plan))
             .to_owned(),
         found_again: if done {
             found_again(record)
@@ -53,6 +55,12 @@ pub(super) fn of(result: &RunResult) -> RunSummary {
         next: next(result),
         failure: result.failure.clone(),
     }
+}
+
+/// The machine that a server is on again that was to leave it.
+fn taken_back_to(result: &RunResult) -> Option<&str> {
+    let origin = pmm_move_appliance::origin_of(&result.record.plan);
+    origin.filter(|_| result.state == RunState::RolledBack)
 }
 
 /// The report of a rehearsal as it stands.
@@ -222,6 +230,13 @@ fn kept(record: &RunRecord) -> Vec<String> {
     if let Some(of) = outcome(record, |kind| matches!(kind, Kind::KeepClient(_)), false) {
         kept.push(format!("on its host: {}", of.summary));
     }
+    if let Some(origin) = pmm_move_appliance::origin_of(&record.plan)
+        && outcome(record, |kind| matches!(kind, Kind::StopServices(_)), false).is_some()
+    {
+        kept.push(format!(
+            "the old machine, {origin} (its programs stopped, its data as it was)"
+        ));
+    }
     let aside = outcome(
         record,
         |kind| matches!(kind, Kind::SetAsideContainer(_)),
@@ -268,7 +283,10 @@ fn next(result: &RunResult) -> Vec<String> {
             let moves = pmm_move_data::volume_of(&result.record.plan).is_some();
             let verify = (!moves).then(|| format!("ferryctl backup verify {run}"));
             let back = format!("ferryctl rollback {run}");
-            if pmm_client_upgrade::client_of(&result.record.plan).is_some() {
+            let plan = &result.record.plan;
+            let keeps_nothing = pmm_client_upgrade::client_of(plan).is_some()
+                || pmm_move_appliance::origin_of(plan).is_some();
+            if keeps_nothing {
                 return vec![back];
             }
             let others = [back, format!("ferryctl finish {run}")];

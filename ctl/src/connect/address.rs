@@ -254,7 +254,7 @@ impl AddressError {
             }
             Self::Form(text) if text.starts_with("https://") => {
                 "write `https://HOST:PORT/NAME` for a container behind a host agent, for example \
-                 `https://db7.example.com:7650/pmm-server`"
+                 `https://db7.example.com:7650/pmm-server`; a PMM 2 without a container is moved by `--onto docker:NAME`"
                     .into()
             }
             Self::Agent(_) => {

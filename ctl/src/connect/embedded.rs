@@ -13,7 +13,7 @@ use ferry_cluster::Kubernetes;
 use ferry_proto::v1::Failure;
 
 use super::{
-    ConnectError, ConnectedHost, HostAgent,
+    ConnectError, ConnectedHost, HostAgent, TlsFolder,
     address::{EngineChoice, InCluster},
     open_in_memory,
 };
@@ -53,7 +53,8 @@ pub async fn start_beside_cluster(
     connected(process, EngineChoice::Kubernetes(place)).await
 }
 
-/// Starts a host agent in this process, at the engine that the `docker` client would use, or at this user's Podman.
+/// Starts a host agent in this process, at the engine that the `docker` client would use, or at this user's Podman. `tls` is what it shows
+/// to an agent on another machine.
 ///
 /// # Errors
 /// [`ConnectError::Refused`] with the agent's own reason: no engine answers there, its state
@@ -62,6 +63,7 @@ pub async fn start_embedded(
     engine: LocalEngine,
     state_dir: &Path,
     agent_binary: PathBuf,
+    tls: &TlsFolder,
 ) -> Result<ConnectedHost, ConnectError> {
     let get = |name: &str| std::env::var(name).ok();
     let (endpoint, choice) = match engine {
@@ -75,6 +77,7 @@ pub async fn start_embedded(
         endpoint,
         state_dir: state_dir.to_owned(),
         agent_binary,
+        tls: tls.path().to_owned(),
     };
     let process = InProcessHost::start(options)
         .await

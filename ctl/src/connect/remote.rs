@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use ferry_proto::v1::{GetInfoRequest, Place};
+use ferry_proto::v1::{AgentInfo, GetInfoRequest, Place};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
@@ -55,6 +55,12 @@ impl TlsFolder {
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self(folder.to_owned())
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// A client that trusts the one authority, and shows its own certificate.
@@ -128,6 +134,37 @@ pub async fn connect_client(
     connect(address, tls, Place::Client).await
 }
 
+/// Connects to the agent on the machine that a server moves away from, and is sure that it is one.
+///
+/// # Errors
+/// As [`connect_remote`].
+pub async fn connect_origin(
+    address: &AgentAddress,
+    tls: &TlsFolder,
+) -> Result<HostAgent, ConnectError> {
+    connect(address, tls, Place::Origin).await
+}
+
+/// What the agent there calls itself, where that is not what is wanted.
+fn another(info: &AgentInfo, wanted: Place) -> Option<String> {
+    let place = info.place();
+    // Beside its server it is like any other; that it gives the data away is what makes it this one.
+    let gives = info.capabilities.iter().any(|it| it == "origin");
+    match wanted {
+        Place::Origin if place == Place::Container && gives => None,
+        Place::Origin => Some(format!(
+            "it is the {} agent, not one that gives a server's data away: start `ferryd appliance` there, of this release",
+            place.word()
+        )),
+        wanted if place == wanted => None,
+        wanted => Some(format!(
+            "it is the {} agent, not a {} agent",
+            place.word(),
+            wanted.word()
+        )),
+    }
+}
+
 async fn connect(
     address: &AgentAddress,
     tls: &TlsFolder,
@@ -153,15 +190,10 @@ async fn connect(
         Refusal::Lost(why) => elsewhere(why),
         Refusal::Refused(failure) => ConnectError::Refused(failure),
     })?;
-    let place = info.into_inner().place();
-    if place != wanted {
-        return Err(elsewhere(format!(
-            "it is the {} agent, not a {} agent",
-            place.word(),
-            wanted.word()
-        )));
+    match another(&info.into_inner(), wanted) {
+        Some(why) => Err(elsewhere(why)),
+        None => Ok(agent),
     }
-    Ok(agent)
 }
 
 /// The files are read again each time: a connection may be made anew hours later, with a certificate that was renewed.
@@ -173,4 +205,31 @@ async fn dial(address: AgentAddress, tls: TlsFolder) -> io::Result<TlsStream<Tcp
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_taken_for_nothing_that_it_is_not() {
+        let agent = |place: Place, can: &[&str]| AgentInfo {
+            place: place.into(),
+            capabilities: can.iter().map(|&it| it.to_owned()).collect(),
+            ..AgentInfo::default()
+        };
+        let host = agent(Place::Host, &["engine"]);
+        let origin = agent(Place::Container, &["supervisor", "origin"]);
+        let older = agent(Place::Container, &["supervisor"]);
+        assert_eq!(another(&host, Place::Host), None);
+        assert_eq!(another(&origin, Place::Origin), None);
+        for (info, wanted) in [
+            (&origin, Place::Host),
+            (&host, Place::Origin),
+            (&older, Place::Origin),
+            (&host, Place::Client),
+        ] {
+            assert!(another(info, wanted).is_some(), "{info:?} {wanted:?}");
+        }
+    }
 }

@@ -70,8 +70,10 @@ impl ServerAgents {
 impl Agents for ServerAgents {
     async fn at(&self, place: Place) -> Result<AgentClient, ConnectError> {
         match place {
-            // No host agent leads to a client's host.
-            Place::Client | Place::Unknown => return Err(ConnectError::UnknownPlace),
+            // No host agent leads to another machine.
+            Place::Client | Place::Origin | Place::Unknown => {
+                return Err(ConnectError::UnknownPlace);
+            }
             Place::Host => return Ok(self.host.client()),
             Place::Container | Place::Volume | Place::Copy => {}
         }

@@ -24,6 +24,7 @@ pub fn merge(outside: Facts, inside: Facts) -> Facts {
         clients: inside.clients,
         client_host: inside.client_host,
         cluster,
+        arrival: outside.arrival,
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Which there are is listed in [`catalogue`].
 
+mod arrival;
 mod backup;
 pub mod catalogue;
 mod client;
@@ -20,6 +21,8 @@ mod uses;
 use ferry_proto::v1::{Facts, Finding, MountFact, Severity};
 
 use super::{Version, Wishes};
+pub use arrival::arrival_findings;
+pub(super) use arrival::renumbered;
 use catalogue::Code;
 #[cfg(test)]
 pub(super) use client::cases as client_cases;

@@ -127,10 +127,18 @@ fn identity(facts: &Facts) -> String {
         version => format!("PMM {version}"),
     };
     if let Some(engine) = &facts.engine {
-        text.push_str(&format!(" on {} {}", engine.kind, engine.version));
+        let from = match facts.arrival {
+            Some(_) => " on another machine, to move to",
+            None => " on",
+        };
+        text.push_str(&format!("{from} {} {}", engine.kind, engine.version));
     }
     if let Some(data) = &facts.data {
         let place = match data_mount(facts) {
+            None if facts.arrival.is_some() => {
+                let volume = facts.arrival.as_ref().map_or("", |it| &it.volume);
+                format!("volume {volume}")
+            }
             Some(mount) if mount.name.is_empty() => format!("folder {}", mount.source),
             Some(mount) => format!("volume {}", mount.name),
             None => "no volume".to_owned(),

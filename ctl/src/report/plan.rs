@@ -8,7 +8,7 @@ use super::{
     text::{Look, Tone, clean, columns, hang, moment, pad, push_line, wrap},
 };
 use crate::{
-    recipes::{pmm_client_upgrade, policy},
+    recipes::{pmm_client_upgrade, pmm_move_appliance, policy},
     units::estimate,
 };
 
@@ -80,6 +80,16 @@ fn heading(plan: &Plan) -> String {
             plan.to_version,
             plan.recipe,
             plan.client,
+        );
+    }
+    if let Some(origin) = pmm_move_appliance::origin_of(plan) {
+        return format!(
+            "Plan {} for {}: PMM {} from {origin} to volume {}, recipe {}",
+            plan.id,
+            name(plan),
+            plan.from_version,
+            pmm_move_appliance::volume_of(plan),
+            plan.recipe,
         );
     }
     let target = plan.facts.as_ref().and_then(|facts| facts.target.as_ref());

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// In the run's folder once a key has opened the old server: the new one must not be called proven without it.
-const TRIED: &str = "api-key-tried";
+pub(in crate::steps) const TRIED: &str = "api-key-tried";
 /// What the summary of a step says of a key that opens.
 const OPENS: &str = "your API key opens it";
 const POLL: Duration = Duration::from_secs(1);

@@ -13,6 +13,7 @@ use crate::{
     error::StepError,
     fence,
     places::{self, Wanted, moving},
+    pull,
     steps::{Work, done, done_with, host::edit_unit_files},
     surroundings::Host,
     unit::{self, Hold, Service},
@@ -73,6 +74,9 @@ impl Work for RetireAgents {
         if let Some(unit) = &self.0.unit {
             return self.take_unit(cx, unit, &wanted).await;
         }
+        if !self.0.origin.is_empty() {
+            return self.take_back_to_origin(cx).await;
+        }
         let (old_container, volume) = (&self.0.old_container_id, self.0.data_volume.as_str());
         // Where the data lay in the old container's own layer it still does: that is the copy.
         let old = if volume.is_empty() {
@@ -124,6 +128,17 @@ impl RetireAgents {
         Service::named(unit)?.hold(&cx.run, Hold::Closed).await?;
         places::launch_volume_agent(host, &new, wanted).await?;
         Ok(done("the volume agent runs again"))
+    }
+
+    /// The same look where the way back is the machine that the server came from.
+    async fn take_back_to_origin(&self, cx: &Context) -> Result<Outcome, StepError> {
+        let host = cx.surroundings.host()?;
+        pull::run::reach(&self.0.origin, &host.tls).await?;
+        if let Some(new) = host.engine.find_container(&self.0.container).await? {
+            places::check_ours(&new, &cx.run)?;
+            fence::policy_off(&host.engine, new.id()).await?;
+        }
+        Ok(done("the old machine's agent answers"))
     }
 
     async fn set_policy(&self, host: &Host, policy: &RestartPolicy) -> Result<(), StepError> {

@@ -29,7 +29,11 @@ impl Work for StartServer {
         if let Some(unit) = &self.0.unit {
             return self.start_unit(cx, unit).await;
         }
-        let started = fence::keep_down(engine, &self.0.old_container_id).await?;
+        // Where the server has come from another machine there is none here to be kept down.
+        let started = match self.0.old_container_id.as_str() {
+            "" => None,
+            old => fence::keep_down(engine, old).await?,
+        };
         cx.keep(&true)?;
         let container = engine.inspect_container(&self.0.name).await?;
         places::check_ours(&container, &cx.run)?;

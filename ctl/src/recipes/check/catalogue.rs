@@ -6,6 +6,7 @@
 //!
 //! Rejected: codes as bare text where they are found, with a list in the docs: the two drift.
 
+pub mod arrival;
 pub mod backup;
 pub mod carry_over;
 pub mod client;
@@ -83,6 +84,7 @@ pub const GROUPS: &[&Group] = &[
     &data::GROUP,
     &backup::GROUP,
     &client::GROUP,
+    &arrival::GROUP,
 ];
 
 /// All codes.

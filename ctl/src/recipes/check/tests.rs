@@ -529,6 +529,11 @@ fn every_code_of_the_catalogue_has_a_case_with_each_severity() {
             .iter()
             .map(|(code, severity, _)| (*code, severity.word())),
     );
+    cases.extend(
+        super::arrival::cases::CASES
+            .iter()
+            .map(|(code, severity, _)| (*code, severity.word())),
+    );
     for word in ferry_proto::carry_over::CODES {
         let mut facts = samples::facts();
         carried(&mut facts, word);

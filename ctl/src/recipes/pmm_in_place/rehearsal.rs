@@ -99,7 +99,7 @@ impl Ground<'_> {
         let compare = Kind::CompareBaseline(v1::CompareBaseline {
             timeout_seconds: wishes.compare_seconds,
             isolated: true,
-            same_major: false,
+            ..v1::CompareBaseline::default()
         });
         let end = Kind::EndRehearsal(v1::EndRehearsal {
             container,

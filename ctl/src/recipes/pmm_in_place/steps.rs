@@ -16,7 +16,7 @@ use crate::{
 const STOP_GRACE_SECONDS: u32 = 330;
 /// A container that refuses its volume does so at once. What fails later is found by whoever waits
 /// for the server to be ready, so that no second of this is downtime for nothing.
-pub(super) const SETTLE_SECONDS: u32 = 1;
+pub(in crate::recipes) const SETTLE_SECONDS: u32 = 1;
 /// Upstream's own initialisation waits 150 s for PostgreSQL and 100 s for PMM (facts/pmm.md 1.5).
 const READY_SECONDS: u64 = 300;
 /// One more second of patience for so many bytes of databases that migrations may rewrite.
@@ -29,14 +29,14 @@ pub(super) const DATABASES: [&str; 2] = ["pmm-managed", "grafana"];
 /// The facts that a plan cannot do without.
 pub(in crate::recipes) struct Ground<'a> {
     pub(super) container: &'a v1::ContainerFacts,
-    pub(super) target: &'a v1::ImageFacts,
+    pub(in crate::recipes) target: &'a v1::ImageFacts,
     image: Option<&'a v1::ImageFacts>,
     pub(super) server: &'a ServerFacts,
     pub(in crate::recipes) data: &'a v1::DataFacts,
 }
 
 impl<'a> Ground<'a> {
-    pub(super) fn new(facts: &'a Facts) -> Option<Self> {
+    pub(in crate::recipes) fn new(facts: &'a Facts) -> Option<Self> {
         Some(Self {
             container: facts.container.as_ref()?,
             target: facts.target.as_ref()?,
@@ -46,14 +46,14 @@ impl<'a> Ground<'a> {
         })
     }
 
-    pub(super) fn version_now(&self) -> &'a str {
+    pub(in crate::recipes) fn version_now(&self) -> &'a str {
         match self.server.version.as_str() {
             "" => self.image.map_or("", |image| &image.version),
             version => version,
         }
     }
 
-    pub(super) fn version_then(&self) -> &'a str {
+    pub(in crate::recipes) fn version_then(&self) -> &'a str {
         &self.target.version
     }
 
@@ -91,7 +91,7 @@ impl<'a> Ground<'a> {
         super::database_bytes(self.server)
     }
 
-    pub(super) fn ready_seconds(&self, wishes: &Wishes) -> u32 {
+    pub(in crate::recipes) fn ready_seconds(&self, wishes: &Wishes) -> u32 {
         if let Some(seconds) = wishes.ready_seconds {
             return seconds;
         }
@@ -332,8 +332,8 @@ impl<'a> Ground<'a> {
             estimate::COMPARE,
             Kind::CompareBaseline(v1::CompareBaseline {
                 timeout_seconds: wishes.compare_seconds,
-                isolated: false,
                 same_major: update,
+                ..v1::CompareBaseline::default()
             }),
         ));
         // Of PMM 2 there is none.
@@ -363,7 +363,7 @@ impl<'a> Ground<'a> {
         steps
     }
 
-    pub(super) fn pull(&self) -> Step {
+    pub(in crate::recipes) fn pull(&self) -> Step {
         let target = self.target;
         let pull = Kind::PullImage(v1::PullImage {
             reference: target.reference.clone(),

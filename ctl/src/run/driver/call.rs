@@ -57,6 +57,10 @@ const MOST_LOSSES: u32 = 25;
 /// taking the run back would need the very engine that is not there.
 const ENGINE_LOST: [&str; 3] = ["engine-unreachable", "engine-interrupted", "engine-timeout"];
 
+/// What a host step fails with when the machine that the server comes from does not answer any more, which it has waited for itself. What
+/// has come is kept for whoever goes on; taking the run back would need that machine too.
+const ORIGIN_LOST: &str = "origin-lost";
+
 impl<A: Agents> Session<'_, '_, A> {
     pub(super) async fn call(
         &mut self,
@@ -178,6 +182,9 @@ impl<A: Agents> Session<'_, '_, A> {
                     call.silent = silent;
                     return Ok(TryEnd::Lost(failure.message));
                 }
+                Some(CallEnd::Failed(failure)) if failure.code == ORIGIN_LOST && !call.undo => {
+                    return Ok(TryEnd::Over(CallEnd::GaveUp(self.to_go_on(failure))));
+                }
                 Some(end) => return Ok(TryEnd::Over(end)),
             }
         }
@@ -208,6 +215,19 @@ impl<A: Agents> Session<'_, '_, A> {
             Some(Kind::Note(_) | Kind::Started(_)) | None => {}
         }
         Ok(None)
+    }
+
+    /// With the ways on from here.
+    fn to_go_on(&self, failure: Failure) -> Failure {
+        let run = self.run();
+        let ways = format!(
+            "`ferryctl resume {run}` goes on with the run, `ferryctl rollback {run}` takes it back"
+        );
+        Failure {
+            hint: super::forward::join_hints(&failure.hint, &ways),
+            details: self.whereabouts(),
+            ..failure
+        }
     }
 
     fn gave_up(&self, call: &Call, why: &str) -> Failure {

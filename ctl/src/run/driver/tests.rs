@@ -566,3 +566,24 @@ async fn a_run_has_one_driver() {
     assert_eq!(refused.code(), "run-driven");
     assert!(bench.logged().is_empty());
 }
+
+/// What has come from a machine that is away for a while is kept for whoever goes on.
+#[tokio::test]
+async fn a_run_whose_origin_is_away_is_held_and_goes_on_when_it_is_back() {
+    let bench = Bench::new();
+    let step = "transfer-ownership".to_owned();
+    bench.double.state().origin_away.insert(step.clone());
+    let held = bench.apply().await;
+    assert_eq!(held.state, RunState::Held);
+    let failure = held.failure.unwrap();
+    assert_eq!(failure.code, "origin-lost");
+    for way in ["ferryctl resume", "ferryctl rollback"] {
+        assert!(failure.hint.contains(way), "{failure:?}");
+    }
+    let undone = |bench: &Bench| bench.effects().iter().any(|it| it.starts_with("undo"));
+    assert!(!undone(&bench));
+    bench.double.state().origin_away.remove(&step);
+    let done = bench.apply().await;
+    assert_eq!(done.state, RunState::Done);
+    assert!(!undone(&bench));
+}
