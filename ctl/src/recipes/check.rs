@@ -63,6 +63,11 @@ pub fn findings(facts: &Facts, wishes: &Wishes) -> Vec<Finding> {
         };
         findings.retain(|finding| counts(&finding.code));
     }
+    told(facts, findings)
+}
+
+/// As an operator of this engine reads them, the worst first.
+fn told(facts: &Facts, mut findings: Vec<Finding>) -> Vec<Finding> {
     if facts.engine.as_ref().is_some_and(|it| it.kind == PODMAN) {
         findings.iter_mut().for_each(say_podman);
     }

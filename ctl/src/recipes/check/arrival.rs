@@ -7,7 +7,7 @@ use ferry_proto::v1::{ArrivalFacts, DataFacts, Facts, Finding, NameFact, Renumbe
 use super::{
     Notebook, Subject,
     catalogue::{arrival as codes, data as data_codes},
-    names, server,
+    names, server, told,
 };
 use crate::{
     recipes::{Version, pmm_move_appliance::MoveWishes, policy, space::new_volume_bytes},
@@ -70,10 +70,7 @@ pub fn arrival_findings(facts: &Facts, wishes: &MoveWishes) -> Vec<Finding> {
         check_data(&data, &arrival, &mut notebook);
         check_owners(&data, &arrival, wishes, &mut notebook);
     }
-    let mut findings = notebook.findings;
-    // Stable: the order within a severity stays.
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity()));
-    findings
+    told(facts, notebook.findings)
 }
 
 fn check_place(arrival: &ArrivalFacts, wishes: &MoveWishes, notebook: &mut Notebook) {
@@ -82,9 +79,7 @@ fn check_place(arrival: &ArrivalFacts, wishes: &MoveWishes, notebook: &mut Noteb
         notebook.blocker(
             codes::CONTAINER_TAKEN,
             format!("there is a container `{container}` already, and the moved server becomes a new one"),
-            &format!(
-                "name another by `--onto`; where an earlier run has moved the server into it, go on with `ferryctl migrate docker:{container} --to IMAGE`"
-            ),
+            "name another by `--onto`; where an earlier run has moved the server into it, go on with `ferryctl migrate` of that container",
         );
     }
     if arrival.volume_taken {
@@ -243,7 +238,7 @@ fn check_owners(
 ) {
     let users: BTreeSet<u32> = data.owners.iter().map(|it| it.uid).collect();
     let groups: BTreeSet<u32> = data.owners.iter().map(|it| it.gid).collect();
-    let (mut told, mut nameless) = (Vec::new(), Vec::new());
+    let (mut renamed, mut nameless) = (Vec::new(), Vec::new());
     for (what, used, there, here, given) in [
         ("user", users, &data.users, &arrival.users, &wishes.users),
         (
@@ -262,19 +257,19 @@ fn check_owners(
             let known = name.is_some_and(|name| here.iter().any(|it| it.name == name.name));
             let called = name.map_or_else(|| number.to_string(), |name| name.name.clone());
             match to {
-                Some(to) => told.push(format!("{what} {called} {number} → {}", to.to)),
+                Some(to) => renamed.push(format!("{what} {called} {number} → {}", to.to)),
                 None if !known && !is_given => nameless.push(format!("{what} {called} ({number})")),
                 None => {}
             }
         }
     }
-    if !told.is_empty() {
+    if !renamed.is_empty() {
         notebook.note(
             codes::OWNERS_RENUMBERED,
             format!(
                 "{} in the image's numbers: {}",
-                owners_come(told.len()),
-                told.join(", ")
+                owners_come(renamed.len()),
+                renamed.join(", ")
             ),
             "",
         );
@@ -318,6 +313,14 @@ mod tests {
         assert_eq!(
             codes,
             ["moved-appliance", "data-volume-room", "owners-renumbered"]
+        );
+        let mut podman = facts.clone();
+        podman.engine.as_mut().unwrap().kind = "Podman".into();
+        podman.arrival.as_mut().unwrap().volume_taken = true;
+        let taken = &arrival_findings(&podman, &wishes)[0];
+        assert!(
+            taken.hint.contains("`podman volume rm pmm-data`"),
+            "{taken:?}"
         );
         for (code, severity, spoil) in CASES {
             let mut facts = facts.clone();
