@@ -48,10 +48,7 @@ const NUMBER: &str = "FERRY_MATRIX_NUMBER";
 /// being played, on another scene that is made like the first.
 ///
 /// # Errors
-/// All failures together; what a stage cannot be set up for at once.
-///
-/// # Panics
-/// When cases failed, with the names that repeat them.
+/// All failures together, with the names that repeat them; what a stage cannot be set up for at once.
 pub fn work<S: Scene>(
     make: impl Fn() -> Result<S>,
     worker: usize,
@@ -117,12 +114,13 @@ pub fn work<S: Scene>(
             }
         }
     }
-    assert!(
-        failed.is_empty(),
-        "{} of {} cases failed:\n{}",
-        failed.len(),
-        mine.len(),
-        failed.join("\n")
-    );
+    if !failed.is_empty() {
+        return Err(Error::of(format!(
+            "{} of {} cases failed:\n{}",
+            failed.len(),
+            mine.len(),
+            failed.join("\n")
+        )));
+    }
     Ok(())
 }
