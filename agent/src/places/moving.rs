@@ -10,14 +10,16 @@
 //!                     new volume ◄── data, .ferry ──────────────────────┘
 //! ```
 
-use super::{Beside, RUN_LABEL, backup, find_agent, launch};
+use super::{BackupPlace, Beside, RUN_LABEL, backup, find_agent, launch};
 use crate::{
+    context::Context,
     engine::{
         ContainerInspect,
         agents::{AgentKind, AgentMount, Launched},
         carry_over::DATA_FOLDER,
     },
     error::StepError,
+    ledger,
     surroundings::Host,
 };
 
@@ -49,6 +51,39 @@ pub async fn launch_with_volume(
     }
     backup::make_volume(host, volume, ROLE, run, name, server.own_ids()).await?;
     start_on_volume(host, server, name, volume, run).await
+}
+
+/// What became of the volume when the run is taken back.
+pub enum GivenUp {
+    /// There is none of this run.
+    Absent,
+    /// It stays, for the reason in the sentence.
+    Kept(String),
+    /// It is gone.
+    Removed,
+}
+
+/// Removes the volume that the run has made, unless the step `used` was begun: then a server has run on it, and it has what is nowhere else.
+///
+/// # Errors
+/// The engine refuses, or a ledger cannot be read.
+pub async fn give_up(
+    host: &Host,
+    cx: &Context,
+    volume: &str,
+    used: &str,
+) -> Result<GivenUp, StepError> {
+    if !is_made(host, volume, &cx.run).await? {
+        return Ok(GivenUp::Absent);
+    }
+    if ledger::was_begun(&cx.run_dir, &cx.run, used)? {
+        return Ok(GivenUp::Kept(format!(
+            "volume `{volume}` is kept: the server has run on it, and what it gathered then is there alone; `docker volume rm {volume}` \
+             when that is not needed"
+        )));
+    }
+    backup::remove(host, &BackupPlace::Volume(volume.to_owned()), &cx.run).await?;
+    Ok(GivenUp::Removed)
 }
 
 /// Starts the volume agent of a run again that had one before.

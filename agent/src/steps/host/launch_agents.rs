@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::Context,
     error::StepError,
-    ledger,
-    places::{self, BackupPlace, Wanted, backup, moving},
+    places::{
+        self, BackupPlace, Wanted, backup,
+        moving::{self, GivenUp},
+    },
     steps::{Work, done, done_with},
     surroundings::Host,
 };
@@ -134,19 +136,11 @@ impl Work for LaunchAgents {
 /// The step that starts the new container, as plans call it.
 const START: &str = "start-server";
 
-/// Removes the volume that the data was copied to, unless a server has run on it: then it has what the old container has not.
 async fn give_up_volume(host: &Host, cx: &Context, volume: &str) -> Result<Outcome, StepError> {
-    if !moving::is_made(host, volume, &cx.run).await? {
-        return Ok(done("the agents are gone"));
-    }
-    if ledger::was_begun(&cx.run_dir, &cx.run, START)? {
-        let warning = format!(
-            "volume `{volume}` is kept: the server has run on it, and what it gathered then is there alone; `docker volume rm {volume}` \
-             when that is not needed"
-        );
-        return Ok(done_with("the agents are gone", vec![warning]));
-    }
-    let place = BackupPlace::Volume(volume.to_owned());
-    backup::remove(host, &place, &cx.run).await?;
-    Ok(done("the agents and the new volume are gone"))
+    let said = match moving::give_up(host, cx, volume, START).await? {
+        GivenUp::Absent => "the agents are gone",
+        GivenUp::Kept(warning) => return Ok(done_with("the agents are gone", vec![warning])),
+        GivenUp::Removed => "the agents and the new volume are gone",
+    };
+    Ok(done(said))
 }

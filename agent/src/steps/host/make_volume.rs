@@ -8,8 +8,10 @@ use crate::{
     arrival,
     context::Context,
     error::StepError,
-    ledger,
-    places::{BackupPlace, backup, moving},
+    places::{
+        backup,
+        moving::{self, GivenUp},
+    },
     steps::{Work, done, done_with},
 };
 
@@ -48,18 +50,10 @@ impl Work for MakeVolume {
     /// What a server has run on that was proven, and perhaps for days, has what the old machine has not.
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let (host, volume) = (cx.surroundings.host()?, &self.0.volume);
-        if !moving::is_made(host, volume, &cx.run).await? {
-            return Ok(done("there is no volume of this run"));
-        }
-        if ledger::was_begun(&cx.run_dir, &cx.run, PROVEN)? {
-            let warning = format!(
-                "volume `{volume}` is kept: the server has run on it, and what it gathered then is there alone; `docker volume rm {volume}` \
-                 when that is not needed"
-            );
-            return Ok(done_with("the volume stays", vec![warning]));
-        }
-        let place = BackupPlace::Volume(volume.clone());
-        backup::remove(host, &place, &cx.run).await?;
-        Ok(done("the volume is gone"))
+        Ok(match moving::give_up(host, cx, volume, PROVEN).await? {
+            GivenUp::Absent => done("there is no volume of this run"),
+            GivenUp::Kept(warning) => done_with("the volume stays", vec![warning]),
+            GivenUp::Removed => done("the volume is gone"),
+        })
     }
 }

@@ -7,11 +7,11 @@ use ferry_proto::v1::{ArrivalFacts, DataFacts, Facts, Finding, NameFact, Renumbe
 use super::{
     Notebook, Subject,
     catalogue::{arrival as codes, data as data_codes},
-    names, server, told,
+    layer, names, server, told,
 };
 use crate::{
-    recipes::{Version, pmm_move_appliance::MoveWishes, policy, space::new_volume_bytes},
-    units::{bytes, count, counted},
+    recipes::{Version, pmm_move_appliance::MoveWishes, policy},
+    units::counted,
 };
 
 /// Users and groups whose numbers are others on the new machine.
@@ -203,30 +203,8 @@ fn check_data(data: &DataFacts, arrival: &ArrivalFacts, notebook: &mut Notebook)
             "copy what is needed of it into the data itself there and unmount it, or move by hand (docs/appliance.md)",
         );
     }
-    check_room(data, arrival, notebook);
-}
-
-fn check_room(data: &DataFacts, arrival: &ArrivalFacts, notebook: &mut Notebook) {
-    let needed = new_volume_bytes(data);
-    let have = format!(
-        "the new volume needs {}, {} are free where the engine keeps volumes",
-        bytes(needed),
-        bytes(arrival.free_bytes)
-    );
-    let hint = "free or add space where the engine keeps volumes, then check again";
-    if arrival.free_bytes < needed {
-        notebook.blocker(data_codes::DATA_VOLUME_ROOM, have, hint);
-    } else if arrival.free_inodes > 0 && arrival.free_inodes < data.entries {
-        // File systems without an inode table say 0.
-        let text = format!(
-            "the new volume needs {} inodes, {} are free where the engine keeps volumes",
-            count(data.entries),
-            count(arrival.free_inodes)
-        );
-        notebook.blocker(data_codes::DATA_VOLUME_ROOM, text, hint);
-    } else {
-        notebook.note(data_codes::DATA_VOLUME_ROOM, have, "");
-    }
+    let (bytes, inodes) = (arrival.free_bytes, arrival.free_inodes);
+    layer::new_volume_room(data, bytes, inodes, notebook);
 }
 
 /// The owners that the data has: who gets another number, and who keeps one that may be somebody else's in the image.

@@ -68,26 +68,33 @@ fn check_room(data: &DataFacts, notebook: &mut Notebook) {
     if data.bytes == 0 {
         return;
     }
+    new_volume_room(data, volume.free_bytes, volume.free_inodes, notebook);
+}
+
+/// Whether the data fits on a new volume where the engine keeps volumes.
+pub(super) fn new_volume_room(
+    data: &DataFacts,
+    free_bytes: u64,
+    free_inodes: u64,
+    notebook: &mut Notebook,
+) {
     let needed = new_volume_bytes(data);
     let have = format!(
         "the new volume needs {}, {} are free where the engine keeps volumes",
         bytes(needed),
-        bytes(volume.free_bytes)
+        bytes(free_bytes)
     );
     let hint = "free or add space where the engine keeps volumes, then check again";
-    if volume.free_bytes < needed {
+    if free_bytes < needed {
         notebook.blocker(data::DATA_VOLUME_ROOM, have, hint);
-    } else if volume.free_inodes > 0 && volume.free_inodes < data.entries {
+    } else if free_inodes > 0 && free_inodes < data.entries {
         // File systems without an inode table say 0.
-        notebook.blocker(
-            data::DATA_VOLUME_ROOM,
-            format!(
-                "the new volume needs {} inodes, {} are free where the engine keeps volumes",
-                count(data.entries),
-                count(volume.free_inodes)
-            ),
-            hint,
+        let text = format!(
+            "the new volume needs {} inodes, {} are free where the engine keeps volumes",
+            count(data.entries),
+            count(free_inodes)
         );
+        notebook.blocker(data::DATA_VOLUME_ROOM, text, hint);
     } else {
         notebook.note(data::DATA_VOLUME_ROOM, have, "");
     }
