@@ -318,6 +318,14 @@ impl Ended {
         found.unwrap_or(&Value::Null)
     }
 
+    /// The last word about the run: a rehearsal has one of its own.
+    #[must_use]
+    pub fn report(&self) -> &Value {
+        let is_one = |line: &&Value| line["kind"] == "summary" || line["kind"] == "rehearsal";
+        let found = self.lines.iter().rev().find(is_one);
+        found.unwrap_or(&Value::Null)
+    }
+
     /// How often an event came for a step.
     #[must_use]
     pub fn count(&self, event: &str, step: &str) -> usize {

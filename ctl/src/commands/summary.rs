@@ -100,7 +100,9 @@ pub(super) fn of_rehearsal(result: &RunResult) -> RehearsalReport {
         mend,
         kept: kept.cloned().unwrap_or_default(),
         failure: result.failure.clone(),
+        next: Vec::new(),
     }
+    .with_ways_on()
 }
 
 fn target(record: &RunRecord) -> String {

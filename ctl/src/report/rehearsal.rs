@@ -41,6 +41,35 @@ pub struct RehearsalReport {
     pub kept: String,
     /// Why the crossing would fail.
     pub failure: Option<Failure>,
+    /// Commands that may come next.
+    pub next: Vec<String>,
+}
+
+impl RehearsalReport {
+    /// With the commands that may come next.
+    #[must_use]
+    pub fn with_ways_on(mut self) -> Self {
+        let Self {
+            run,
+            address,
+            to_image,
+            ..
+        } = &self;
+        self.next = match self.state {
+            RunState::Done | RunState::Finished => {
+                vec![format!("ferryctl migrate {address} --to {to_image}")]
+            }
+            RunState::RolledBack if self.failure.is_some() => {
+                vec![format!("ferryctl rehearse {address} --to {to_image}")]
+            }
+            RunState::RolledBack => Vec::new(),
+            RunState::Running | RunState::RollingBack | RunState::Held => vec![
+                format!("ferryctl resume {run}"),
+                format!("ferryctl rollback {run}"),
+            ],
+        };
+        self
+    }
 }
 
 /// What stands at the end of `ferryctl rehearse`.
@@ -163,23 +192,10 @@ fn kept(report: &RehearsalReport) -> Vec<(&'static str, String)> {
 }
 
 fn next(report: &RehearsalReport) -> String {
-    let RehearsalReport {
-        run,
-        address,
-        to_image,
-        ..
-    } = report;
+    let commands = report.next.join(" · ");
     match report.state {
-        RunState::Done | RunState::Finished => {
-            format!("ferryctl migrate {address} --to {to_image}")
-        }
-        RunState::RolledBack if report.failure.is_some() => {
-            format!("mend it, then ferryctl rehearse {address} --to {to_image}")
-        }
-        RunState::RolledBack => String::new(),
-        RunState::Running | RunState::RollingBack | RunState::Held => {
-            format!("ferryctl resume {run} · ferryctl rollback {run}")
-        }
+        RunState::RolledBack if report.failure.is_some() => format!("mend it, then {commands}"),
+        _ => commands,
     }
 }
 
@@ -211,6 +227,7 @@ mod tests {
             ],
             kept: String::new(),
             failure: None,
+            next: Vec::new(),
         }
     }
 
@@ -244,7 +261,8 @@ mod tests {
             ..report()
         };
         let look = Look::plain(90);
-        let all = [report(), kept, failed, interrupted].map(|it| rehearsal(&it, look));
+        let all =
+            [report(), kept, failed, interrupted].map(|it| rehearsal(&it.with_ways_on(), look));
         insta::assert_snapshot!(all.join("\n---\n"));
     }
 }

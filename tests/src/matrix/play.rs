@@ -124,7 +124,7 @@ impl<S: Scene> Played<'_, S> {
             Struck::Dead => self.resume()?,
         };
         let ended = self.unheld(ended)?;
-        let rolled_back = ended.last("summary")["state"] == "rolled-back";
+        let rolled_back = ended.report()["state"] == "rolled-back";
         if rolled_back && self.may_fail() {
             self.stage.expect(&ended, 1)?;
             return self.as_before();
@@ -154,10 +154,10 @@ impl<S: Scene> Played<'_, S> {
         let ended = self.unheld(ended)?;
         // Who resumes does not ask for the rollback: its end is not what a run is for.
         let over = ended.last("error")["code"] == "run-over";
-        if !over && ended.last("summary")["state"] != "rolled-back" {
+        if !over && ended.report()["state"] != "rolled-back" {
             return Err(Error::of(format!(
                 "it is not rolled back: {}",
-                ended.last("summary")
+                ended.report()
             )));
         }
         self.as_before()
@@ -173,11 +173,11 @@ impl<S: Scene> Played<'_, S> {
             if ended.code != 4 || !self.may_fail() {
                 break;
             }
-            let told = ended.last("summary")["next"].to_string();
+            let told = ended.report()["next"].to_string();
             if !told.contains(&format!("ferryctl resume {}", self.run)) {
                 return Err(Error::of(format!(
                     "held without a way on: {}",
-                    ended.last("summary")
+                    ended.report()
                 )));
             }
             ended = self.resume()?;
@@ -192,7 +192,7 @@ impl<S: Scene> Played<'_, S> {
             self.stage.scene.reset()?;
         } else if ended.last("error")["code"] != "run-over" {
             ended = self.unheld(ended)?;
-            if ended.last("summary")["state"] != "rolled-back" {
+            if ended.report()["state"] != "rolled-back" {
                 self.stage.expect(&ended, 0)?;
             }
         }

@@ -154,7 +154,7 @@ impl<S: Scene> Stage<S> {
         Err(Error::of(format!(
             "it ended with {}, not {code}: {} {} {}",
             ended.code,
-            ended.last("summary"),
+            ended.report(),
             ended.last("error"),
             ended.stderr
         )))
