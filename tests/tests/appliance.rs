@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use ferry_tests::appliance::{Appliance, begun, done, refused};
+use ferry_tests::appliance::{Appliance, NewServer, begun, done, refused};
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::kill::{Ended, Tool, agents_of, is};
 use ferry_tests::server::{Container, Options, TestServer};
@@ -34,6 +34,14 @@ fn files_in(folder: &Path) -> Result<usize> {
         };
     }
     Ok(count)
+}
+
+/// In the middle of a pull: some of the data is here.
+fn until_some_files(old: &Appliance, new: &NewServer) -> Result<()> {
+    old.server.wait_until("some files", 60, || {
+        let data = new.data().ok().flatten();
+        data.is_some_and(|data| files_in(&data).is_ok_and(|count| count > 60))
+    })
 }
 
 /// It runs, as the version that it was, with all that it had.
@@ -159,10 +167,7 @@ fn what_fails_behind_the_stop_goes_back_and_what_is_killed_goes_on() -> Result<(
     let mut call = tool.start(&words(&migrate))?;
     let run = call.run_name()?;
     call.wait_for("the pull", is("intended", "pull-data", false))?;
-    old.server.wait_until("some files", 60, || {
-        let data = new.data().ok().flatten();
-        data.is_some_and(|data| files_in(&data).is_ok_and(|count| count > 60))
-    })?;
+    until_some_files(&old, &new)?;
     call.kill()?;
     let tls = old.tls();
     let resume = ["resume", &run, "--tls", &tls];
@@ -196,10 +201,7 @@ fn who_is_out_of_reach_is_waited_for_and_then_gone_on_with() -> Result<()> {
     let mut call = tool.start(&words(&migrate))?;
     let run = call.run_name()?;
     call.wait_for("the pull", is("intended", "pull-data", false))?;
-    old.server.wait_until("some files", 60, || {
-        let data = new.data().ok().flatten();
-        data.is_some_and(|data| files_in(&data).is_ok_and(|count| count > 60))
-    })?;
+    until_some_files(&old, &new)?;
     old.end_agent()?;
     let held = call.end()?;
     assert_eq!(held.code, 4, "{held:?}");
