@@ -24,6 +24,8 @@ mod start_rehearsal;
 mod start_server;
 mod stop_server;
 
+use crate::{engine::ContainerInspect, error::StepError};
+
 pub(super) use await_client::AwaitClient;
 pub(super) use create_server::CreateServer;
 pub(super) use edit_compose_file::EditComposeFile;
@@ -44,3 +46,17 @@ pub(super) use set_aside_container::SetAsideContainer;
 pub(super) use start_rehearsal::StartRehearsal;
 pub(super) use start_server::StartServer;
 pub(super) use stop_server::StopServer;
+
+/// That a container that a run has made is of the image that its plan names.
+///
+/// # Errors
+/// It is of another.
+fn check_image(made: &ContainerInspect, planned: &str) -> Result<(), StepError> {
+    if made.image_id() == planned {
+        return Ok(());
+    }
+    Err(StepError::new(
+        "wrong-image",
+        format!("the new container has image {}", made.image_id()),
+    ))
+}

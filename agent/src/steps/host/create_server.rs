@@ -90,13 +90,7 @@ impl Work for CreateServer {
                 ),
             ));
         }
-        if made.image_id() != self.0.image_id {
-            return Err(StepError::new(
-                "wrong-image",
-                format!("the new container has image {}", made.image_id()),
-            ));
-        }
-        Ok(())
+        super::check_image(&made, &self.0.image_id)
     }
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
