@@ -210,13 +210,17 @@ impl Runner {
             let end = Kind::Finished(outcome);
             return Ok(Begun::Events(settled_stream(attempt, undo, end)));
         }
-        // The same try, asked for again because its answer was lost: only a new one is made anew.
+        // The same try, asked for again because its answer was lost: only a new one is made anew. Where the engine was away it is asked for
+        // again because the engine may be back.
         let failed = match status {
             StepStatus::Failed => !undo,
             StepStatus::UndoFailed => undo,
             _ => false,
         };
-        if failed && let Some(failure) = ledger.failure_of(attempt) {
+        if failed
+            && let Some(failure) = ledger.failure_of(attempt)
+            && !failure.is_engine_away()
+        {
             let end = Kind::Failed(failure.clone());
             return Ok(Begun::Events(settled_stream(attempt, undo, end)));
         }

@@ -40,6 +40,10 @@ impl ClusterError {
             Self::Unreachable(_) => "cluster-unreachable",
             Self::Refused { status: 403, .. } => "cluster-forbidden",
             Self::Refused { status: 409, .. } => "cluster-conflict",
+            Self::Refused {
+                status: 429 | 503 | 504,
+                ..
+            } => "cluster-busy",
             Self::Refused { .. } => "cluster-refused",
             Self::Answer { .. } => "cluster-answer",
         }
@@ -97,5 +101,29 @@ impl ClusterError {
 impl From<ClusterError> for StepError {
     fn from(error: ClusterError) -> Self {
         Self::new(error.code(), error.to_string()).hint(error.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_proto::v1::Failure;
+
+    use super::*;
+
+    #[test]
+    fn an_api_server_that_is_away_or_busy_is_asked_again_and_a_refusal_is_not() {
+        let refused = |status| ClusterError::Refused {
+            action: "read it".to_owned(),
+            status,
+            message: String::new(),
+        };
+        let is_away = |error| Failure::from(StepError::from(error)).is_engine_away();
+        assert!(is_away(ClusterError::Unreachable(String::new())));
+        for status in [429, 503, 504] {
+            assert!(is_away(refused(status)), "{status}");
+        }
+        for status in [401, 403, 404, 409, 422, 500] {
+            assert!(!is_away(refused(status)), "{status}");
+        }
     }
 }

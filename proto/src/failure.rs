@@ -16,6 +16,24 @@ pub const CODE_KEY: &str = "ferry-code";
 /// The metadata key of the hint, percent-free UTF-8 as bytes.
 pub const HINT_KEY: &str = "ferry-hint-bin";
 
+/// The codes of an engine that was not there, or not for long enough; and of a cluster's API server.
+const ENGINE_AWAY: [&str; 5] = [
+    "engine-unreachable",
+    "engine-interrupted",
+    "engine-timeout",
+    "cluster-unreachable",
+    "cluster-busy",
+];
+
+impl Failure {
+    /// Whether it says nothing but that the container engine, or the cluster, did not answer. A daemon that is restarted, a host that is
+    /// booted, an API server that is moved comes back, and then the same may be asked again.
+    #[must_use]
+    pub fn is_engine_away(&self) -> bool {
+        ENGINE_AWAY.contains(&self.code.as_str())
+    }
+}
+
 /// Puts a failure into a gRPC status. All of it is in the status's details; code and hint are in
 /// the metadata too, for clients that are not ours.
 #[must_use]

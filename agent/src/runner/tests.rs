@@ -262,15 +262,15 @@ async fn names_that_could_be_paths_are_refused() {
     }
 }
 
-/// Work that fails, and counts how often it was done.
-struct Failing(Arc<std::sync::atomic::AtomicU32>);
+/// Work that fails with this code, and counts how often it was done.
+struct Failing(&'static str, Arc<std::sync::atomic::AtomicU32>);
 
 #[async_trait::async_trait]
 impl steps::Work for Failing {
     async fn apply(&self, _: &Context) -> Result<Outcome, StepError> {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        Err(StepError::new("broken", "it is broken").hint("mend it"))
+        Err(StepError::new(self.0, "it is broken").hint("mend it"))
     }
 
     async fn verify(&self, _: &Context) -> Result<(), StepError> {
@@ -282,10 +282,10 @@ impl steps::Work for Failing {
     }
 }
 
-fn failing(data: &Path) -> (Arc<Runner>, Arc<std::sync::atomic::AtomicU32>) {
+fn failing(code: &'static str, data: &Path) -> (Arc<Runner>, Arc<std::sync::atomic::AtomicU32>) {
     let count = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let counted = count.clone();
-    let works = Works::new(move |_| Ok(Box::new(Failing(counted.clone()))));
+    let works = Works::new(move |_| Ok(Box::new(Failing(code, counted.clone()))));
     let volume = Volume {
         data: data.to_owned(),
         live: None,
@@ -314,7 +314,7 @@ async fn end_of(runner: &Arc<Runner>, attempt: u32, undo: bool) -> Kind {
 #[tokio::test]
 async fn a_failed_try_is_answered_again_and_only_a_new_one_made_anew() {
     let data = tempfile::tempdir().unwrap();
-    let (runner, count) = failing(data.path());
+    let (runner, count) = failing("broken", data.path());
     let count = || count.load(std::sync::atomic::Ordering::Relaxed);
     for (attempt, undo, tries) in [
         (1, false, 1),
@@ -332,9 +332,26 @@ async fn a_failed_try_is_answered_again_and_only_a_new_one_made_anew() {
         assert_eq!(count(), tries, "try {attempt}, undo {undo}");
     }
     // After a restart of the agent too: the ledger knows.
-    let (runner, again) = failing(data.path());
+    let (runner, again) = failing("broken", data.path());
     end_of(&runner, 2, true).await;
     assert_eq!(again.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+/// It is waited for by whoever asks, with the same try.
+#[tokio::test]
+async fn a_try_that_found_no_engine_is_made_anew_when_it_is_asked_for_again() {
+    for code in ["engine-unreachable", "engine-interrupted", "engine-timeout"] {
+        let data = tempfile::tempdir().unwrap();
+        let (runner, count) = failing(code, data.path());
+        for (undo, tries) in [(false, 1), (false, 2), (true, 3), (true, 4)] {
+            let Kind::Failed(failure) = end_of(&runner, 1, undo).await else {
+                panic!("it fails");
+            };
+            assert_eq!(failure.code, code);
+            let made = count.load(std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(made, tries, "{code}, undo {undo}");
+        }
+    }
 }
 
 /// Two connections ask for one step at the same moment, from two threads: one performs it.
@@ -342,7 +359,7 @@ async fn a_failed_try_is_answered_again_and_only_a_new_one_made_anew() {
 async fn a_step_asked_for_twice_at_once_is_one_step() {
     for _ in 0..50 {
         let data = tempfile::tempdir().unwrap();
-        let (runner, count) = failing(data.path());
+        let (runner, count) = failing("broken", data.path());
         let asked: Vec<_> = (0..8)
             .map(|_| {
                 let runner = runner.clone();

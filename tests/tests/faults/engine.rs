@@ -78,7 +78,7 @@ pub(crate) fn the_engine_is_gone_for_good() -> Result<()> {
     let ended = call.end()?;
     let told = Told {
         code: "connection-lost",
-        says: &["the container engine was not found again"],
+        says: &["the container engine or cluster was not found again"],
     };
     held(&ended, &run, told);
     proxy.heal();

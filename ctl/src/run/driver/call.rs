@@ -53,10 +53,6 @@ struct Call {
 /// time (for want of memory, say) would otherwise be started again for ever, in the downtime.
 const MOST_LOSSES: u32 = 25;
 
-/// What a host step fails with when its engine does not answer. A daemon that is restarted, or a host that is booted, comes back:
-/// taking the run back would need the very engine that is not there.
-const ENGINE_LOST: [&str; 3] = ["engine-unreachable", "engine-interrupted", "engine-timeout"];
-
 /// What a host step fails with when the machine that the server comes from does not answer any more, which it has waited for itself. What
 /// has come is kept for whoever goes on; taking the run back would need that machine too.
 const ORIGIN_LOST: &str = "origin-lost";
@@ -238,7 +234,7 @@ impl<A: Agents> Session<'_, '_, A> {
                 "{} was not found again for {} s: {why}",
                 match call.place {
                     // The host agent is the engine's neighbour, or in this very process.
-                    Place::Host => "the container engine".to_owned(),
+                    Place::Host => "the container engine or cluster".to_owned(),
                     place => format!("the {} agent", place.word()),
                 },
                 self.driver.options.patience.as_secs()
@@ -263,7 +259,7 @@ impl From<Refusal> for TryEnd {
 
 /// Whether a step failed because nobody could be asked. It has its record, and is safe to repeat.
 fn is_engine_lost(call: &Call, failure: &Failure) -> bool {
-    call.place == Place::Host && ENGINE_LOST.contains(&failure.code.as_str())
+    call.place == Place::Host && failure.is_engine_away()
 }
 
 /// An outcome that says nothing of ours must not be taken for success.
