@@ -21,6 +21,8 @@ use crate::{
 /// volume does not even have it.
 pub(in crate::steps) const FILE: &str = "baseline.json";
 const POLL: Duration = Duration::from_secs(1);
+/// What a server gets to tell what it has: the engine, or the host, may have started it again a moment ago.
+const CAPTURE_PATIENCE: Duration = Duration::from_secs(120);
 /// What agents and targets get to come back in a rollback; upstream's own tests wait as long
 /// (facts/pmm.md 2.3).
 const ROLLBACK_PATIENCE: Duration = Duration::from_secs(300);
@@ -110,31 +112,16 @@ pub(in crate::steps) struct CompareBaseline(pub(in crate::steps) v1::CompareBase
 #[async_trait]
 impl Work for CaptureBaseline {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
-        let own_key = own_key::before(cx).await?;
-        let describe = |baseline: &Baseline| describe(baseline) + &own_key.summary;
-        if let Some(earlier) = read(cx)? {
+        let earlier = read(cx)?;
+        let baseline = match &earlier {
             // An attempt that was cut off had written it already; the first one counts.
-            return Ok(done_with(describe(&earlier), own_key.warnings.clone()));
-        }
-        let baseline = ask(cx.surroundings.container()?, None).await;
-        let missing = ["nodes", "services"]
-            .into_iter()
-            .filter(|part| match *part {
-                "nodes" => baseline.nodes.is_none(),
-                _ => baseline.services.is_none(),
-            });
-        let missing: Vec<&str> = missing.collect();
-        if !missing.is_empty() {
-            let why = baseline
-                .unobserved
-                .iter()
-                .map(|it| format!("{}: {}", it.what, it.why));
-            return Err(StepError::new(
-                "baseline-incomplete",
-                format!("the server does not tell its {}", missing.join(" and ")),
-            )
-            .details(why)
-            .hint("success could not be measured: see that PMM 2 is healthy, then try again"));
+            Some(earlier) => earlier.clone(),
+            None => ask_until_whole(cx).await?,
+        };
+        let own_key = own_key::before(cx).await?;
+        let summary = describe(&baseline) + &own_key.summary;
+        if earlier.is_some() {
+            return Ok(done_with(summary, own_key.warnings));
         }
         let json = serde_json::to_vec_pretty(&baseline)
             .map_err(|e| StepError::new("baseline-json", e.to_string()))?;
@@ -144,9 +131,9 @@ impl Work for CaptureBaseline {
             .unobserved
             .iter()
             .map(|it| format!("not observed, so not compared: {}: {}", it.what, it.why))
-            .chain(own_key.warnings.iter().cloned())
+            .chain(own_key.warnings)
             .collect();
-        Ok(done_with(describe(&baseline), warnings))
+        Ok(done_with(summary, warnings))
     }
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
@@ -217,6 +204,37 @@ async fn ask(container: &Container, again: Option<&Baseline>) -> Baseline {
         }
     }
     baseline
+}
+
+/// Asks until the server tells what success is measured by, or the time is over.
+async fn ask_until_whole(cx: &Context) -> Result<Baseline, StepError> {
+    let (started, total) = (Instant::now(), CAPTURE_PATIENCE.as_secs());
+    loop {
+        let baseline = ask(cx.surroundings.container()?, None).await;
+        let parts = [
+            ("nodes", baseline.nodes.is_none()),
+            ("services", baseline.services.is_none()),
+        ];
+        let missing = parts.iter().filter(|(_, is_missing)| *is_missing);
+        let missing: Vec<&str> = missing.map(|(part, _)| *part).collect();
+        let missing = missing.join(" and ");
+        if missing.is_empty() {
+            return Ok(baseline);
+        }
+        if started.elapsed() >= CAPTURE_PATIENCE {
+            let why = baseline.unobserved.iter();
+            return Err(StepError::new(
+                "baseline-incomplete",
+                format!("for {total} s the server did not tell its {missing}"),
+            )
+            .details(why.map(|it| format!("{}: {}", it.what, it.why)))
+            .hint("success could not be measured: see that PMM 2 is healthy, then try again"));
+        }
+        let seconds = started.elapsed().as_secs();
+        cx.progress(seconds, total, "seconds", &format!("its {missing}"));
+        cx.check_cancelled()?;
+        sleep(POLL).await;
+    }
 }
 
 /// Asks until nothing is missing any more, or the time is over. What differs but is no loss comes
