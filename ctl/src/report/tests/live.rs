@@ -259,8 +259,8 @@ fn plain(events: fn(&Plan) -> Vec<Timed>, quiet: bool) -> String {
 fn drawn(events: fn(&Plan) -> Vec<Timed>, width: u16) -> String {
     let (hands, plan, screen) = (Hands::default(), samples::plan(), Screen::new(width));
     let look = Look::plain(usize::from(width));
-    // A rate limit would make the picture depend on the speed of the test.
-    let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 255);
+    // Without a limit of its rate, which would make the picture depend on the speed of the test.
+    let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
     let size = Arc::new(move || usize::from(width));
     let mut reporter = Live::on(target, look, false, size, hands.clock());
     play(&hands, &mut reporter, &plan, &events(&plan));
