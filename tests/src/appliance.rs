@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use crate::command::docker;
 use crate::host_agent::{certificates, fenced};
 use crate::kill::programs;
-use crate::server::{Container, Options, TestServer, free_port};
+use crate::server::{Container, Options, Seed, TestServer, free_port};
 use crate::{Error, Result};
 
 /// The page with the policy.
@@ -84,7 +84,7 @@ pub struct Pulled {
 }
 
 impl Appliance {
-    /// A used PMM 2 with its agent. The policy is the page's, changed by `policy`.
+    /// A used PMM 2 with its agent, and with all that people leave on a volume. The policy is the page's, changed by `policy`.
     ///
     /// # Errors
     /// When it does not start.
@@ -110,6 +110,10 @@ impl Appliance {
         ));
         let server = TestServer::used(Options {
             docker: words,
+            seed: Seed {
+                odd: true,
+                ..Seed::default()
+            },
             ..Options::default()
         })?;
         let mark = "printf ami > /srv/pmm-distribution";

@@ -85,20 +85,32 @@ thread_local! {
 
 /// While it lives, `docker` and the tool mean another engine on this thread. A variable of the process would mean it for all threads.
 #[derive(Debug)]
-pub struct Elsewhere(());
+pub struct Elsewhere {
+    /// What was meant before.
+    before: Option<String>,
+}
 
 impl Elsewhere {
     /// From now on the engine at this address is meant.
     #[must_use]
     pub fn at(address: &str) -> Self {
-        ENGINE.set(Some(address.to_owned()));
-        Self(())
+        Self {
+            before: ENGINE.replace(Some(address.to_owned())),
+        }
+    }
+
+    /// From now on the machine's own engine is meant.
+    #[must_use]
+    pub(crate) fn at_own() -> Self {
+        Self {
+            before: ENGINE.take(),
+        }
     }
 }
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
-        ENGINE.set(None);
+        ENGINE.set(self.before.take());
     }
 }
 

@@ -6,7 +6,7 @@ use ferry_tests::Result;
 use ferry_tests::client_host::Manager;
 use ferry_tests::engine::PrivateEngine;
 use ferry_tests::matrix::{
-    Case, ClientScene, ClusterScene, Journey, ServerScene, UpkeepScene, slice, work,
+    ApplianceScene, Case, ClientScene, ClusterScene, Journey, ServerScene, UpkeepScene, slice, work,
 };
 use ferry_tests::server::Options;
 
@@ -141,6 +141,26 @@ fn a_client_by_dpkg() -> Result<()> {
 #[ignore = "dozens of upgrades"]
 fn a_client_by_rpm() -> Result<()> {
     a_client(Manager::Rpm, usize::MAX)
+}
+
+#[test]
+fn a_slice_of_an_appliance() -> Result<()> {
+    work(ApplianceScene::new, 0, 1, None, |all| {
+        slice(&all, FEW_OF_OTHERS)
+    })
+}
+
+#[test]
+#[ignore = "dozens of moves"]
+fn an_appliance() -> Result<()> {
+    work(ApplianceScene::new, 0, 1, None, |all| all)
+}
+
+#[test]
+#[ignore = "dozens of moves"]
+fn an_appliance_to_an_engine_that_dies() -> Result<()> {
+    let engine = PrivateEngine::start()?;
+    work(ApplianceScene::new, 0, 1, Some(&engine), |all| all)
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub enum Victim {
     VolumeAgent,
     /// The agent on a client's host.
     ClientAgent,
+    /// The agent on an appliance, the old machine.
+    ApplianceAgent,
     /// A cluster's API server, which is away for a moment.
     ApiServer,
     /// The engine's daemon.
@@ -30,18 +32,20 @@ pub enum Victim {
 
 impl Victim {
     /// Those that live on the machine's own engine, which itself must not be killed.
-    pub const PROCESSES: [Self; 5] = [
+    pub const PROCESSES: [Self; 6] = [
         Self::Controller,
         Self::Sidecar,
         Self::VolumeAgent,
         Self::ClientAgent,
+        Self::ApplianceAgent,
         Self::ApiServer,
     ];
     /// Those that are there at some moments, or on some scenes, only.
-    pub const PASSING: [Self; 4] = [
+    pub const PASSING: [Self; 5] = [
         Self::Sidecar,
         Self::VolumeAgent,
         Self::ClientAgent,
+        Self::ApplianceAgent,
         Self::ApiServer,
     ];
     /// A private engine's daemon, in both ways that it may treat its containers.
@@ -49,11 +53,12 @@ impl Victim {
         Self::Engine(Containers::Die),
         Self::Engine(Containers::Live),
     ];
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Controller,
         Self::Sidecar,
         Self::VolumeAgent,
         Self::ClientAgent,
+        Self::ApplianceAgent,
         Self::ApiServer,
         Self::ENGINES[0],
         Self::ENGINES[1],
@@ -65,6 +70,7 @@ impl Victim {
             Self::Sidecar => "sidecar",
             Self::VolumeAgent => "volume-agent",
             Self::ClientAgent => "client-agent",
+            Self::ApplianceAgent => "appliance-agent",
             Self::ApiServer => "api-server",
             Self::Engine(Containers::Die) => "engine",
             Self::Engine(Containers::Live) => "engine-live-restore",

@@ -8,6 +8,7 @@
 //! Each case has a name, such as `transfer-ownership:intended:volume-agent:resume`, and is played alone by `FERRY_MATRIX_CASE=NAME`.
 //! A scene is used for case after case, because each ends with the proof that all is as it was.
 
+mod appliance;
 mod cases;
 mod client;
 mod cluster;
@@ -19,12 +20,13 @@ mod server;
 mod stage;
 mod upkeep;
 
+pub use appliance::ApplianceScene;
 pub use cases::{Case, Event, Moment, Victim, Way, cases, named, slice};
 pub use client::ClientScene;
 pub use cluster::ClusterScene;
 pub use journey::Journey;
 pub use observed::Observed;
-pub use play::{Blow, play};
+pub use play::{Blow, Course, play};
 pub use scene::Scene;
 pub use server::ServerScene;
 pub use stage::{Stage, Undisturbed};
@@ -100,10 +102,16 @@ pub fn work<S: Scene>(
         let end = play(&stage, engine, &undisturbed, case);
         let seconds = began.elapsed().as_secs();
         match end {
-            Ok(Blow::Hit) => random.tell(&format!("{case}: as it should be, {seconds} s")),
-            Ok(Blow::Missed) => random.tell(&format!(
-                "{case}: as it should be, {seconds} s, but its victim was gone by then"
-            )),
+            Ok(Course { blow, holds }) => {
+                let missed = match blow {
+                    Blow::Hit => "",
+                    Blow::Missed => ", but its victim was gone by then",
+                };
+                let held = if holds > 0 { ", held on the way" } else { "" };
+                random.tell(&format!(
+                    "{case}: as it should be, {seconds} s{missed}{held}"
+                ));
+            }
             Err(error) => {
                 random.tell(&format!("{case}: FAILED after {seconds} s: {error}"));
                 failed.push(format!("{CHOSEN}={case}: {error}"));

@@ -13,6 +13,8 @@ use crate::witness::{self, Seen};
 
 /// A folder of the volume that no program touches, so that it is comparable to the byte while a server runs.
 const STILL: &str = "dump";
+/// Where PostgreSQL has its write-ahead log.
+const WAL: &str = "postgres14/pg_wal";
 
 /// What was seen. Two of them are comparable across runs: a run's name and ids that the engine drew are taken out.
 #[derive(Clone, Debug)]
@@ -35,12 +37,8 @@ impl Observed {
     /// # Errors
     /// When something does not answer.
     pub fn of(server: &TestServer, run: Option<&str>) -> Result<Self> {
-        let outside = Self::outside(server, run)?;
-        Ok(Self {
-            containers: outside.containers,
-            beside: outside.beside,
-            ..Self::inside(server, &server.mountpoint()?)?
-        })
+        let inside = Self::inside(server, &server.mountpoint()?)?;
+        inside.and_around(server, run)
     }
 
     /// What the server has, without what is beside it and how the engine was told to make it.
@@ -63,17 +61,41 @@ impl Observed {
     /// When something does not answer.
     pub fn outside(server: &TestServer, run: Option<&str>) -> Result<Self> {
         server.wait_ready()?;
-        let beside: Vec<String> = witness::beside(&server.name)?;
-        let mut containers = BTreeMap::new();
-        containers.insert(server.name.clone(), settings(server, run)?);
+        Self::alone(server)?.and_around(server, run)
+    }
+
+    /// With how the engine was told to make a server, and what is beside it.
+    fn and_around(mut self, server: &TestServer, run: Option<&str>) -> Result<Self> {
+        self.containers
+            .insert(server.name.clone(), settings(server, run)?);
+        self.and_beside(server, witness::beside(&server.name)?, run)
+    }
+
+    /// With what the engine has beside a server, and how it was told to make it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(super) fn and_beside(
+        mut self,
+        server: &TestServer,
+        beside: Vec<String>,
+        run: Option<&str>,
+    ) -> Result<Self> {
         for name in beside.iter().filter_map(|it| it.strip_prefix("container ")) {
-            containers.insert(unnamed(name, run), settings(&server.named(name), run)?);
+            self.containers
+                .insert(unnamed(name, run), settings(&server.named(name), run)?);
         }
-        let alone = Self {
-            containers,
-            ..Self::alone(server)?
-        };
-        Ok(alone.among(beside, run))
+        Ok(self.among(beside, run))
+    }
+
+    /// With the owners of another tree, which is called `place`.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn and_owners_of(mut self, place: &str, data: &Path) -> Result<Self> {
+        let named = |(path, owner): (PathBuf, _)| (Path::new(place).join(path), owner);
+        self.owners.extend(owners(data)?.into_iter().map(named));
+        Ok(self)
     }
 
     fn alone(server: &Container) -> Result<Self> {
@@ -143,7 +165,7 @@ impl Observed {
                 continue;
             };
             // PostgreSQL turns segments that are done with into new ones, with a mode of its own.
-            let recycled = path.starts_with("postgres14/pg_wal");
+            let recycled = path.parent().is_some_and(|it| it.ends_with(WAL));
             if (is.0, is.1) != (was.0, was.1) || (is.2 != was.2 && !recycled) {
                 differ(&path.display().to_string(), was, is);
             }

@@ -1,5 +1,6 @@
 //! One case, from the begin of a run to the proof that the server is as it should be.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::stage::told;
@@ -19,6 +20,15 @@ enum Struck {
     Alive(Call),
 }
 
+/// How a case went that is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// Whom the blow hit.
+    pub blow: Blow,
+    /// How often the run was held and had to be gone on with by somebody.
+    pub holds: usize,
+}
+
 /// Whom the blow hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blow {
@@ -28,7 +38,7 @@ pub enum Blow {
     Missed,
 }
 
-/// Plays a case, and says whether somebody was there to kill. Afterwards the server is as before, whatever the case was.
+/// Plays a case, and says how it went. Afterwards the server is as before, whatever the case was.
 ///
 /// # Errors
 /// With what was not as it should be.
@@ -37,7 +47,7 @@ pub fn play<S: Scene>(
     engine: Option<&PrivateEngine>,
     undisturbed: &Undisturbed,
     case: &Case,
-) -> Result<Blow> {
+) -> Result<Course> {
     let mut call = stage.begin()?;
     let run = call.run_name()?;
     if case.undo {
@@ -50,6 +60,7 @@ pub fn play<S: Scene>(
         undisturbed,
         case,
         run,
+        holds: Cell::new(0),
     };
     let (struck, blow) = played.strike(call)?;
     if case.undo {
@@ -57,7 +68,10 @@ pub fn play<S: Scene>(
     } else {
         played.forward(struck)?;
     }
-    Ok(blow)
+    Ok(Course {
+        blow,
+        holds: played.holds.get(),
+    })
 }
 
 struct Played<'a, S> {
@@ -66,6 +80,7 @@ struct Played<'a, S> {
     undisturbed: &'a Undisturbed,
     case: &'a Case,
     run: String,
+    holds: Cell<usize>,
 }
 
 impl<S: Scene> Played<'_, S> {
@@ -86,7 +101,10 @@ impl<S: Scene> Played<'_, S> {
         }
         match self.case.victim {
             Victim::Controller => {}
-            victim @ (Victim::Sidecar | Victim::VolumeAgent | Victim::ClientAgent) => {
+            victim @ (Victim::Sidecar
+            | Victim::VolumeAgent
+            | Victim::ClientAgent
+            | Victim::ApplianceAgent) => {
                 if self.stage.scene.kill(victim).is_err() {
                     blow = Blow::Missed;
                 }
@@ -180,6 +198,7 @@ impl<S: Scene> Played<'_, S> {
                     ended.report()
                 )));
             }
+            self.holds.set(self.holds.get() + 1);
             ended = self.resume()?;
         }
         Ok(ended)

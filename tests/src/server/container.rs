@@ -302,14 +302,27 @@ impl Container {
     /// # Errors
     /// When Docker cannot be started.
     pub fn program(&self, name: &str) -> Result<String> {
-        // `supervisorctl status` ends with a failure when the program does not run; its words are what counts.
-        let words = ["exec", &self.name, "supervisorctl", "status", name];
-        let output = output(of_engine("docker").args(words))?;
+        let found = self.programs_like(&[name])?.pop();
+        Ok(found.map(|(_, state)| state).unwrap_or_default())
+    }
+
+    /// Each program of the supervisor's, and its state.
+    ///
+    /// # Errors
+    /// When Docker cannot be started.
+    pub fn programs(&self) -> Result<Vec<(String, String)>> {
+        self.programs_like(&[])
+    }
+
+    fn programs_like(&self, names: &[&str]) -> Result<Vec<(String, String)>> {
+        // `supervisorctl status` ends with a failure when a program does not run; its words are what counts.
+        let words = ["exec", &self.name, "supervisorctl", "status"];
+        let output = output(of_engine("docker").args(words).args(names))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(text
-            .split_whitespace()
-            .nth(1)
-            .unwrap_or_default()
-            .to_owned())
+        let states = text.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        });
+        Ok(states.collect())
     }
 }
