@@ -1,6 +1,7 @@
 //! A PMM 2 as on an appliance: its own supervisor runs it, and `ferryd` runs beside that and not under it, reached over TCP with
 //! certificates that were made by the commands of the documentation. The machine is a container here, of which no test uses the engine's side.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -24,7 +25,7 @@ pub struct Appliance {
     pub server: TestServer,
     folder: tempfile::TempDir,
     port: u16,
-    published: u16,
+    published: Cell<u16>,
 }
 
 /// What an appliance becomes on the new machine.
@@ -122,7 +123,7 @@ impl Appliance {
             server,
             folder,
             port,
-            published: free_port()?,
+            published: Cell::new(free_port()?),
         };
         this.start_agent()?;
         Ok(this)
@@ -173,6 +174,15 @@ impl Appliance {
         words.into()
     }
 
+    /// From now on it becomes a server at another port.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn take_another_port(&self) -> Result<()> {
+        self.published.set(free_port()?);
+        Ok(())
+    }
+
     /// Where its certificate as the new machine is.
     #[must_use]
     pub fn tls(&self) -> String {
@@ -186,7 +196,7 @@ impl Appliance {
             // Both go with the old one.
             container: self.server.named(&format!("{}-new", self.server.name)),
             volume: format!("{}-moved", self.server.name),
-            port: self.published,
+            port: self.published.get(),
         }
     }
 

@@ -145,7 +145,7 @@ fn a_client_by_rpm() -> Result<()> {
 
 #[test]
 fn a_slice_of_an_appliance() -> Result<()> {
-    work(ApplianceScene::new, 0, 1, None, |all| {
+    work(ApplianceScene::start, 0, 1, None, |all| {
         slice(&all, FEW_OF_OTHERS)
     })
 }
@@ -153,14 +153,14 @@ fn a_slice_of_an_appliance() -> Result<()> {
 #[test]
 #[ignore = "dozens of moves"]
 fn an_appliance() -> Result<()> {
-    work(ApplianceScene::new, 0, 1, None, |all| all)
+    work(ApplianceScene::start, 0, 1, None, |all| all)
 }
 
 #[test]
 #[ignore = "dozens of moves"]
 fn an_appliance_to_an_engine_that_dies() -> Result<()> {
     let engine = PrivateEngine::start()?;
-    work(ApplianceScene::new, 0, 1, Some(&engine), |all| all)
+    work(ApplianceScene::start, 0, 1, Some(&engine), |all| all)
 }
 
 #[test]

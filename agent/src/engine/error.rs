@@ -236,6 +236,12 @@ impl EngineError {
                 Some(format!("finish it with `ferryctl resume {run}` or take it back with `ferryctl rollback {run}`"))
             }
             Self::NotOurs { container, .. } => Some(format!("rename or remove `{container}`")),
+            Self::Refused { message, .. } if says_port_is_taken(message) => Some(
+                "`ss -ltnp` says who has the port. If it is a `docker-proxy` of no container that `docker ps` shows, the daemon was killed while \
+                 it started one: stop the daemon, remove `network/files/local-kv.db` below its data root (networks of your own are to be \
+                 made again), and start it"
+                    .into(),
+            ),
             _ => None,
         }
     }
@@ -248,6 +254,13 @@ impl EngineError {
             Self::NotFound { .. } | Self::Refused { status: 404, .. }
         )
     }
+}
+
+/// Whether an engine did not start a container because of a port of the host.
+fn says_port_is_taken(message: &str) -> bool {
+    ["port is already allocated", "address already in use"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 fn seconds(after: Duration) -> String {
@@ -345,5 +358,23 @@ mod tests {
         );
         assert_eq!(error.hint().as_deref(), Some("did you mean `pmm-server`?"));
         assert_eq!(error.code(), "container-not-found");
+    }
+
+    #[test]
+    fn who_has_a_port_is_looked_for_and_other_refusals_speak_for_themselves() {
+        let refused = |message: &str| {
+            let message = message.to_owned();
+            EngineError::Refused {
+                action: "start container pmm".to_owned(),
+                status: 500,
+                message,
+            }
+            .hint()
+        };
+        let taken = refused("Bind for 0.0.0.0:443 failed: port is already allocated");
+        assert!(taken.is_some_and(|hint| hint.contains("`ss -ltnp`")));
+        let taken = refused("listen tcp4 0.0.0.0:443: bind: address already in use");
+        assert!(taken.is_some());
+        assert_eq!(refused("no space left on device"), None);
     }
 }

@@ -7,7 +7,7 @@ use super::scene::agent_beside;
 use super::{Scene, Victim};
 use crate::appliance::{Appliance, NewServer};
 use crate::command::{Elsewhere, docker};
-use crate::kill::{Call, Tool, kill_container, pid_of};
+use crate::kill::{Call, Ended, Tool, kill_container, pid_of};
 use crate::{Error, Result, images, witness};
 
 /// The old machine. It is on the machine's own engine, whichever this thread means.
@@ -46,7 +46,6 @@ impl Drop for OldMachine {
 #[derive(Debug)]
 pub struct ApplianceScene {
     old: OldMachine,
-    new: NewServer,
     tool: Tool,
     target: String,
     plans: tempfile::TempDir,
@@ -57,16 +56,35 @@ impl ApplianceScene {
     ///
     /// # Errors
     /// When it does not start.
-    pub fn new() -> Result<Self> {
+    pub fn start() -> Result<Self> {
         let old = OldMachine::start()?;
         Ok(Self {
-            new: old.new_server(),
             tool: Tool::new()?,
             target: images::ensure()?.pmm3,
             plans: tempfile::tempdir()?,
             old,
         })
     }
+
+    fn new_server(&self) -> NewServer {
+        self.old.new_server()
+    }
+
+    fn plan_file(&self) -> String {
+        let file = self.plans.path().join("plan.json");
+        file.to_string_lossy().into_owned()
+    }
+
+    fn planned(&self) -> Result<Ended> {
+        let words = self.old.words("plan", &self.target);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let plan = self.plan_file();
+        self.tool.run(&[&words[..], &["--out", &plan]].concat())
+    }
+}
+
+fn is_port_taken(planned: &Ended) -> bool {
+    planned.code == 3 && format!("{:?}", planned.lines).contains("port-taken")
 }
 
 impl Scene for ApplianceScene {
@@ -76,15 +94,16 @@ impl Scene for ApplianceScene {
 
     /// One command would go on to the crossing, which has journeys of its own.
     fn begin(&self) -> Result<Call> {
-        let plan = self.plans.path().join("plan.json");
-        let plan = plan.to_string_lossy();
-        let words = self.old.words("plan", &self.target);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let planned = self.tool.run(&[&words[..], &["--out", &plan]].concat())?;
+        let mut planned = self.planned()?;
+        if is_port_taken(&planned) && !self.new_server().is_there()? {
+            // A Docker whose daemon is killed in the middle of a start may keep the port for a container that is gone, over restarts.
+            self.old.take_another_port()?;
+            planned = self.planned()?;
+        }
         if planned.code != 0 {
             return Err(Error::of(format!("no plan: {planned:?}")));
         }
-        let tls = self.old.tls();
+        let (plan, tls) = (self.plan_file(), self.old.tls());
         self.tool.start(&["apply", &plan, "--yes", "--tls", &tls])
     }
 
@@ -95,10 +114,11 @@ impl Scene for ApplianceScene {
     /// The server, wherever it is now. A volume that stays without one is not looked at.
     fn observed(&self, run: Option<&str>) -> Result<Observed> {
         let srv = self.old.ask(|old| old.server.mountpoint())?;
-        let serving = if self.new.is_there()? {
-            let data = self.new.data()?;
+        let new = self.new_server();
+        let serving = if new.is_there()? {
+            let data = new.data()?;
             let data = data.ok_or_else(|| Error::of("a server without its volume".to_owned()))?;
-            Observed::inside(&self.new.container, &data)?
+            Observed::inside(&new.container, &data)?
         } else {
             self.old.ask(|old| Observed::inside(&old.server, &srv))?
         };
@@ -106,14 +126,15 @@ impl Scene for ApplianceScene {
         let programs = programs.into_iter();
         let programs = programs.map(|(name, state)| (format!("{name} on the old machine"), state));
         let mut beside = witness::beside(&self.old.server.name)?;
-        beside.retain(|it| *it != format!("volume {}", self.new.volume));
+        beside.retain(|it| *it != format!("volume {}", new.volume));
         let serving = serving.described_by(programs.collect(), run);
         let serving = serving.and_owners_of("old machine", &srv)?;
-        serving.and_beside(&self.old.server, beside, run)
+        let serving = serving.and_beside(&self.old.server, beside, run)?;
+        serving.saying(&new.port.to_string(), "PORT")
     }
 
     fn agent(&self, victim: Victim) -> Option<String> {
-        agent_beside(&self.new.container.name, victim)
+        agent_beside(&self.new_server().container.name, victim)
     }
 
     fn lives(&self, victim: Victim) -> bool {
@@ -132,7 +153,7 @@ impl Scene for ApplianceScene {
     }
 
     fn forget_kills(&self) -> Result<()> {
-        match self.new.data()? {
+        match self.new_server().data()? {
             Some(data) => forget_kills(&data),
             None => Ok(()),
         }
@@ -140,6 +161,6 @@ impl Scene for ApplianceScene {
 
     /// A volume that a server ran on that was proven is kept, and another could not be made by its name.
     fn reset(&self) -> Result<()> {
-        docker(&["volume", "rm", "--force", &self.new.volume]).map(drop)
+        docker(&["volume", "rm", "--force", &self.new_server().volume]).map(drop)
     }
 }

@@ -26,7 +26,7 @@ pub use client::ClientScene;
 pub use cluster::ClusterScene;
 pub use journey::Journey;
 pub use observed::Observed;
-pub use play::{Blow, Course, play};
+pub use play::{Course, play};
 pub use scene::Scene;
 pub use server::ServerScene;
 pub use stage::{Stage, Undisturbed};
@@ -102,16 +102,7 @@ pub fn work<S: Scene>(
         let end = play(&stage, engine, &undisturbed, case);
         let seconds = began.elapsed().as_secs();
         match end {
-            Ok(Course { blow, holds }) => {
-                let missed = match blow {
-                    Blow::Hit => "",
-                    Blow::Missed => ", but its victim was gone by then",
-                };
-                let held = if holds > 0 { ", held on the way" } else { "" };
-                random.tell(&format!(
-                    "{case}: as it should be, {seconds} s{missed}{held}"
-                ));
-            }
+            Ok(course) => random.tell(&format!("{case}: as it should be, {seconds} s{course}")),
             Err(error) => {
                 random.tell(&format!("{case}: FAILED after {seconds} s: {error}"));
                 failed.push(format!("{CHOSEN}={case}: {error}"));

@@ -113,6 +113,17 @@ impl Observed {
         })
     }
 
+    /// With this word for what is another one each time, wherever the engine was told it.
+    ///
+    /// # Errors
+    /// When the word does not fit into JSON.
+    pub(super) fn saying(mut self, what: &str, word: &str) -> Result<Self> {
+        for settings in self.containers.values_mut() {
+            *settings = serde_json::from_str(&settings.to_string().replace(what, word))?;
+        }
+        Ok(self)
+    }
+
     /// With what is beside it.
     #[must_use]
     pub fn among(self, beside: Vec<String>, run: Option<&str>) -> Self {

@@ -1,6 +1,7 @@
 //! One case, from the begin of a run to the proof that the server is as it should be.
 
 use std::cell::Cell;
+use std::fmt;
 use std::time::Duration;
 
 use super::stage::told;
@@ -27,6 +28,24 @@ pub struct Course {
     pub blow: Blow,
     /// How often the run was held and had to be gone on with by somebody.
     pub holds: usize,
+    /// Whether the run was taken back by itself, where it was to be gone on with.
+    pub gave_up: bool,
+}
+
+impl fmt::Display for Course {
+    /// What of it is worth a word.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.blow == Blow::Missed {
+            f.write_str(", but its victim was gone by then")?;
+        }
+        if self.holds > 0 {
+            f.write_str(", held on the way")?;
+        }
+        if self.gave_up {
+            f.write_str(", taken back by itself")?;
+        }
+        Ok(())
+    }
 }
 
 /// Whom the blow hit.
@@ -61,6 +80,7 @@ pub fn play<S: Scene>(
         case,
         run,
         holds: Cell::new(0),
+        gave_up: Cell::new(false),
     };
     let (struck, blow) = played.strike(call)?;
     if case.undo {
@@ -71,6 +91,7 @@ pub fn play<S: Scene>(
     Ok(Course {
         blow,
         holds: played.holds.get(),
+        gave_up: played.gave_up.get(),
     })
 }
 
@@ -81,6 +102,7 @@ struct Played<'a, S> {
     case: &'a Case,
     run: String,
     holds: Cell<usize>,
+    gave_up: Cell<bool>,
 }
 
 impl<S: Scene> Played<'_, S> {
@@ -144,6 +166,7 @@ impl<S: Scene> Played<'_, S> {
         let ended = self.unheld(ended)?;
         let rolled_back = ended.report()["state"] == "rolled-back";
         if rolled_back && self.may_fail() {
+            self.gave_up.set(true);
             self.stage.expect(&ended, 1)?;
             return self.as_before();
         }
