@@ -90,3 +90,9 @@ fn it_stays_on_its_maintenance_page() -> Result<()> {
     assert_says(&rolled_back(Fault::Maintenance, 12)?, &["ready"]);
     Ok(())
 }
+
+#[test]
+fn it_is_ready_and_scrapes_nothing() -> Result<()> {
+    assert_says(&rolled_back(Fault::NoUp, 30)?, &["targets up in job"]);
+    Ok(())
+}

@@ -106,6 +106,31 @@ impl Victoria {
         Ok(targets)
     }
 
+    /// As [`Self::up`], without those of which nothing has come since `since`, in seconds since 1970. An instant query looks back for
+    /// minutes, so that right after a start it shows what was up before the stop.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn up_since(&self, since: i64) -> Result<Vec<UpTargets>> {
+        let expression = "max by (job, node_name) (timestamp(up))";
+        let newest: BTreeMap<(String, String), u64> = self
+            .query(expression, None)
+            .await?
+            .into_iter()
+            .map(|(mut labels, at)| {
+                let mut label = |name| labels.remove(name).unwrap_or_default();
+                ((label("job"), label("node_name")), whole(at))
+            })
+            .collect();
+        let since = u64::try_from(since).unwrap_or_default();
+        let mut targets = self.up().await?;
+        targets.retain(|target| {
+            let of = (target.job.clone(), target.node_name.clone());
+            newest.get(&of).is_some_and(|at| *at > since)
+        });
+        Ok(targets)
+    }
+
     /// How old the newest sample of each node is, in seconds.
     ///
     /// # Errors

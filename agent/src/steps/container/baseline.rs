@@ -12,7 +12,10 @@ use crate::{
     context::Context,
     error::StepError,
     ledger::now_ms,
-    server::baseline::{Access, Baseline, CompareMode, Difference, Severity, capture, compare},
+    server::{
+        baseline::{Access, Again, Baseline, CompareMode, Difference, Severity, capture, compare},
+        supervisor::Supervisor,
+    },
     steps::{Work, count, done, done_with},
     surroundings::Container,
 };
@@ -191,9 +194,16 @@ impl Work for CompareBaseline {
     }
 }
 
-async fn ask(container: &Container, again: Option<&Baseline>) -> Baseline {
-    let postgres = super::postgres(container).await;
+async fn ask(container: &Container, before: Option<&Baseline>) -> Baseline {
     let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
+    let postgres = super::postgres(container).await;
+    let again = match before {
+        Some(before) => Some(Again {
+            before,
+            since: store_start(container).await,
+        }),
+        None => None,
+    };
     let mut baseline = capture(&Access::default(), postgres.as_ref().ok(), again, now).await;
     if let Err(error) = postgres {
         // That there is none is what it looks like; why it was not found is what helps: a supervisor that hangs, say.
@@ -204,6 +214,17 @@ async fn ask(container: &Container, again: Option<&Baseline>) -> Baseline {
         }
     }
     baseline
+}
+
+/// When the store of metrics was started, in seconds since 1970; 0 where it is no program of this server's. That a supervisor does not
+/// answer is told by whoever else asks it.
+async fn store_start(container: &Container) -> i64 {
+    let Ok(supervisor) = Supervisor::at(&container.root) else {
+        return 0;
+    };
+    let processes = supervisor.processes().await.unwrap_or_default();
+    let store = processes.iter().find(|it| it.is_named("victoriametrics"));
+    store.map_or(0, |it| it.started)
 }
 
 /// Asks until the server tells what success is measured by, or the time is over.
