@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
         .map(|target| target.reference.clone())
         .unwrap_or_default();
     refuse_locked(session, &plan.facts.clone().unwrap_or_default())?;
-    let planned = plan.facts.clone().unwrap_or_default();
+    let mut planned = plan.facts.clone().unwrap_or_default();
     let wishes = Wishes {
         backup: Backup::of(&planned),
         allowed: policy::Allowed::of(&plan),
@@ -48,7 +48,15 @@ pub(super) async fn run(arguments: &Apply, session: &Session) -> End {
         data_volume: pmm_move_data::volume_of(&plan).map(str::to_owned),
         ..Wishes::new(&image)
     };
-    let now = facts_for(session, &host, &address, &wishes, &plan).await?;
+    let mut now = facts_for(session, &host, &address, &wishes, &plan).await?;
+    if wishes.compose == recipes::Compose::ContainerOnly {
+        // The file is the operator's to change, who may have done it already.
+        for facts in [&mut planned, &mut now] {
+            if let Some(container) = &mut facts.container {
+                container.compose = None;
+            }
+        }
+    }
     let changes = compare_facts(&planned, &now);
     if !changes.is_empty() {
         let name = address.container();

@@ -156,7 +156,7 @@ impl Session {
             api_key: self.api_key.clone(),
             clients: false,
             only_clients: false,
-            compose: wishes.compose == Compose::Edit,
+            compose: wishes.compose != Compose::Refuse,
             unit: wishes.unit == Unit::Edit,
         };
         let identity = facts::identify(host.agent(), address.container()).await?;

@@ -135,8 +135,8 @@ fn by_hand(facts: &ContainerFacts, wishes: &Wishes, subject: &Subject, notebook:
             "{name} is managed by Compose, and made again without it: Compose's file goes on describing {goes_on}"
         ),
         &format!(
-            "do not use Compose on it during the run; afterwards change its service in the file: {}",
-            changes(facts, wishes).join("; ")
+            "do not use Compose on it during the run; afterwards change its service in {}",
+            what_to_change(facts, wishes)
         ),
     );
     notebook.warning(
@@ -147,6 +147,20 @@ fn by_hand(facts: &ContainerFacts, wishes: &Wishes, subject: &Subject, notebook:
         ),
         "decide before it whether to keep PMM 3: `ferryctl rollback` needs the old container",
     );
+}
+
+/// The file's own lines, where the host agent has the file and knows how to edit it; else what they have to say.
+fn what_to_change(facts: &ContainerFacts, wishes: &Wishes) -> String {
+    match &facts.compose {
+        Some(file) if file.refusal.is_empty() && !wishes.is_move() => {
+            format!(
+                "`{}`: {}",
+                file.file,
+                changed_entries(&file.diff).join("; ")
+            )
+        }
+        _ => format!("the file: {}", changes(facts, wishes).join("; ")),
+    }
 }
 
 /// Each line of the service that has to change. Names only: what a variable is set to stays as it is.
@@ -242,6 +256,20 @@ mod tests {
             ),
             "{hint}"
         );
+    }
+
+    #[test]
+    fn a_file_that_was_read_is_shown_as_it_has_to_become() {
+        let found = findings(&looked_at(), &alone());
+        assert!(!has_blocker(&found), "{found:?}");
+        let hint = named(&found, "compose-container-only").hint;
+        assert!(hint.contains("PMM_DATA_RETENTION: …"), "{hint}");
+        assert!(hint.contains(&file(&mut looked_at()).file), "{hint}");
+        // One that cannot be edited is described.
+        let mut facts = looked_at();
+        file(&mut facts).refusal = "it is a link".into();
+        let hint = named(&findings(&facts, &alone()), "compose-container-only").hint;
+        assert!(hint.contains("in the file: `image: "), "{hint}");
     }
 
     #[test]
