@@ -81,7 +81,12 @@ pub(crate) fn is_taken(port: &PublishedPort) -> bool {
     let (Some(address), Ok(number)) = (address, u16::try_from(port.host)) else {
         return false;
     };
-    let bound = TcpListener::bind((address, number));
+    is_listened_on(address, number)
+}
+
+/// Whether somebody listens at this address of the machine. That nobody may try is no answer.
+pub(crate) fn is_listened_on(address: IpAddr, port: u16) -> bool {
+    let bound = TcpListener::bind((address, port));
     bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
 

@@ -67,7 +67,7 @@ impl std::fmt::Display for RestartPolicy {
 }
 
 /// One mount of a container, as it is and not as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mount {
     /// `volume`, `bind` or `tmpfs`.
     pub kind: String,

@@ -2,7 +2,7 @@
 //!
 //! Why "who uses it" is asked before anything is done: two containers that open one database folder destroy it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use hyper::Method;
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use super::{
     client::{Ask, Engine, encode},
     containers::ContainerEntry,
     error::EngineError,
+    inspect::Mount,
 };
 
 /// A volume as the engine describes it.
@@ -162,6 +163,30 @@ impl Engine {
         }
         Ok(using)
     }
+
+    /// Containers that mount this folder of the engine's host, or something in it. One that mounts a folder above, as those that watch a
+    /// whole host do, is none of them.
+    ///
+    /// # Errors
+    /// A broken connection.
+    pub async fn containers_using_folder(
+        &self,
+        folder: &Path,
+    ) -> Result<Vec<ContainerEntry>, EngineError> {
+        let mut using = Vec::new();
+        for entry in self.list_containers(&[]).await? {
+            if let Some(container) = self.find_container(&entry.id).await?
+                && container.mounts().iter().any(|it| is_in(it, folder))
+            {
+                using.push(entry);
+            }
+        }
+        Ok(using)
+    }
+}
+
+fn is_in(mount: &Mount, folder: &Path) -> bool {
+    mount.kind == "bind" && Path::new(&mount.source).starts_with(folder)
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! What the server's own doors say: supervisor, database, interfaces, files.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use ferry_proto::{
     Secret,
@@ -190,17 +187,22 @@ fn server_facts(seen: &ServerObservation, baseline: &Baseline, data: &Path) -> S
         .into_iter()
         .filter_map(|(what, version)| Some(format!("{what} says {}", version.as_ref()?)));
     let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let elsewhere = &seen.elsewhere;
     let mut facts = ServerFacts {
         version: version.unwrap_or_default(),
         evidence: evidence.collect(),
         distribution: seen.distribution.clone().unwrap_or_default(),
         programs: programs(seen),
         update_running: seen.update_running,
-        custom_rule_files: relative(&seen.alert_rules, data),
+        custom_rule_files: seen
+            .alert_rules
+            .iter()
+            .map(|path| relative(path, data))
+            .collect(),
         unreadable_files: seen
             .certificates
             .iter()
-            .map(|it| format!("{}: {}", it.path.display(), it.why))
+            .map(|it| format!("{}: {}", relative(&it.path, data), it.why))
             .collect(),
         nodes: baseline.nodes.as_ref().map_or(0, |it| length(it.len())),
         services: baseline.services.as_ref().map_or(0, |it| length(it.len())),
@@ -213,8 +215,10 @@ fn server_facts(seen: &ServerObservation, baseline: &Baseline, data: &Path) -> S
         }),
         api_keys: baseline.api_keys.as_ref().map_or(0, |it| length(it.len())),
         keys: keys(baseline),
-        external_postgres: seen.external_postgres,
-        external_clickhouse: seen.external_clickhouse,
+        external_postgres: seen.external_postgres || !elsewhere.postgres.is_empty(),
+        external_clickhouse: seen.external_clickhouse || !elsewhere.clickhouse.is_empty(),
+        database_variables: [&elsewhere.postgres[..], &elsewhere.clickhouse].concat(),
+        start_up_failed: seen.started_up == Some(false),
         unobserved: unobserved(seen, baseline),
         used: Some(used(&seen.uses)),
         ..ServerFacts::default()
@@ -327,12 +331,12 @@ fn used(uses: &Uses) -> UsedFacts {
     }
 }
 
-/// The paths as seen from the data's root.
-fn relative(paths: &[PathBuf], data: &Path) -> Vec<String> {
-    let paths = paths
-        .iter()
-        .map(|path| path.strip_prefix(data).unwrap_or(path));
-    paths.map(|path| path.display().to_string()).collect()
+/// The path as seen from the data's root.
+fn relative(path: &Path, data: &Path) -> String {
+    path.strip_prefix(data)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 fn unobserved(seen: &ServerObservation, baseline: &Baseline) -> Vec<Unobserved> {

@@ -1,6 +1,6 @@
 //! What the engine says of a container, its image, and the image it shall become.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr, path::Path};
 
 use ferry_proto::v1::{
     CarryOverNote, ContainerFacts, EngineFacts, EnvironmentChange, EnvironmentChangeKind, Facts,
@@ -9,7 +9,7 @@ use ferry_proto::v1::{
 
 use super::backups;
 use crate::{
-    compose,
+    arrival, compose,
     engine::{
         ContainerInspect, Engine, EngineInfo, ImageInspect,
         containers::ContainerEntry,
@@ -130,6 +130,13 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
             backup_folder,
             new_volume,
             read_only: inspect.mount_at(DATA).is_some_and(|mount| !mount.writable),
+            // An agent that only looks has all of them read-only itself.
+            mounts_below: inspect
+                .mounts()
+                .iter()
+                .filter(|mount| is_below_data(mount))
+                .map(mount_fact)
+                .collect(),
             ..Default::default()
         }),
         observed: None,
@@ -170,6 +177,7 @@ fn container_facts(
         mounts: inspect.mounts().iter().map(mount_fact).collect(),
         ports: inspect.ports().iter().map(port).collect(),
         networks: inspect.networks(),
+        taken_ports: taken_ports(&inspect.networks()),
         managed_by: managed_by(inspect).to_owned(),
         carry_over_notes: Vec::new(),
         carry_over_refusal: String::new(),
@@ -179,6 +187,17 @@ fn container_facts(
         compose: None,
         unit: None,
     }
+}
+
+/// Ports of the host that PMM 3 listens on in the host's network (facts/pmm.md 7.4), and that others listen on now.
+fn taken_ports(networks: &[String]) -> Vec<u32> {
+    if !networks.iter().any(|network| network == "host") {
+        return Vec::new();
+    }
+    let any = IpAddr::from([0, 0, 0, 0]);
+    let taken = [8080_u16, 8443].into_iter();
+    let taken = taken.filter(|port| arrival::is_listened_on(any, *port));
+    taken.map(u32::from).collect()
 }
 
 fn started(inspect: &ContainerInspect) -> Option<pbjson_types::Timestamp> {
@@ -346,13 +365,14 @@ async fn is_look(engine: &Engine, entry: &ContainerEntry) -> Result<bool, StepEr
 
 /// Other containers that mount the same data, `name (state)`.
 async fn others(engine: &Engine, inspect: &ContainerInspect) -> Result<Vec<String>, StepError> {
-    let Some(data) = inspect
-        .mount_at(DATA)
-        .filter(|mount| mount.kind == "volume")
-    else {
-        return Ok(Vec::new());
+    let users = match inspect.mount_at(DATA) {
+        Some(data) if data.kind == "volume" => engine.containers_using_volume(&data.name).await?,
+        Some(data) if data.kind == "bind" => {
+            let folder = Path::new(&data.source);
+            engine.containers_using_folder(folder).await?
+        }
+        _ => return Ok(Vec::new()),
     };
-    let users = engine.containers_using_volume(&data.name).await?;
     let mut names = BTreeSet::new();
     for entry in users.into_iter().filter(|entry| entry.id != inspect.id()) {
         if !is_look(engine, &entry).await? {
@@ -360,6 +380,11 @@ async fn others(engine: &Engine, inspect: &ContainerInspect) -> Result<Vec<Strin
         }
     }
     Ok(names.into_iter().collect())
+}
+
+fn is_below_data(mount: &Mount) -> bool {
+    let below = mount.destination.strip_prefix(DATA);
+    below.is_some_and(|rest| rest.starts_with('/') && rest.len() > 1)
 }
 
 pub(super) fn mount_fact(mount: &Mount) -> MountFact {
@@ -374,7 +399,19 @@ pub(super) fn mount_fact(mount: &Mount) -> MountFact {
 
 #[cfg(test)]
 mod tests {
-    use super::image_word;
+    use super::{Mount, image_word, is_below_data};
+
+    #[test]
+    fn a_mount_below_the_data_is_told_from_the_data_and_from_others() {
+        let at = |destination: &str| Mount {
+            destination: destination.to_owned(),
+            ..Mount::default()
+        };
+        assert!(is_below_data(&at("/srv/nginx")));
+        for other in ["/srv", "/srv/", "/srv2/nginx", "/etc/nginx"] {
+            assert!(!is_below_data(&at(other)), "{other}");
+        }
+    }
 
     #[test]
     fn an_image_is_known_by_its_last_word() {

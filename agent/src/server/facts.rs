@@ -4,6 +4,7 @@
 //! that fails ends it: a server may be stopped, half broken or unusual, and what could not be observed is a fact too.
 
 mod certificates;
+mod databases;
 mod uses;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use super::users::Users;
 use super::{Result, ServerRoot};
 
 pub use certificates::CertificateProblem;
+pub use databases::Elsewhere;
 pub(super) use uses::with_removed_panels;
 pub use uses::{Logins, OldDashboards, Uses};
 
@@ -83,6 +85,8 @@ pub struct ServerObservation {
     pub external_postgres: bool,
     /// The same of ClickHouse.
     pub external_clickhouse: bool,
+    /// The server's variables that name another machine's databases.
+    pub elsewhere: Elsewhere,
     /// PostgreSQL.
     pub postgres: Option<PostgresFacts>,
     /// Query Analytics' schema.
@@ -187,6 +191,10 @@ fn files(seen: &mut ServerObservation, root: &ServerRoot) {
         });
     }
     seen.pid1_uid = uid;
+    let elsewhere = databases::elsewhere();
+    seen.elsewhere = seen
+        .keep("the server's variables", elsewhere)
+        .unwrap_or_default();
     let users = Users::of(root);
     seen.users = seen.keep("users and groups", users).unwrap_or_default();
     let rules = alert_rules(root);

@@ -160,6 +160,12 @@ impl Notebook {
             "`{}` is listed without {severity:?}",
             code.name()
         );
+        // What to do is never left unsaid where there is something to do.
+        let remedy = Some(code.remedy()).filter(|it| !it.starts_with("nothing"));
+        let hint = match hint {
+            "" => remedy.unwrap_or_default(),
+            hint => hint,
+        };
         self.findings.push(Finding {
             severity: severity.into(),
             code: code.name().to_owned(),

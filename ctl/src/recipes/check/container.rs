@@ -5,7 +5,7 @@ use ferry_proto::v1::{ContainerFacts, EngineFacts, Facts};
 use super::{
     Notebook, Subject,
     catalogue::{carry_over, container},
-    cluster, compose, unit,
+    cluster, compose, names, unit,
 };
 use crate::recipes::{Compose, Unit, Wishes};
 
@@ -248,7 +248,18 @@ fn check_carry_over(container: &ContainerFacts, subject: &Subject, notebook: &mu
                 "{} uses the host's network: PMM 3 listens there on 8080 and 8443, not on 80 and 443",
                 subject.name
             ),
-            "have the ports 8080 and 8443 free, and plan for clients and browsers to use 8443",
+            "plan for clients and browsers to use 8443",
         );
+        let taken: Vec<String> = container.taken_ports.iter().map(u32::to_string).collect();
+        if !taken.is_empty() {
+            notebook.blocker(
+                container::HOST_PORT_TAKEN,
+                format!(
+                    "somebody listens on the host where PMM 3 would: {}",
+                    names(taken.iter().map(String::as_str), taken.len() as u64)
+                ),
+                "",
+            );
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::units::{age, counted};
 
 /// Parts whose absence is worse than a warning: without them success could not be told from loss,
 /// or the first start of PMM 3 could fail unforeseen.
-const ESSENTIAL: [&str; 10] = [
+const ESSENTIAL: [&str; 11] = [
     "inventory",
     "nodes",
     "services",
@@ -17,6 +17,7 @@ const ESSENTIAL: [&str; 10] = [
     "postgres",
     "pg_hba",
     "role",
+    "query analytics' schema",
     "supervisor",
     "program",
 ];
@@ -73,6 +74,15 @@ fn check_health(server: &ServerFacts, subject: &Subject, notebook: &mut Notebook
             server::UPDATE_RUNNING,
             format!("{name} is in the middle of an update of its own"),
             "wait until it is over, then check again",
+        );
+    }
+    if server.start_up_failed && !subject.is_update() {
+        notebook.blocker(
+            server::START_UP_FAILED,
+            format!(
+                "what PMM 2 does at each of its starts has not ended well in {name}, or not yet"
+            ),
+            "",
         );
     }
     if !server.ready {
@@ -234,7 +244,8 @@ fn check_files(server: &ServerFacts, notebook: &mut Notebook) {
     // nginx tests its certificates at the start and PMM 3 exits when it cannot read one (1.4).
     let of_nginx = |path: &&String| path.trim_start_matches('/').starts_with("nginx/");
     let split: (Vec<&String>, Vec<&String>) = server.unreadable_files.iter().partition(of_nginx);
-    let hint = "give the owner the right to read (`chmod u+r`), then check again";
+    let hint = "give the owner the right to read (`chmod u+r`), and what is mounted by itself to group 0 as well (`chgrp 0`, `chmod g+r`), \
+                then check again";
     if !split.0.is_empty() {
         let number = split.0.len() as u64;
         notebook.blocker(
@@ -263,18 +274,36 @@ fn check_files(server: &ServerFacts, notebook: &mut Notebook) {
 
 /// What the copy of the volume would not hold.
 fn check_external(server: &ServerFacts, notebook: &mut Notebook) {
+    // A sentence names the variables that say so; where there are none, the supervisor has no such program.
+    let by = |of_clickhouse: bool| {
+        let variables = server.database_variables.iter();
+        let variables: Vec<&str> = variables
+            .filter(|name| name.contains("CLICKHOUSE") == of_clickhouse)
+            .map(String::as_str)
+            .collect();
+        match variables.len() as u64 {
+            0 => String::new(),
+            number => format!(" (by {})", names(variables, number)),
+        }
+    };
     if server.external_postgres {
         notebook.blocker(
             server::EXTERNAL_POSTGRES,
-            "PostgreSQL is outside the server: its databases are in no backup of ours, and PMM 3 changes them one way",
-            "servers with a PostgreSQL of their own are supported so far; migrate this one by upstream's manual steps",
+            format!(
+                "PostgreSQL is outside the server{}: its databases are in no backup of ours, and PMM 3 changes them one way",
+                by(false)
+            ),
+            "",
         );
     }
     if server.external_clickhouse {
         notebook.blocker(
             server::EXTERNAL_CLICKHOUSE,
-            "ClickHouse is outside the server: its data is in no backup of ours, and PMM 3 changes its tables",
-            "servers with a ClickHouse of their own are supported so far; migrate this one by upstream's manual steps",
+            format!(
+                "ClickHouse is outside the server{}: its data is in no backup of ours, and PMM 3 changes its tables",
+                by(true)
+            ),
+            "",
         );
     }
 }

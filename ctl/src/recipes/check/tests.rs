@@ -243,7 +243,7 @@ const CASES: &[Case] = {
                 .push("prometheus/rules/a.yml".into());
         }),
         ("certificates-unreadable", Blocker, |f| {
-            unreadable(f, "nginx/certificate.key")
+            unreadable(f, "nginx/certificate.key: its own owner may not read it")
         }),
         ("files-unreadable", Warning, |f| {
             unreadable(f, "logs/old.log")
@@ -252,7 +252,17 @@ const CASES: &[Case] = {
             f.server.as_mut().unwrap().external_postgres = true
         }),
         ("external-clickhouse", Blocker, |f| {
-            f.server.as_mut().unwrap().external_clickhouse = true;
+            let server = f.server.as_mut().unwrap();
+            server.external_clickhouse = true;
+            server.database_variables = vec!["PERCONA_TEST_PMM_CLICKHOUSE_ADDR".into()];
+        }),
+        ("start-up-failed", Blocker, |f| {
+            f.server.as_mut().unwrap().start_up_failed = true
+        }),
+        ("host-port-taken", Blocker, |f| {
+            let container = f.container.as_mut().unwrap();
+            container.networks = vec!["host".into()];
+            container.taken_ports = vec![8443];
         }),
         ("scheduled-backups", Warning, |f| {
             f.server.as_mut().unwrap().scheduled_backups = 2
@@ -284,7 +294,7 @@ const CASES: &[Case] = {
             used(f).leftovers = vec!["postgres11".into()]
         }),
         ("api-keys-automatic", Note, |_| {}),
-        ("api-keys-by-plan", Note, |f| to(f, "3.0.0")),
+        ("api-keys-at-login", Warning, |f| to(f, "3.0.0")),
         ("api-key-accepted", Note, |f| tried(f, true)),
         ("api-key-refused", Blocker, |f| tried(f, false)),
         ("unobserved", Warning, |f| unobserved(f, "dashboards")),

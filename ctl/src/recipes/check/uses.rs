@@ -71,8 +71,10 @@ fn check_backups_and_keys(server: &ServerFacts, subject: &Subject, notebook: &mu
             let text = format!("{to} turns {keys} into {accounts} at its first start");
             notebook.note(uses::API_KEYS_AUTOMATIC, text, "");
         } else {
-            let text = format!("the plan turns {keys} into {accounts} after the start");
-            notebook.note(uses::API_KEYS_BY_PLAN, text, "");
+            let text = format!(
+                "{to} turns {keys} into {accounts} when an administrator logs in; until then they are keys, and work"
+            );
+            notebook.warning(uses::API_KEYS_AT_LOGIN, text, "");
         }
     }
 }

@@ -67,4 +67,7 @@ super::codes! { "Engine and container"
     HOST_NETWORK_PORTS "host-network-ports" [Warning] "7.4":
         "the container uses the host's network, where PMM 3 listens on 8080 and 8443 instead of 80 and 443; its image has no setting for that"
         => "have 8080 and 8443 free on the host, and plan for clients and browsers to use 8443";
+    HOST_PORT_TAKEN "host-port-taken" [Blocker] "7.4":
+        "the container uses the host's network, and another program listens there on 8080 or 8443, where PMM 3 would"
+        => "`ss -ltnp` on the host says who; end that program or move it, then check again";
 }

@@ -22,6 +22,9 @@ super::codes! { "The running server"
     MOVED_APPLIANCE "moved-appliance" [Warning] "5.1":
         "the data was an AMI's or a virtual appliance's: clients send to the old machine until they are told otherwise, and that serves again after a reboot unless its supervisor is disabled"
         => "`systemctl disable supervisord` on the old machine; `server.address` in each client's `pmm-agent.yaml`";
+    START_UP_FAILED "start-up-failed" [Blocker] "8.1":
+        "`pmm-update-perform-init`, which PMM 2 runs at each of its starts, has not ended with 0: the server is not whole, or not yet"
+        => "wait until `supervisorctl status` in the container shows it as EXITED; else see `/srv/logs/pmm-update-perform-init.log`, and start PMM 2 again when the cause is gone; then check again";
     METRICS_STALE "metrics-stale" [Warning] "3.4":
         "the newest metric is old; afterwards that could not be told from a loss"
         => "see whether clients still send";

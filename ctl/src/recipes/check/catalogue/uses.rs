@@ -7,9 +7,9 @@ super::codes! { "What is used, and is different in PMM 3"
     API_KEYS_AUTOMATIC "api-keys-automatic" [Note] "4.2":
         "PMM 3 turns API keys into service accounts at its first start; the keys' own text stays valid"
         => "nothing";
-    API_KEYS_BY_PLAN "api-keys-by-plan" [Note] "4.2":
-        "this PMM 3 turns API keys into service accounts when it is asked, which the plan does; the keys' own text stays valid"
-        => "nothing";
+    API_KEYS_AT_LOGIN "api-keys-at-login" [Warning] "4.2":
+        "this PMM 3 turns API keys into service accounts when an administrator logs in; until then they are keys, and work; their own text stays valid"
+        => "after the crossing log in once as an administrator, in each organisation that has keys";
     ALERTING_CHANNELS "alerting-channels" [Warning] "1.10":
         "notification channels of Integrated Alerting are dropped by PMM 3; nobody would be told of an alert"
         => "make contact points in PMM 3's alerting; the run writes the channels down, with their secrets, in `export-alerting.json` beside the dumps";
