@@ -65,6 +65,18 @@ impl StepError {
         self.details.iter().any(|line| line.contains(words))
     }
 
+    /// Its sentence, for a step whose work is done and which fails at nothing but its clean-up.
+    ///
+    /// # Errors
+    /// Itself, where it says that the engine was away: the step is asked for again then, and cleans up.
+    pub fn into_warning(self) -> Result<String, Self> {
+        if ferry_proto::is_engine_away(self.code) {
+            Err(self)
+        } else {
+            Ok(self.message)
+        }
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -186,5 +198,16 @@ mod tests {
         }
         let other = StepError::from(std::io::Error::from_raw_os_error(5));
         assert_eq!(other.code(), "io");
+    }
+
+    #[test]
+    fn a_clean_up_that_fails_is_a_warning_and_an_engine_that_is_away_is_none() {
+        let busy = StepError::new("agent-busy", "it did not end").hint("look");
+        assert_eq!(busy.into_warning().unwrap(), "it did not end");
+        let away = StepError::new("engine-interrupted", "the connection broke");
+        assert_eq!(
+            away.into_warning().unwrap_err().code(),
+            "engine-interrupted"
+        );
     }
 }

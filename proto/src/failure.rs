@@ -25,12 +25,18 @@ const ENGINE_AWAY: [&str; 5] = [
     "cluster-busy",
 ];
 
+/// Whether a code says nothing but that the engine was away; see [`Failure::is_engine_away`].
+#[must_use]
+pub fn is_engine_away(code: &str) -> bool {
+    ENGINE_AWAY.contains(&code)
+}
+
 impl Failure {
     /// Whether it says nothing but that the container engine, or the cluster, did not answer. A daemon that is restarted, a host that is
     /// booted, an API server that is moved comes back, and then the same may be asked again.
     #[must_use]
     pub fn is_engine_away(&self) -> bool {
-        ENGINE_AWAY.contains(&self.code.as_str())
+        is_engine_away(&self.code)
     }
 }
 

@@ -15,7 +15,7 @@ mod status;
 mod volume;
 
 pub use digest::{PlanError, read_plan, seal, verify};
-pub use failure::{CODE_KEY, HINT_KEY, failure_from_status, failure_to_status};
+pub use failure::{CODE_KEY, HINT_KEY, failure_from_status, failure_to_status, is_engine_away};
 pub use labels::REHEARSAL;
 pub use reference::Reference;
 pub use room::proof_bytes;

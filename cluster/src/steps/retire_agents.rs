@@ -21,13 +21,13 @@ impl Work for RetireAgents {
         // The server was proven to be whole: that clean-up fails is told, and is no reason to take the crossing back.
         let mut warnings = Vec::new();
         if let Err(error) = sidecar::end(cluster, &server, &cx.run).await {
-            warnings.push(error.to_string());
+            warnings.push(error.into_warning()?);
         }
         if let Err(error) = volume::retire(cluster, &server, &cx.run).await {
-            warnings.push(error.to_string());
+            warnings.push(error.into_warning()?);
         }
         if let Err(error) = cluster.unlock(&server, &cx.run).await {
-            warnings.push(error.to_string());
+            warnings.push(StepError::from(error).into_warning()?);
         }
         Ok(done_with("the agents have ended", warnings))
     }
@@ -67,11 +67,11 @@ impl RetireAgents {
         let (backup, _) = Claim::of(self.1.opened.as_ref())?;
         // What was asked for is done: that clean-up fails is told, and takes nothing of it back.
         let closed = volume::close(&self.0, &backup.namespace, &cx.run).await;
-        let warnings = closed.err().map(|error| error.to_string());
-        Ok(done_with(
-            "the agent has ended",
-            warnings.into_iter().collect(),
-        ))
+        let warnings = match closed {
+            Ok(()) => Vec::new(),
+            Err(error) => vec![error.into_warning()?],
+        };
+        Ok(done_with("the agent has ended", warnings))
     }
 }
 

@@ -9,12 +9,15 @@ use ferry_proto::v1::{self, Outcome, ServiceUnit};
 
 use crate::{
     context::Context,
-    engine::RestartPolicy,
+    engine::{ContainerInspect, RestartPolicy},
     error::StepError,
     fence,
     places::{self, Wanted, moving},
     pull,
-    steps::{Work, done, done_with, host::edit_unit_files},
+    steps::{
+        Work, done, done_with,
+        host::{edit_unit_files, of_unit},
+    },
     surroundings::Host,
     unit::{self, Hold, Service},
 };
@@ -32,22 +35,33 @@ impl Work for RetireAgents {
         if let Some(unit) = &self.0.unit {
             if let Err(error) = Service::named(unit)?.release(&cx.run).await {
                 warnings.push(format!(
-                    "`{}` is still held, and does not start with the host: {error}",
-                    unit.name
+                    "`{}` is still held, and does not start with the host: {}",
+                    unit.name,
+                    error.into_warning()?
                 ));
             }
-        } else
-        // On a backup alone there is no server to care for.
-        if !self.0.container.is_empty()
+        } else if !self.0.container.is_empty()
             && let Err(error) = self.set_policy(host, &policy).await
         {
             warnings.push(format!(
-                "the new container did not get the restart policy `{policy}`: {error}"
+                "the new container did not get the restart policy `{policy}`: {}",
+                error.into_warning()?
             ));
+        }
+        // On a backup alone there is no server to care for.
+        if !self.0.container.is_empty() {
+            match self.see_it_run(host).await {
+                Ok(started) => warnings.extend(started),
+                Err(error) => warnings.push(format!(
+                    "it is not sure that the server runs: {}",
+                    error.into_warning()?
+                )),
+            }
         }
         for role in ["sidecar", "volume"] {
             if let Err(error) = places::retire(host, &cx.run, role).await {
-                warnings.push(format!("the {role} agent is still there: {error}"));
+                let why = error.into_warning()?;
+                warnings.push(format!("the {role} agent is still there: {why}"));
             }
         }
         Ok(done_with("nothing of ours runs", warnings))
@@ -139,6 +153,23 @@ impl RetireAgents {
             fence::policy_off(&host.engine, new.id()).await?;
         }
         Ok(done("the old machine's agent answers"))
+    }
+
+    /// A server that was proven and stands still now was stopped by the engine: a daemon that is restarted ends what has no restart policy yet.
+    /// Nobody else would start it.
+    async fn see_it_run(&self, host: &Host) -> Result<Option<String>, StepError> {
+        let name = &self.0.container;
+        let found = host.engine.find_container(name).await?;
+        if found.as_ref().is_some_and(ContainerInspect::running) {
+            return Ok(None);
+        }
+        match &self.0.unit {
+            Some(unit) => drop(of_unit::start(&host.engine, unit, &unit.image_id).await?),
+            None => host.engine.start(name).await?,
+        }
+        Ok(Some(format!(
+            "`{name}` had stopped after it was proven, and was started again: look at it"
+        )))
     }
 
     async fn set_policy(&self, host: &Host, policy: &RestartPolicy) -> Result<(), StepError> {
