@@ -19,6 +19,7 @@ mod find;
 mod hold;
 mod scope;
 mod text;
+mod whose;
 
 use std::{
     collections::BTreeSet,
@@ -91,16 +92,34 @@ enum Unfit {
         "the engine is reached by {0}; units are edited only beside an engine on this machine's own socket"
     )]
     Remote(String),
+    #[error("it is a unit of user `{0}`, whose service manager and files are for nobody else")]
+    Another(String),
+    #[error(
+        "the machine's own service manager runs it, and what it makes is a container of an ordinary user's engine; such a pair is not known"
+    )]
+    Mixed,
     #[error("`{0}` is no name of a unit that can be asked for")]
     Name(String),
     #[error("the service manager cannot be asked about it: {0}")]
     Unasked(StepError),
-    #[error("the service manager of this machine does not know it")]
-    Unknown,
+    #[error(
+        "your service manager cannot be asked about it: {0}. It is reached through `XDG_RUNTIME_DIR`, which a login as the user has, and `su` or `sudo` has not"
+    )]
+    OwnUnasked(StepError),
+    #[error("the service manager does not know it (`{0}`)")]
+    Unknown(String),
+    #[error(
+        "what holds it for the run would be in `{}`, which is no folder of your own", .0.display()
+    )]
+    Hold(PathBuf),
+    #[error(
+        "`{}` is root's, for other users too; a copy of it below `{}` would be yours, and be used in its place", .path.display(), .own.display()
+    )]
+    ForAll { path: PathBuf, own: PathBuf },
     #[error("it is {0}, and so does not run the container")]
     Inactive(String),
-    #[error("its files were changed since systemd has read them; `systemctl daemon-reload` first")]
-    Unread,
+    #[error("its files were changed since systemd has read them; `{0} daemon-reload` first")]
+    Unread(&'static str),
     #[error("a part of it is in `{0}`, and a drop-in is not edited")]
     DropIn(String),
     #[error("{0}")]
@@ -164,28 +183,19 @@ impl Wanted<'_> {
     }
 }
 
-/// Looks whether the files of this container's unit can be edited for its successor, and what would change. Nothing is written.
-///
-/// # Errors
-/// When the engine does not answer. That the files are left alone is a fact and no error.
+/// Looks whether the files of this container's unit can be edited for its successor, and what would change: into `facts`, which [`find`] has
+/// given. Nothing is written.
 pub(crate) async fn observe(
     engine: &Engine,
-    name: &str,
+    facts: &mut UnitFacts,
     old: &ContainerInspect,
     new: Successor<'_>,
     wanted: Wanted<'_>,
-) -> Result<UnitFacts, StepError> {
-    let user = engine.info().await?.rootless;
-    let mut facts = UnitFacts {
-        name: name.to_owned(),
-        user,
-        ..UnitFacts::default()
-    };
+) {
     let beyond = beyond(engine, old, new).await;
-    if let Err(unfit) = look(engine, old, &mut facts, wanted, &beyond).await {
+    if let Err(unfit) = look(engine, old, facts, wanted, &beyond).await {
         facts.refusal = unfit.to_string();
     }
-    Ok(facts)
 }
 
 /// What the new container would need beside image, variables and ports.
@@ -218,17 +228,31 @@ async fn look(
     if !engine.endpoint().starts_with("unix://") {
         return Err(Unfit::Remote(engine.endpoint().to_owned()));
     }
+    if !facts.another.is_empty() {
+        return Err(Unfit::Another(facts.another.clone()));
+    }
+    let rootless = engine.info().await.is_ok_and(|it| it.rootless);
+    if rootless && !facts.user {
+        return Err(Unfit::Mixed);
+    }
     let service = Service::of(&facts.name, facts.user);
     let service = service.ok_or_else(|| Unfit::Name(facts.name.clone()))?;
-    let state = service.state().await.map_err(Unfit::Unasked)?;
+    let state = service.state().await.map_err(match facts.user {
+        true => Unfit::OwnUnasked,
+        false => Unfit::Unasked,
+    })?;
     if state.load != "loaded" {
-        return Err(Unfit::Unknown);
+        let status = format!("{} status {}", service.systemctl(), facts.name);
+        return Err(Unfit::Unknown(status));
     }
     if !matches!(state.active.as_str(), "active" | "activating" | "reloading") {
         return Err(Unfit::Inactive(state.active));
     }
     if state.unread {
-        return Err(Unfit::Unread);
+        return Err(Unfit::Unread(service.systemctl()));
+    }
+    if let Some(folder) = service.obstacle() {
+        return Err(Unfit::Hold(folder));
     }
     if let Some(drop_in) = state
         .drop_ins
@@ -244,8 +268,10 @@ async fn look(
         path: path.clone(),
         why,
     };
-    let main = &read.files[0];
-    let described = describe(&main.text, read.form).map_err(refused)?;
+    let (main, form) = (&read.files[0], read.form);
+    let described = describe(&main.text, form);
+    facts.starts = matches!(described, Err(Refusal::Starts { .. }));
+    let described = described.map_err(refused)?;
     let scope = &read.scope;
     let here = || path.clone();
     let known = |text: &str, what| {
@@ -311,7 +337,8 @@ async fn look(
         let content = file
             .read()?
             .ok_or_else(|| Unfit::NotHere(old.path.clone()))?;
-        file.check_replaceable(&content)?;
+        file.check_replaceable(&content)
+            .map_err(|error| for_all(error, &service, form))?;
         facts.files.push(UnitFileFacts {
             path: old.path.display().to_string(),
             digest: content.digest,
@@ -320,6 +347,18 @@ async fn look(
         });
     }
     Ok(())
+}
+
+/// A unit or quadlet that root has put there for users is theirs once they have a copy.
+fn for_all(error: FileError, service: &Service, form: Form) -> Unfit {
+    let own = service.settings().map(|it| match form {
+        Form::Service => it.join("systemd/user"),
+        Form::Quadlet => it.join("containers/systemd"),
+    });
+    match (error, own) {
+        (FileError::Owner { path, uid: 0 }, Some(own)) => Unfit::ForAll { path, own },
+        (error, _) => error.into(),
+    }
 }
 
 /// What a file is told by.

@@ -125,15 +125,9 @@ impl Ferryctl {
             *program = copy;
         }
         chown(state, Some(UID), Some(UID))?;
-        let command = user.command(&self.program);
-        let words = std::iter::once(command.get_program()).chain(command.get_args());
-        self.before = words.map(OsStr::to_owned).collect();
-        // The last one is the program itself.
-        self.before.pop();
-        for (name, value) in command.get_envs() {
-            self.environment
-                .push((name.to_owned(), value.map(OsStr::to_owned)));
-        }
+        let entry = user.entry();
+        self.before = entry.words;
+        self.environment.extend(entry.variables);
         Ok(self)
     }
 

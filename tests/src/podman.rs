@@ -15,6 +15,7 @@ use crate::command::{Elsewhere, output, run};
 use crate::kill::send;
 use crate::{Error, Result, images};
 
+pub(crate) use user::Entry;
 pub use user::{FIRST, UID, User};
 
 /// How long the service gets to answer, and to end.
@@ -125,13 +126,50 @@ impl PrivatePodman {
             "FROM localhost/{}\nENV STANDIN_FAULT=exit\n",
             images::ensure()?.pmm3
         );
-        fs_err::write(folder.path().join("Dockerfile"), lines)?;
+        let file = folder.path().join("Dockerfile");
+        fs_err::write(&file, lines)?;
+        if self.storage.user.is_some() {
+            for path in [folder.path(), &file] {
+                std::os::unix::fs::chown(path, Some(UID), Some(UID))?;
+            }
+        }
         run(self
             .storage
             .podman()
             .args(["build", "--quiet", "--tag", NAME])
             .arg(folder.path()))?;
         Ok(NAME.to_owned())
+    }
+
+    /// The words that a program of root's is started by so that it knows the user.
+    #[must_use]
+    pub fn of_root(&self) -> Vec<String> {
+        self.user().map(User::of_root).unwrap_or_default()
+    }
+
+    /// A user's client, which uses the same storage without asking the service, and without words for it that a unit would have too.
+    pub(crate) fn client(&self, user: &User) -> Command {
+        let mut command = user.command(Path::new("podman"));
+        command.env(
+            "CONTAINERS_CONF",
+            self.storage.folder.path().join("containers.conf"),
+        );
+        command
+    }
+
+    /// The same for a client that nobody gives words to: the lines of its environment. Where it has its storage it reads at home.
+    ///
+    /// # Errors
+    /// When its settings cannot be written.
+    pub(crate) fn client_variables(&self, user: &User) -> Result<String> {
+        let path = self.storage.folder.path().display();
+        let text = format!(
+            "[storage]\ndriver = \"overlay\"\ngraphroot = \"{path}/root\"\nrunroot = \"{path}/run\"\n"
+        );
+        fs_err::write(user.home().join(".config/containers/storage.conf"), text)?;
+        Ok(format!(
+            "CONTAINERS_CONF={path}/containers.conf\nDISABLE_HC_SYSTEMD=true\n"
+        ))
     }
 
     /// While the result lives, this thread means this engine.

@@ -1,13 +1,16 @@
 //! A machine with systemd, for a test: folders of units of its own and a double of `systemctl` in a mount namespace, so that nothing of the
-//! real machine is touched and nothing else sees it.
+//! real machine is touched and nothing else sees it. Those of an ordinary user are in that user's home instead.
 //!
 //! What is doubled is the service manager alone ([`systemctl-double`](../src/bin/systemctl-double.rs)): the units, what they run, the
 //! engine and the containers are real.
+
+mod users;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{docker, engine_address, of_engine, output, run};
+use crate::podman::{Entry, UID};
 use crate::server::TestServer;
 use crate::{Error, Result};
 
@@ -20,10 +23,24 @@ const PODMANS: &str = "/etc/containers";
 /// The folders, and the double.
 #[derive(Debug)]
 pub struct Units {
-    folder: tempfile::TempDir,
-    /// What Podman has at [`PODMANS`], with a folder for quadlets.
-    podmans: tempfile::TempDir,
-    double: PathBuf,
+    /// Where a person writes units, and quadlets.
+    units: PathBuf,
+    quadlets: PathBuf,
+    whose: Whose,
+}
+
+/// Whose service manager.
+#[derive(Debug)]
+enum Whose {
+    /// The machine's.
+    Machine {
+        folder: tempfile::TempDir,
+        /// What Podman has at [`PODMANS`], with a folder for quadlets.
+        podmans: tempfile::TempDir,
+        double: PathBuf,
+    },
+    /// An ordinary user's, for whom the double is in its place.
+    User(Entry),
 }
 
 impl Units {
@@ -39,25 +56,52 @@ impl Units {
                 .args(["--archive", &format!("{PODMANS}/.")])
                 .arg(podmans.path()))?;
         }
-        fs_err::create_dir_all(podmans.path().join("systemd"))?;
         let folder = folder()?;
+        let units = Self {
+            units: folder.path().to_owned(),
+            quadlets: podmans.path().join("systemd"),
+            whose: Whose::Machine {
+                folder,
+                podmans,
+                double: double.to_owned(),
+            },
+        };
+        fs_err::create_dir_all(&units.quadlets)?;
         // Whoever calls the manager, what a unit starts means the engine that this test means.
         if let Some(address) = engine_address() {
-            let own = folder.path().join(".double");
-            fs_err::create_dir(&own)?;
             let lines = format!("DOCKER_HOST={address}\nCONTAINER_HOST={address}\n");
-            fs_err::write(own.join("environment"), lines)?;
+            units.set_environment(&lines)?;
         }
-        Ok(Self {
-            folder,
-            podmans,
-            double: double.to_owned(),
-        })
+        Ok(units)
     }
 
-    /// The words that a program of this machine is started by.
+    /// What all has in its environment that the manager starts.
+    fn set_environment(&self, lines: &str) -> Result<()> {
+        let own = self.units.join(OWN);
+        fs_err::create_dir_all(&own)?;
+        self.give(&own)?;
+        Ok(fs_err::write(own.join("environment"), lines)?)
+    }
+
+    /// Makes it the property of whose units they are.
+    fn give(&self, path: &Path) -> Result<()> {
+        if let Whose::User(_) = self.whose {
+            std::os::unix::fs::chown(path, Some(UID), Some(UID))?;
+        }
+        Ok(())
+    }
+
+    /// The words that a program of this machine is started by. Of a user's there are none beside the user's own.
     #[must_use]
     pub fn within(&self) -> Vec<String> {
+        let Whose::Machine {
+            folder,
+            podmans,
+            double,
+        } = &self.whose
+        else {
+            return Vec::new();
+        };
         let words = [
             "unshare",
             "--mount",
@@ -69,9 +113,9 @@ impl Units {
             "sh",
         ];
         let mut words: Vec<String> = words.map(str::to_owned).into();
-        words.push(self.folder.path().display().to_string());
-        words.push(self.double.display().to_string());
-        words.push(self.podmans.path().display().to_string());
+        words.push(folder.path().display().to_string());
+        words.push(double.display().to_string());
+        words.push(podmans.path().display().to_string());
         words
     }
 
@@ -99,12 +143,21 @@ impl Units {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let within = self.within();
-        let mut command = of_engine(&within[0]);
-        command
-            .args(&within[1..])
-            .arg("/usr/bin/systemctl")
-            .args(words);
+        const PROGRAM: &str = "/usr/bin/systemctl";
+        let mut command = match &self.whose {
+            Whose::Machine { .. } => {
+                let within = self.within();
+                let mut command = of_engine(&within[0]);
+                command.args(&within[1..]).arg(PROGRAM);
+                command
+            }
+            Whose::User(entry) => {
+                let mut command = entry.command(PROGRAM);
+                command.arg("--user");
+                command
+            }
+        };
+        command.args(words);
         command
     }
 
@@ -113,7 +166,9 @@ impl Units {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
-        Ok(fs_err::write(self.path(name), text)?)
+        let path = self.path(name);
+        fs_err::write(&path, text)?;
+        self.give(&path)
     }
 
     /// What such a file holds.
@@ -130,12 +185,12 @@ impl Units {
     /// When a folder cannot be read.
     pub fn names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        for folder in [self.folder.path(), &self.quadlets()] {
+        for folder in [&self.units, &self.quadlets] {
             for entry in fs_err::read_dir(folder)? {
                 names.push(entry?.file_name().to_string_lossy().into_owned());
             }
         }
-        names.retain(|it| it != ".double");
+        names.retain(|it| it != OWN);
         names.sort();
         Ok(names)
     }
@@ -144,16 +199,14 @@ impl Units {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         if name.contains(QUADLET) {
-            return self.quadlets().join(name);
+            return self.quadlets.join(name);
         }
-        self.folder.path().join(name)
-    }
-
-    fn quadlets(&self) -> PathBuf {
-        self.podmans.path().join("systemd")
+        self.units.join(name)
     }
 }
 
+/// Where the double keeps what it knows, beside the units.
+const OWN: &str = ".double";
 /// What the names of quadlets end with, and those of kept ones have within.
 const QUADLET: &str = ".container";
 
@@ -184,7 +237,7 @@ impl Unit {
         let (docker, container) = (which_docker()?, &server.name);
         Self::made(
             server,
-            double,
+            Units::of(double)?,
             format!("{container}.service"),
             |volume, image| {
                 format!(
@@ -201,11 +254,11 @@ impl Unit {
     ///
     /// # Errors
     /// As [`Unit::of`].
-    pub fn of_quadlet(server: &TestServer, double: &Path, options: &str) -> Result<Self> {
+    pub fn of_quadlet(server: &TestServer, units: Units, options: &str) -> Result<Self> {
         let container = &server.name;
         Self::made(
             server,
-            double,
+            units,
             format!("{container}{QUADLET}"),
             |volume, image| {
                 format!(
@@ -218,7 +271,7 @@ impl Unit {
 
     fn made(
         server: &TestServer,
-        double: &Path,
+        units: Units,
         file: String,
         text: impl FnOnce(&str, &str) -> String,
     ) -> Result<Self> {
@@ -231,14 +284,14 @@ impl Unit {
         server.stop(60)?;
         docker(&["rm", &server.name])?;
         let unit = Self {
-            units: Units::of(double)?,
+            units,
             name: format!("{}.service", server.name),
             file,
         };
         unit.units.write(&unit.file, &text(volume, image))?;
         unit.units.systemctl(&["daemon-reload"])?;
         unit.units.systemctl(&["start", &unit.name])?;
-        wait_up(server)?;
+        wait_up(server).map_err(|error| Error::of(format!("{error}\n{}", unit.log())))?;
         Ok(unit)
     }
 
@@ -262,7 +315,7 @@ impl Unit {
     /// What the double and the unit's programs said.
     #[must_use]
     pub fn log(&self) -> String {
-        let log = self.units.path(&format!(".double/{}.log", self.name));
+        let log = self.units.path(&format!("{OWN}/{}.log", self.name));
         fs_err::read_to_string(log).unwrap_or_default()
     }
 

@@ -49,7 +49,8 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         .is_some_and(|target| target.pmm_major != 0 && target.pmm_major == old_image.pmm_major);
     let new_volume = new_volume(engine, &inspect, &request.data_volume).await?;
     let mut container = container_facts(&inspect, &image, target.as_ref(), same_major);
-    let unit = unit_of(engine, &inspect, request, &container).await;
+    let rootless = engine_facts.rootless;
+    let unit = unit_of(engine, &inspect, request, &container, rootless).await;
     if unit.is_some() {
         container.managed_by = "systemd".to_owned();
     }
@@ -84,28 +85,24 @@ pub(super) async fn observe(host: &Host, request: &GetFactsRequest) -> Result<Fa
         let observed = compose::observe(engine, &inspect, &image, new, &target.reference);
         container.compose = Some(observed.await?);
     }
-    if let Some(name) = unit {
-        container.unit = Some(match target.as_ref().filter(|target| target.present) {
-            Some(target) if request.unit => {
-                let new = Successor {
-                    image_id: &target.id,
-                    version: &target.version,
-                    same_major,
-                    data_volume: None,
-                };
-                let wanted = Wanted {
-                    reference: &target.reference,
-                    changes: &container.environment,
-                    ports: !same_major,
-                };
-                unit::observe(engine, &name, &inspect, new, wanted).await?
-            }
-            _ => UnitFacts {
-                name,
-                user: engine_facts.rootless,
-                ..UnitFacts::default()
-            },
-        });
+    if let Some(mut unit) = unit {
+        if let Some(target) = target.as_ref().filter(|target| target.present)
+            && request.unit
+        {
+            let new = Successor {
+                image_id: &target.id,
+                version: &target.version,
+                same_major,
+                data_volume: None,
+            };
+            let wanted = Wanted {
+                reference: &target.reference,
+                changes: &container.environment,
+                ports: !same_major,
+            };
+            unit::observe(engine, &mut unit, &inspect, new, wanted).await;
+        }
+        container.unit = Some(unit);
     }
     let others = others(engine, &inspect).await?;
     neighbours(engine, &mut container).await?;
@@ -308,11 +305,12 @@ async fn unit_of(
     inspect: &ContainerInspect,
     request: &GetFactsRequest,
     container: &ContainerFacts,
-) -> Option<String> {
+    rootless: bool,
+) -> Option<UnitFacts> {
     if request.target_image.is_empty() || !matches!(&*container.managed_by, "" | "systemd") {
         return None;
     }
-    unit::find(inspect, unit::is_local(engine)).await
+    unit::find(engine, inspect, rootless).await
 }
 
 /// The volume that the data shall be copied to, where it has no mount.

@@ -17,6 +17,8 @@ pub struct User {
     pub uid: u32,
     /// Its primary group.
     pub gid: u32,
+    /// Where it is at home; empty where nothing is said.
+    pub home: String,
 }
 
 /// A group of the server.
@@ -53,13 +55,14 @@ impl Users {
     pub fn parse(passwd: &str, group: &str) -> Self {
         let users = passwd.lines().filter_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
-            let [name, _, uid, gid, ..] = fields[..] else {
+            let [name, _, uid, gid, ref rest @ ..] = fields[..] else {
                 return None;
             };
             let user = User {
                 name: name.into(),
                 uid: uid.parse().ok()?,
                 gid: gid.parse().ok()?,
+                home: rest.get(1).map(|&it| it.to_owned()).unwrap_or_default(),
             };
             (!name.is_empty()).then_some(user)
         });
@@ -149,7 +152,8 @@ mod tests {
             Some(&User {
                 name: "pmm".into(),
                 uid: 1000,
-                gid: 0
+                gid: 0,
+                home: "/home/pmm".into(),
             })
         );
         assert_eq!(users.by_uid(0).unwrap().name, "root");

@@ -7,11 +7,17 @@
 //! Rejected: `systemctl mask`, which cannot mask a unit of `/etc` for one boot alone, and where it can, puts a link in the place of the file;
 //! `disable`, which holds back the next boot and nothing else.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
+use super::whose::Whose;
 use crate::{
+    engine::Engine,
     error::StepError,
-    server::programs::unit::{Manager, Verb, systemctl},
+    server::{
+        programs::unit::{Manager, Verb, systemctl},
+        users::own_uid,
+    },
     state_dir::StateDir,
 };
 
@@ -23,8 +29,8 @@ const NEVER: &str = "/nonexistent/held-by-ferry-run";
 pub(crate) struct Service {
     name: String,
     manager: Manager,
-    /// Where the caller's own units are; of the machine's manager it is not asked for.
-    home: Option<PathBuf>,
+    /// Where the caller has settings; of the machine's manager it is not asked for.
+    settings: Option<PathBuf>,
 }
 
 /// How a unit stands.
@@ -95,9 +101,6 @@ impl Service {
         if stem.is_empty() || stem.starts_with(['-', '.']) || !name.chars().all(plain) {
             return None;
         }
-        let set = |name| std::env::var(name).ok().filter(|it| !it.is_empty());
-        let own = rustix::process::geteuid().as_raw();
-        let runtime = || set("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{own}"));
         Some(Self {
             name: name.to_owned(),
             manager: if user {
@@ -105,15 +108,29 @@ impl Service {
             } else {
                 Manager::System
             },
-            home: set("HOME").filter(|_| user).map(PathBuf::from),
+            settings: settings().filter(|_| user),
         })
     }
 
-    /// The unit that a step names.
+    /// The unit that a step names, of this engine's.
     ///
     /// # Errors
-    /// `bad-parameter`.
-    pub(crate) fn named(unit: &ferry_proto::v1::ServiceUnit) -> Result<Self, StepError> {
+    /// `bad-parameter`; `unit-of-another` where it is another user's than the plan's, who has the files.
+    pub(crate) fn named(
+        engine: &Engine,
+        unit: &ferry_proto::v1::ServiceUnit,
+    ) -> Result<Self, StepError> {
+        let another = Whose::of(engine, unit.user).another();
+        if !another.is_empty() {
+            return Err(StepError::new(
+                "unit-of-another",
+                format!(
+                    "`{}` is a unit of user `{another}`, whose files nobody else touches",
+                    unit.name
+                ),
+            )
+            .hint(format!("call `ferryctl` as `{another}`")));
+        }
         Self::of(&unit.name, unit.user).ok_or_else(|| {
             StepError::new(
                 "bad-parameter",
@@ -129,6 +146,42 @@ impl Service {
     pub(crate) async fn state(&self) -> Result<State, StepError> {
         let text = systemctl(&self.manager, Verb::Show, &self.name).await?;
         Ok(State::read(&text))
+    }
+
+    /// What a person calls its service manager by.
+    pub(crate) fn systemctl(&self) -> &'static str {
+        self.manager.words()
+    }
+
+    /// Where the user that it is of has settings; of the machine's manager nobody asks for it.
+    pub(crate) fn settings(&self) -> Option<&std::path::Path> {
+        self.settings.as_deref()
+    }
+
+    /// The command that shows a person what became of it.
+    pub(crate) fn journal(&self) -> String {
+        self.manager.journal(&self.name)
+    }
+
+    /// What would keep a drop-in from the folder that it has to be in; `None`: nothing.
+    pub(crate) fn obstacle(&self) -> Option<PathBuf> {
+        if self.manager == Manager::System {
+            return None;
+        }
+        let Some(mut folder) = self.settings.clone() else {
+            return Some("$HOME".into());
+        };
+        let drop_ins = self.drop_ins();
+        let mut below = ["systemd", "user", &drop_ins].into_iter();
+        loop {
+            match fs_err::symlink_metadata(&folder) {
+                Ok(found) if found.is_dir() && found.uid() == own_uid() => {}
+                // It would be made.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+                _ => return Some(folder),
+            }
+            folder.push(below.next()?);
+        }
     }
 
     /// Starts it, and waits until it has.
@@ -154,14 +207,28 @@ impl Service {
     /// Takes it into the hands of a run, or loosens the grip for the run's own start.
     ///
     /// # Errors
-    /// When the drop-in cannot be written, or the service manager does not read it.
+    /// When the drop-in cannot be written, or the service manager does not read it: `unit-hold`.
     pub(crate) async fn hold(&self, run: &str, how: Hold) -> Result<(), StepError> {
         let folder = self.folder()?;
         let folder = folder.sub(&self.drop_ins()).map_err(unwritable)?;
         folder
             .replace(&file(run), text(run, how).as_bytes())
             .map_err(unwritable)?;
-        self.reload().await
+        self.reload().await?;
+        // A user's manager may have been started with other folders than this program knows of.
+        let read = self.state().await?.drop_ins;
+        if read.iter().any(|it| it.ends_with(&file(run))) {
+            return Ok(());
+        }
+        Err(StepError::new(
+            "unit-hold",
+            format!(
+                "the service manager does not look in `{}`, so nothing there holds `{}`",
+                folder.path().display(),
+                self.name
+            ),
+        )
+        .hint("say where it looks by `XDG_CONFIG_HOME`, as the service manager has it"))
     }
 
     /// Lets it go. It need not be held.
@@ -199,18 +266,40 @@ impl Service {
 
     /// Where drop-ins of a person are.
     fn folder(&self) -> Result<StateDir, StepError> {
-        let (above, name) = match (&self.manager, &self.home) {
-            (Manager::System, _) => (PathBuf::from("/etc/systemd"), "system"),
-            (Manager::User { .. }, Some(home)) => (home.join(".config/systemd"), "user"),
-            (Manager::User { .. }, None) => {
-                return Err(StepError::new(
-                    "unit-held-nowhere",
-                    "`HOME` is not set, so where this user's units are is not known",
-                ));
+        let own = match (&self.manager, &self.settings) {
+            (Manager::System, _) => {
+                return StateDir::open("/etc/systemd".as_ref(), "system").map_err(unwritable);
             }
+            (Manager::User { .. }, own) => own.as_deref(),
         };
-        StateDir::open(&above, name).map_err(unwritable)
+        let parts = own.and_then(|it| it.parent().zip(it.file_name()?.to_str()));
+        let (home, name) = parts.ok_or_else(|| {
+            StepError::new(
+                "unit-held-nowhere",
+                "`HOME` is not set, so where this user's units are is not known",
+            )
+        })?;
+        StateDir::open(home, name)
+            .and_then(|it| it.sub("systemd"))
+            .and_then(|it| it.sub("user"))
+            .map_err(unwritable)
     }
+}
+
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|it| !it.is_empty())
+}
+
+/// Through what the caller's own manager is reached.
+pub(super) fn runtime() -> String {
+    set("XDG_RUNTIME_DIR").unwrap_or_else(|| format!("/run/user/{}", own_uid()))
+}
+
+/// Where the caller has settings, units among them.
+pub(super) fn settings() -> Option<PathBuf> {
+    let told = set("XDG_CONFIG_HOME").map(PathBuf::from);
+    let absolute = told.filter(|it| it.is_absolute());
+    absolute.or_else(|| Some(PathBuf::from(set("HOME")?).join(".config")))
 }
 
 fn unwritable(error: std::io::Error) -> StepError {

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     Refusal,
+    hold::runtime,
     text::{Entry, assignments, entries, words},
 };
 
@@ -26,7 +27,7 @@ impl Scope {
     pub(super) fn of(unit: &str, user: bool) -> Self {
         let set = |name| std::env::var(name).ok().filter(|it| !it.is_empty());
         let (home, runtime) = if user {
-            (set("HOME"), set("XDG_RUNTIME_DIR"))
+            (set("HOME"), Some(runtime()))
         } else {
             (Some("/root".to_owned()), Some("/run".to_owned()))
         };

@@ -4,7 +4,9 @@
 //! It keeps to what the tests rest on: what is loaded is what was there at the last `daemon-reload`; `NeedDaemonReload` says that a file
 //! is another by now; an assertion that fails keeps a unit from starting; a unit whose first program ends runs `ExecStop` and
 //! `ExecStopPost` and is started again by `Restart=`. Of specifiers it knows `%n`, `%N`, `%t` and `%h`, of `Environment=` names and
-//! values, of a quadlet the few keys in [`quadlet`]. It knows neither `Type=` nor limits of time, and each unit is the machine's.
+//! values, of a quadlet the few keys in [`quadlet`]. It knows neither `Type=` nor limits of time: a unit whose first program ends well and
+//! leaves a container behind (`--detach`) runs as long as that one does. With `--user` it is the caller's own service manager, who has folders
+//! of the user's, and is reached through `XDG_RUNTIME_DIR` alone.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,21 +16,96 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-const UNITS: &str = "/etc/systemd/system";
-const QUADLETS: &str = "/etc/containers/systemd";
-/// What was loaded, and how each unit stands.
-const STATE: &str = "/etc/systemd/system/.double";
-/// What the service manager has in its own environment, and gives to all that it starts: a line each.
-const ENVIRONMENT: &str = "/etc/systemd/system/.double/environment";
+/// Where a service manager has everything.
+struct Places {
+    units: PathBuf,
+    /// The first one counts.
+    quadlets: Vec<PathBuf>,
+    /// What was loaded, and how each unit stands.
+    state: PathBuf,
+    /// `%h` and `%t`.
+    home: PathBuf,
+    runtime: PathBuf,
+    user: bool,
+}
+
+static PLACES: OnceLock<Places> = OnceLock::new();
+
+fn places() -> &'static Places {
+    PLACES.get_or_init(|| Places::of(None).unwrap_or_else(|why| panic!("{why}")))
+}
+
+impl Places {
+    /// The machine's, or those of a user with this `XDG_RUNTIME_DIR`.
+    fn of(user: Option<PathBuf>) -> Result<Self, String> {
+        let quadlets = PathBuf::from("/etc/containers/systemd");
+        let Some(runtime) = user else {
+            let units = PathBuf::from("/etc/systemd/system");
+            return Ok(Self {
+                state: units.join(".double"),
+                units,
+                quadlets: vec![quadlets],
+                home: "/root".into(),
+                runtime: "/run".into(),
+                user: false,
+            });
+        };
+        // As systemd does: nobody tells it where the user is at home.
+        let uid = rustix::process::getuid().as_raw();
+        let accounts = fs_err::read_to_string("/etc/passwd").map_err(words)?;
+        let fields = accounts
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>());
+        let mut own = fields.filter(|it| it.get(2).is_some_and(|it| *it == uid.to_string()));
+        let home = own.next().and_then(|it| it.get(5).map(PathBuf::from));
+        let home = home.ok_or("Failed to connect to bus: no such user")?;
+        if fs_err::metadata(&runtime).map_err(words)?.uid() != uid {
+            return Err("Failed to connect to bus: Operation not permitted".to_owned());
+        }
+        let units = home.join(".config/systemd/user");
+        let users = quadlets.join("users");
+        Ok(Self {
+            state: units.join(".double"),
+            units,
+            quadlets: vec![
+                home.join(".config/containers/systemd"),
+                users.join(uid.to_string()),
+                users,
+            ],
+            home,
+            runtime,
+            user: true,
+        })
+    }
+
+    /// What the service manager has in its own environment, and gives to all that it starts: a line each.
+    fn environment(&self) -> PathBuf {
+        self.state.join("environment")
+    }
+}
+
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|it| it == "--user") {
+        words.remove(0);
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
+        match Places::of(Some(runtime.into())) {
+            Ok(own) => drop(PLACES.set(own)),
+            Err(why) => {
+                eprintln!("{why}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     let verb = words.first().map_or("", String::as_str);
     let unit = words.last().map_or("", String::as_str);
     let done = match verb {
@@ -61,22 +138,21 @@ fn words(error: impl std::fmt::Display) -> String {
 /// The files that a unit is made of: its own or its quadlet, then the drop-ins.
 fn files(unit: &str) -> Vec<PathBuf> {
     let stem = unit.trim_end_matches(".service");
-    let own = Path::new(UNITS).join(unit);
-    let quadlet = Path::new(QUADLETS).join(format!("{stem}.container"));
+    let own = places().units.join(unit);
+    let quadlets = places().quadlets.iter();
+    let mut all =
+        std::iter::once(own).chain(quadlets.map(|it| it.join(format!("{stem}.container"))));
     let mut files = Vec::new();
-    if own.exists() {
-        files.push(own);
-    } else if quadlet.exists() {
-        files.push(quadlet);
-    } else {
-        return files;
+    match all.find(|it| it.exists()) {
+        Some(file) => files.push(file),
+        None => return files,
     }
     files.extend(drop_ins(unit));
     files
 }
 
 fn drop_ins(unit: &str) -> BTreeSet<PathBuf> {
-    let folder = Path::new(UNITS).join(format!("{unit}.d"));
+    let folder = places().units.join(format!("{unit}.d"));
     let entries = fs_err::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|it| it.path())
@@ -165,7 +241,7 @@ fn parse(text: &str) -> Loaded {
 }
 
 fn state(unit: &str, what: &str) -> PathBuf {
-    Path::new(STATE).join(format!("{unit}.{what}"))
+    places().state.join(format!("{unit}.{what}"))
 }
 
 fn read(unit: &str, what: &str) -> String {
@@ -173,7 +249,7 @@ fn read(unit: &str, what: &str) -> String {
 }
 
 fn write(unit: &str, what: &str, text: &str) -> Done {
-    fs_err::create_dir_all(STATE).map_err(words)?;
+    fs_err::create_dir_all(&places().state).map_err(words)?;
     let fresh = state(unit, &format!("{what}.{}", std::process::id()));
     fs_err::write(&fresh, text).map_err(words)?;
     fs_err::rename(fresh, state(unit, what)).map_err(words)
@@ -181,7 +257,8 @@ fn write(unit: &str, what: &str, text: &str) -> Done {
 
 fn reload() -> Done {
     let mut units = BTreeSet::new();
-    for (folder, suffix) in [(UNITS, ".service"), (QUADLETS, ".container")] {
+    let quadlets = places().quadlets.iter().map(|it| (it, ".container"));
+    for (folder, suffix) in std::iter::once((&places().units, ".service")).chain(quadlets) {
         let entries = fs_err::read_dir(folder).into_iter().flatten().flatten();
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -225,7 +302,11 @@ fn show(unit: &str) -> Done {
     let quadlet = own.extension().is_some_and(|it| it == "container");
     let (fragment, source) = if quadlet {
         (
-            format!("/run/systemd/generator/{unit}"),
+            places()
+                .runtime
+                .join(format!("systemd/generator/{unit}"))
+                .display()
+                .to_string(),
             own.display().to_string(),
         )
     } else {
@@ -273,6 +354,7 @@ fn start(unit: &str) -> Done {
         .map_err(words)?;
     let mut command = Command::new("/proc/self/exe");
     command
+        .args(places().user.then_some("--user"))
         .args(["run-unit", unit])
         .stdin(Stdio::null())
         .stdout(log.file().try_clone().map_err(words)?)
@@ -334,7 +416,12 @@ fn run(unit: &str) -> Done {
         let mut child = command(unit, &loaded, start).spawn().map_err(words)?;
         write(unit, "pid", &child.id().to_string())?;
         write(unit, "active", "active")?;
-        let status = child.wait().map_err(words)?;
+        let mut status = child.wait().map_err(words)?;
+        if status.success()
+            && let Some(mut left) = left_behind(unit, &loaded, start)
+        {
+            status = left.status().map_err(words)?;
+        }
         // Whatever was loaded meanwhile counts.
         let now = self::loaded(unit)?;
         let stopping = state(unit, "stopping").exists();
@@ -366,6 +453,20 @@ fn run(unit: &str) -> Done {
     }
 }
 
+/// What waits for the container that a command line has left behind.
+fn left_behind(unit: &str, loaded: &Loaded, line: &str) -> Option<Command> {
+    let words = split(line);
+    let ids = words.iter().find_map(|it| it.strip_prefix("--cidfile="));
+    let detached = words.iter().any(|it| matches!(&**it, "-d" | "--detach"));
+    let id = match ids {
+        Some(file) if detached => fs_err::read_to_string(specified(unit, file)).ok()?,
+        _ => return None,
+    };
+    let program = words.first()?;
+    let line = format!("{program} wait {}", id.trim());
+    Some(command(unit, loaded, &line))
+}
+
 fn tell(unit: &str, loaded: &Loaded, line: &str) -> Done {
     let status = command(unit, loaded, line).status().map_err(words)?;
     if status.success() {
@@ -377,7 +478,7 @@ fn tell(unit: &str, loaded: &Loaded, line: &str) -> Done {
 
 /// A command line of the unit's.
 fn command(unit: &str, loaded: &Loaded, line: &str) -> Command {
-    let mut variables: BTreeMap<String, String> = fs_err::read_to_string(ENVIRONMENT)
+    let mut variables: BTreeMap<String, String> = fs_err::read_to_string(places().environment())
         .unwrap_or_default()
         .lines()
         .filter_map(|line| line.split_once('='))
@@ -400,6 +501,9 @@ fn command(unit: &str, loaded: &Loaded, line: &str) -> Command {
     let words: Vec<String> = words.collect();
     let mut command = Command::new(words.first().map_or("", String::as_str));
     command.args(words.get(1..).unwrap_or_default());
+    if places().user {
+        command.env("HOME", &places().home);
+    }
     command.envs(&variables).stdin(Stdio::null());
     command
 }
@@ -407,8 +511,8 @@ fn command(unit: &str, loaded: &Loaded, line: &str) -> Command {
 fn specified(unit: &str, word: &str) -> String {
     word.replace("%n", unit)
         .replace("%N", unit.trim_end_matches(".service"))
-        .replace("%t", "/run")
-        .replace("%h", "/root")
+        .replace("%t", &places().runtime.to_string_lossy())
+        .replace("%h", &places().home.to_string_lossy())
 }
 
 fn split(line: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 //! Why in a mount namespace: Podman asks `/etc/passwd`, `/etc/subuid` and `/etc/subgid` who the user is and which ids are the user's, and its
 //! network needs `/dev/net/tun`. In here they say so, and on the machine nothing changes.
 
+use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,6 +32,28 @@ pub struct User {
     /// A process that holds the mount namespace.
     holder: Child,
     folder: PathBuf,
+}
+
+/// How a program comes to be the user's.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) words: Vec<OsString>,
+    pub(crate) variables: Vec<(OsString, Option<OsString>)>,
+}
+
+impl Entry {
+    /// A program, started that way.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]).arg(program);
+        for (name, value) in &self.variables {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
 }
 
 impl User {
@@ -107,7 +130,7 @@ impl User {
         command.arg(program);
         command
             .current_dir(&self.folder)
-            .env("HOME", self.folder.join("home"))
+            .env("HOME", self.home())
             .env("XDG_RUNTIME_DIR", self.runtime())
             .env("USER", NAME)
             .env_remove("CONTAINER_HOST")
@@ -117,12 +140,47 @@ impl User {
         command
     }
 
+    /// What a program is called by so that the user starts it: words before its own, and variables.
+    pub(crate) fn entry(&self) -> Entry {
+        let command = self.command(Path::new(""));
+        let mut words = vec![command.get_program().to_owned()];
+        words.extend(command.get_args().map(ToOwned::to_owned));
+        // The last one is the program itself.
+        words.pop();
+        let variables = command.get_envs();
+        Entry {
+            words,
+            variables: variables
+                .map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)))
+                .collect(),
+        }
+    }
+
+    /// For the user and whatever the user starts, a program of the machine's is another one.
+    ///
+    /// # Errors
+    /// When it cannot be mounted there.
+    pub(crate) fn put(&self, program: &Path, onto: &str) -> Result<()> {
+        run(self.root("mount").arg("--bind").arg(program).arg(onto)).map(drop)
+    }
+
+    /// Where the user is at home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
     /// A program of root's that sees what the user sees.
     fn root(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()));
-        command.arg("--").arg(program);
+        let words = self.of_root();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg(program);
         command
+    }
+
+    /// The words that come before such a program.
+    pub(super) fn of_root(&self) -> Vec<String> {
+        let space = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
+        ["nsenter", &space, "--"].map(str::to_owned).into()
     }
 
     fn wait(&self) -> Result<()> {

@@ -49,6 +49,24 @@ pub(crate) enum Manager {
     },
 }
 
+impl Manager {
+    /// What a person calls it by.
+    pub(crate) fn words(&self) -> &'static str {
+        match self {
+            Self::System => "systemctl",
+            Self::User { .. } => "systemctl --user",
+        }
+    }
+
+    /// The command that shows a person why a unit did not do what it was told.
+    pub(crate) fn journal(&self, unit: &str) -> String {
+        match self {
+            Self::System => format!("journalctl --unit {unit}"),
+            Self::User { .. } => format!("journalctl --user --unit {unit}"),
+        }
+    }
+}
+
 /// Whether `systemctl` is on this machine.
 pub(crate) fn is_here() -> bool {
     Path::new(PROGRAM).exists()
@@ -94,8 +112,8 @@ pub(crate) async fn systemctl(
         command.args(["--", unit]);
     }
     let words = match verb {
-        Verb::Reload => format!("`{PROGRAM} {word}`"),
-        _ => format!("`{PROGRAM} {word} {unit}`"),
+        Verb::Reload => format!("`{} {word}`", manager.words()),
+        _ => format!("`{} {word} {unit}`", manager.words()),
     };
     let failed = |what: String| StepError::new("unit-program", format!("{words} {what}"));
     let mut child = command
@@ -125,5 +143,5 @@ pub(crate) async fn systemctl(
     let said = said.lines().filter(|line| !line.trim().is_empty());
     Err(failed(format!("ended with {status}"))
         .details(said.take(LINES))
-        .hint(format!("`journalctl --unit {unit}` says why")))
+        .hint(format!("`{}` says why", manager.journal(unit))))
 }

@@ -17,7 +17,7 @@ use crate::{
         Work, count, done,
         host::edited_file::{EditedFile, PutBack},
     },
-    unit::{self, Wanted},
+    unit::{self, Service, Wanted},
 };
 
 pub(in crate::steps) struct EditUnitFiles(pub(in crate::steps) v1::EditUnitFiles);
@@ -32,9 +32,11 @@ pub(super) fn files(unit: &ServiceUnit) -> impl Iterator<Item = EditedFile<'_>> 
 }
 
 impl EditUnitFiles {
-    fn unit(&self) -> Result<&ServiceUnit, StepError> {
+    fn unit(&self, cx: &Context) -> Result<&ServiceUnit, StepError> {
         let unit = self.0.unit.as_ref();
-        unit.ok_or_else(|| StepError::new("bad-parameter", "the step names no unit"))
+        let unit = unit.ok_or_else(|| StepError::new("bad-parameter", "the step names no unit"))?;
+        // Only the very user touches the files.
+        Service::named(&cx.surroundings.host()?.engine, unit).map(|_| unit)
     }
 
     /// The new text of each file that changes, made from the files as they were.
@@ -89,7 +91,7 @@ impl EditUnitFiles {
 #[async_trait]
 impl Work for EditUnitFiles {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
-        let unit = self.unit()?;
+        let unit = self.unit(cx)?;
         let texts = self.texts(unit, &cx.run)?;
         let mut kept = Vec::new();
         let mut entries = 0;
@@ -120,7 +122,7 @@ impl Work for EditUnitFiles {
     }
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
-        for file in files(self.unit()?) {
+        for file in files(self.unit(cx)?) {
             if !file.is_written(&cx.run)? {
                 return Err(StepError::new(
                     "unit-file-unproven",
@@ -135,7 +137,7 @@ impl Work for EditUnitFiles {
     }
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
-        let unit = self.unit()?;
+        let unit = self.unit(cx)?;
         for file in files(unit) {
             if let PutBack::Left(why) = file.put_back(&cx.run)? {
                 return Err(StepError::new("unit-file-left", why).hint(format!(

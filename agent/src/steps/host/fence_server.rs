@@ -59,7 +59,7 @@ impl Work for FenceServer {
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
         let engine = &cx.surroundings.host()?.engine;
         if let Some(unit) = &self.0.unit {
-            let state = Service::named(unit)?.state().await?;
+            let state = Service::named(engine, unit)?.state().await?;
             if state.unread {
                 return Err(StepError::new(
                     "not-fenced",
@@ -113,7 +113,9 @@ impl FenceServer {
     async fn hold(&self, cx: &Context, unit: &ServiceUnit) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
         cx.keep(&true)?;
-        Service::named(unit)?.hold(&cx.run, Hold::Closed).await?;
+        Service::named(engine, unit)?
+            .hold(&cx.run, Hold::Closed)
+            .await?;
         if engine.find_container(&self.0.container_id).await?.is_some() {
             fence::policy_off(engine, &self.0.container_id).await?;
         }
@@ -125,10 +127,10 @@ impl FenceServer {
         if cx.first_kept::<bool>()?.is_none() {
             return Ok(done("the unit was not held"));
         }
-        let service = Service::named(unit)?;
+        let engine = &cx.surroundings.host()?.engine;
+        let service = Service::named(engine, unit)?;
         service.release(&cx.run).await?;
         if !service.state().await?.runs() {
-            let engine = &cx.surroundings.host()?.engine;
             of_unit::start(engine, unit, &unit.old_image_id).await?;
         }
         Ok(done(format!("`{}` is let go", unit.name)))

@@ -44,7 +44,7 @@ pub(super) async fn stop(
             return Err(error);
         }
     }
-    Service::named(unit)?.stop().await?;
+    Service::named(engine, unit)?.stop().await?;
     let left = engine.find_container(name).await?;
     let Some(left) = left else {
         return Ok(None);
@@ -73,7 +73,7 @@ pub(super) async fn start(
     unit: &ServiceUnit,
     image: &str,
 ) -> Result<ContainerInspect, StepError> {
-    let service = Service::named(unit)?;
+    let service = Service::named(engine, unit)?;
     service.start().await?;
     let began = Instant::now();
     loop {
@@ -100,7 +100,7 @@ pub(super) async fn start(
                     unit.name, state.active, unit.container
                 ),
             )
-            .hint(format!("`journalctl --unit {}` says why", unit.name)));
+            .hint(format!("`{}` says why", service.journal())));
         }
         sleep(POLL).await;
     }

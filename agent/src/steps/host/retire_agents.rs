@@ -33,7 +33,7 @@ impl Work for RetireAgents {
         let mut warnings = Vec::new();
         let policy = RestartPolicy::from_words(&self.0.restart_policy);
         if let Some(unit) = &self.0.unit {
-            if let Err(error) = Service::named(unit)?.release(&cx.run).await {
+            if let Err(error) = Service::named(&host.engine, unit)?.release(&cx.run).await {
                 warnings.push(format!(
                     "`{}` is still held, and does not start with the host: {}",
                     unit.name,
@@ -139,7 +139,9 @@ impl RetireAgents {
             }
         }
         places::check_copy(host, &new, &unit.old_image_id, wanted).await?;
-        Service::named(unit)?.hold(&cx.run, Hold::Closed).await?;
+        Service::named(&host.engine, unit)?
+            .hold(&cx.run, Hold::Closed)
+            .await?;
         places::launch_volume_agent(host, &new, wanted).await?;
         Ok(done("the volume agent runs again"))
     }

@@ -54,7 +54,9 @@ impl Work for StartServer {
         let host = cx.surroundings.host()?;
         let engine = &host.engine;
         if let Some(unit) = &self.0.unit {
-            Service::named(unit)?.hold(&cx.run, Hold::Closed).await?;
+            Service::named(engine, unit)?
+                .hold(&cx.run, Hold::Closed)
+                .await?;
             of_unit::stop(host, &cx.run, unit, DEFAULT_GRACE).await?;
             return Ok(done(format!("`{}` is stopped", unit.name)));
         }
@@ -79,7 +81,7 @@ impl StartServer {
     /// The unit is open for this one start alone, and held again behind it: what starts it later is to find a server that is proven.
     async fn start_unit(&self, cx: &Context, unit: &ServiceUnit) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
-        let service = Service::named(unit)?;
+        let service = Service::named(engine, unit)?;
         if let Some(there) = engine.find_container(&unit.container).await?
             && there.running()
         {

@@ -96,7 +96,7 @@ impl Work for StopServer {
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
         if let Some(unit) = &self.0.unit {
-            Service::named(unit)?.release(&cx.run).await?;
+            Service::named(engine, unit)?.release(&cx.run).await?;
             of_unit::start(engine, unit, &unit.old_image_id).await?;
             return Ok(done(format!("`{}` started again", unit.name)));
         }

@@ -491,7 +491,7 @@ fn each_kind_of_bad_input_gets_its_finding() {
 }
 
 /// The codes that wishes bring about, whose cases are in `backup`, `compose`, `layer` and below.
-const BY_WISHES: [(&str, Severity); 26] = [
+const BY_WISHES: [(&str, Severity); 27] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -518,6 +518,7 @@ const BY_WISHES: [(&str, Severity); 26] = [
     ("compose-file-refused", Severity::Blocker),
     ("unit-files-edited", Severity::Note),
     ("unit-file-refused", Severity::Blocker),
+    ("unit-of-another", Severity::Blocker),
     ("unit-makes-anew", Severity::Warning),
 ];
 

@@ -41,6 +41,8 @@ pub(super) fn check(
             "the host agent has not looked at them",
             "use agent and controller of one release, then check again",
         ),
+        Some(unit) if !unit.another.is_empty() => of_another(unit, wishes, subject, notebook),
+        Some(unit) if unit.starts => refused(notebook, &unit.refusal, &let_go(unit, subject)),
         Some(unit) if !unit.refusal.is_empty() => refused(notebook, &unit.refusal, &by_hand(unit)),
         // Without the flag that allows it, such a name has a finding of its own.
         Some(_) if policy::floats(facts, wishes) && !policy::refuses_name(wishes) => refused(
@@ -55,11 +57,36 @@ pub(super) fn check(
     }
 }
 
+/// Nobody but the user touches the files, so it is said how to become that user.
+fn of_another(unit: &UnitFacts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
+    let UnitFacts { name, another, .. } = unit;
+    notebook.blocker(
+        container::UNIT_OF_ANOTHER,
+        format!("{name} is a unit of user `{another}`, whose service manager and files are for nobody else"),
+        &format!(
+            "as that user: `sudo --user {another} XDG_RUNTIME_DIR=/run/user/$(id --user {another}) ferryctl check podman:{} --to {} --unit \
+             edit`",
+            subject.name, wishes.target_image
+        ),
+    );
+}
+
 /// What is left to do where Ferry does not.
 fn by_hand(unit: &UnitFacts) -> String {
     format!(
         "mend that, then check again; or take the container out of the unit for the crossing: {}",
         taken_out(&unit.name, unit.user)
+    )
+}
+
+/// What starts a container by its name starts the next one of that name.
+fn let_go(unit: &UnitFacts, subject: &Subject) -> String {
+    let (systemctl, name) = (systemctl(unit.user), &subject.name);
+    format!(
+        "take it out of the unit for the crossing: `{systemctl} disable --now {0}`, `docker start {name}`, and carry it over without `--unit`. A \
+         unit that has the container's name needs no change, one that has its id has to be written anew (`podman generate systemd --name \
+         {name}`); then `{systemctl} enable --now {0}`",
+        unit.name
     )
 }
 
@@ -69,15 +96,19 @@ pub(super) fn taken_out(unit: &str, user: bool) -> String {
         "" => ("UNIT", user),
         unit => (unit, user),
     };
-    let systemctl = if user {
-        "systemctl --user"
-    } else {
-        "systemctl"
-    };
+    let systemctl = systemctl(user);
     format!(
         "`{systemctl} disable --now {unit}`, start an equal container without `--rm` on the same volume, carry that over, change the \
          unit's files as it was changed, remove the container and `{systemctl} enable --now {unit}`"
     )
+}
+
+fn systemctl(user: bool) -> &'static str {
+    if user {
+        "systemctl --user"
+    } else {
+        "systemctl"
+    }
 }
 
 fn edited(unit: &UnitFacts, subject: &Subject, notebook: &mut Notebook) {
@@ -209,6 +240,28 @@ mod tests {
             ..edit()
         };
         assert!(has_blocker(&findings(&looked_at(), &moves)));
+    }
+
+    #[test]
+    fn a_unit_that_starts_what_is_there_is_let_go_for_the_crossing() {
+        let mut facts = looked_at();
+        let it = unit(&mut facts);
+        (it.user, it.starts, it.refusal) = (true, true, "it starts what exists".into());
+        let refused = named(&findings(&facts, &edit()), "unit-file-refused");
+        let wanted = "`systemctl --user disable --now pmm-server.service`, `docker start ";
+        assert!(refused.hint.contains(wanted), "{refused:?}");
+    }
+
+    #[test]
+    fn a_unit_of_another_user_is_left_to_that_user() {
+        let mut facts = looked_at();
+        unit(&mut facts).another = "pmm".into();
+        unit(&mut facts).refusal = "it is a unit of user `pmm`".into();
+        let found = findings(&facts, &edit());
+        let another = named(&found, "unit-of-another");
+        assert_eq!(another.severity(), Severity::Blocker);
+        assert!(another.hint.contains("sudo --user pmm"), "{another:?}");
+        assert!(!found.iter().any(|it| it.code == "unit-file-refused"));
     }
 
     #[test]

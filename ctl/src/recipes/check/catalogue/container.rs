@@ -52,6 +52,9 @@ super::codes! { "Engine and container"
     UNIT_FILE_REFUSED "unit-file-refused" [Blocker] "7.5":
         "`--unit edit` was said, and the unit's files are not on this machine, do not describe this container, or have what must change in a form that cannot be edited so that it is surely right"
         => "mend what the finding names, or take the container out of the unit for the crossing ([docs/units.md](units.md))";
+    UNIT_OF_ANOTHER "unit-of-another" [Blocker] "7.2":
+        "a unit of an ordinary user's own service manager makes the container, and the agent is another user, root perhaps. It edits no files in folders that are that user's to put links in, and speaks to no service manager in that user's name"
+        => "call `ferryctl` as that user, with `XDG_RUNTIME_DIR` as a login of that user's has it ([docs/units.md](units.md#an-ordinary-users-unit))";
     UNIT_MAKES_ANEW "unit-makes-anew" [Warning] "7.5":
         "the unit makes its container anew at each start, so the old container goes with its stop, and with it what was written to none of its mounts; the way back is the kept files, the old image and the copy of the data"
         => "keep the files and the image until you have no use for `ferryctl rollback`";

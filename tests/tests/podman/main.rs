@@ -1,12 +1,11 @@
 //! Servers of root's Podman and of an ordinary user's: there, back, and back by itself; and nobody starts the old one in between.
 
-use std::path::Path;
+mod units;
 
 use ferry_tests::Result;
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::podman::{self, PrivatePodman};
 use ferry_tests::server::{Fault, Options, TestServer};
-use ferry_tests::units::Unit;
 use ferry_tests::witness::{self, Seen};
 
 /// Podman calls what it was given so.
@@ -135,65 +134,4 @@ fn an_ordinary_users_server_goes_back_by_itself() -> Result<()> {
     let now = server.tree_snapshot()?;
     assert_eq!(witness::not_as_before(&tree, &now, 2), [""; 0]);
     Ok(())
-}
-
-/// A unit that Podman makes of a quadlet: the quadlet is what is edited, and Podman makes the container of it.
-#[test]
-#[ignore = "needs the packages podman, runc and containernetworking-plugins, and a kernel that lets them work"]
-fn a_quadlets_server_there_and_back_and_back_by_itself() -> Result<()> {
-    let podman = PrivatePodman::start()?;
-    let _there = podman.enter();
-    let server = TestServer::used(from())?;
-    let double = Path::new(env!("CARGO_BIN_EXE_systemctl-double"));
-    let options = "Environment=DATA_RETENTION=720h\nEnvironment=DISABLE_UPDATES=1\nPublishPort=127.0.0.1::443\n";
-    let unit = Unit::of_quadlet(&server, double, options)?;
-    let (before, seen) = (unit.text()?, Seen::of(&server)?);
-    let tool = tool(&podman)?.within(unit.units.within());
-    let refused = migrate(&tool, &server, &[])?;
-    assert_eq!(refused.code, 3, "{}", refused.shown());
-    for word in ["container-managed", &unit.name, "--unit edit"] {
-        assert!(refused.shown().contains(word), "{}", refused.shown());
-    }
-
-    let done = migrate(&tool, &server, &["--unit", "edit"])?;
-    assert_eq!(done.code, 0, "{}\n{}", done.shown(), unit.log());
-    let mut wanted = before.clone();
-    for (old, new) in [
-        ("=DATA_RETENTION=", "=PMM_DATA_RETENTION="),
-        ("DISABLE_UPDATES=1", "PMM_ENABLE_UPDATES=false"),
-        ("::443\n", "::8443\n"),
-        (FROM, TO),
-    ] {
-        assert!(wanted.contains(old), "{old}");
-        wanted = wanted.replace(old, new);
-    }
-    assert_eq!(unit.text()?, wanted);
-    let run = tool.only_run()?;
-    let kept = format!("{}.ferry-{run}", unit.file);
-    assert_eq!(unit.units.names()?, [unit.file.clone(), kept]);
-    assert!(unit.is_active()?);
-    assert_eq!(witness::version(&server)?, "3.8.1");
-    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
-
-    let back = tool.run(&["rollback", &run, "--yes"])?;
-    assert_eq!(back.code, 0, "{}\n{}", back.shown(), unit.log());
-    let as_before = || -> Result<()> {
-        assert_eq!(unit.text()?, before);
-        assert_eq!(unit.units.names()?, std::slice::from_ref(&unit.file));
-        assert!(unit.is_active()?);
-        server.wait_ready()?;
-        assert_eq!(witness::version(&server)?, "2.44.1");
-        assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
-        Ok(())
-    };
-    as_before()?;
-
-    let failing = podman.failing_image()?;
-    let address = format!("podman:{}", server.name);
-    let words = [
-        "migrate", &address, "--to", &failing, "--yes", "--unit", "edit",
-    ];
-    let failed = tool.run(&[&words[..], &["--ready-timeout", "30"]].concat())?;
-    assert_eq!(failed.code, 1, "{}", failed.shown());
-    as_before()
 }
