@@ -183,7 +183,7 @@ impl Wanted<'_> {
     }
 }
 
-/// Looks whether the files of this container's unit can be edited for its successor, and what would change: into `facts`, which [`find`] has
+/// Looks whether the files of this container's unit can be edited for its successor, and what would change: into `facts`, which [`find()`] has
 /// given. Nothing is written.
 pub(crate) async fn observe(
     engine: &Engine,

@@ -17,6 +17,7 @@ pub mod compose;
 pub mod daemon;
 pub mod disk;
 pub mod engine;
+pub mod failing_image;
 pub mod ferryctl;
 pub mod host_agent;
 pub mod images;

@@ -164,8 +164,8 @@ fn by_choice_the_file_is_edited_with_the_container_and_comes_back_with_it() -> R
     Ok(())
 }
 
-#[test]
-fn a_new_server_that_does_not_stay_up_gives_compose_its_file_and_container_again() -> Result<()> {
+/// PMM 3 does not stay up, and Compose finds what it has made.
+fn back_by_itself(choice: &str) -> Result<()> {
     let server = &TestServer::used(Options::default())?;
     // PMM 3 in which something is wrong from the start.
     let fault = Fault::Exit.word();
@@ -175,7 +175,7 @@ fn a_new_server_that_does_not_stay_up_gives_compose_its_file_and_container_again
     let (before, was, seen) = (project.files()?, id(server)?, Seen::of(server)?);
     let address = server.address();
     let words = ["migrate", &address, "--to", TO, "--yes"];
-    let failed = tool.run(&[&words[..], &["--compose", "edit"]].concat())?;
+    let failed = tool.run(&[&words[..], &["--compose", choice]].concat())?;
     assert_eq!(failed.code, 1, "{}", failed.shown());
     assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
     assert_eq!(project.files()?, before);
@@ -188,4 +188,14 @@ fn a_new_server_that_does_not_stay_up_gives_compose_its_file_and_container_again
     assert!(said.contains("up-to-date"), "{said}");
     assert_eq!(id(server)?, was);
     Ok(())
+}
+
+#[test]
+fn a_new_server_that_does_not_stay_up_gives_compose_its_file_and_container_again() -> Result<()> {
+    back_by_itself("edit")
+}
+
+#[test]
+fn a_container_alone_that_does_not_stay_up_is_composes_again() -> Result<()> {
+    back_by_itself("container-only")
 }

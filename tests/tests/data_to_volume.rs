@@ -1,6 +1,7 @@
 //! A PMM 2 whose data lies in its container's own layer: one command copies the data out to a volume and carries the server over, as
 //! two runs. Each is taken back by itself, the last first, down to the first container with the data in its layer.
 
+use ferry_tests::failing_image::FailingImage;
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::kill::{Ended, Tool, agents_of, is, kill_container};
 use ferry_tests::server::{Data, Options, Seed, TestServer};
@@ -235,4 +236,17 @@ fn a_server_that_was_started_behind_the_copy_is_not_carried_over() -> Result<()>
     let volumes = docker(&["volume", "ls", "--format", "{{.Name}}"])?;
     assert!(!volumes.lines().any(|it| it == name), "{volumes}");
     scene.assert_as_before()
+}
+
+/// The crossing behind the move is taken back, and the move is not: PMM 2 is on the volume, and goes on from there.
+#[test]
+fn what_fails_behind_the_move_leaves_pmm_2_on_the_volume() -> Result<()> {
+    let scene = Scene::new()?;
+    let (tool, image) = (Ferryctl::new()?, FailingImage::of(&scene.server.name)?);
+    let address = scene.server.address();
+    let words = ["migrate", &address, "--to", &image.name, "--data-to-volume"];
+    let failed = tool.run(&[&words[..], &["--ready-timeout", "60", "--yes"]].concat())?;
+    assert_eq!(failed.code, 1, "{}", failed.shown());
+    assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
+    scene.assert_on_volume("2.44.1")
 }

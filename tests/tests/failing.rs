@@ -9,6 +9,11 @@ const TO: &str = "ferry-test/pmm-server:3.8.1";
 
 /// Migrates a server whose PMM 3 has this fault and so many seconds to be ready, and proves that all is as it was.
 fn rolled_back(fault: Fault, ready_seconds: u32) -> Result<Finished> {
+    rolled_back_by(&[], fault, ready_seconds)
+}
+
+/// The same with these words more.
+fn rolled_back_by(words: &[&str], fault: Fault, ready_seconds: u32) -> Result<Finished> {
     let server = TestServer::used(Options {
         fault: Some(fault),
         ..Options::default()
@@ -18,17 +23,10 @@ fn rolled_back(fault: Fault, ready_seconds: u32) -> Result<Finished> {
     let was = server.inspect()?;
 
     let tool = Ferryctl::new()?;
-    let failed = tool.run(&[
-        "migrate",
-        &server.address(),
-        "--to",
-        TO,
-        "--yes",
-        "--ready-timeout",
-        &ready_seconds.to_string(),
-        "--compare-timeout",
-        "8",
-    ])?;
+    let (address, seconds) = (server.address(), ready_seconds.to_string());
+    let migrate = ["migrate", &address, "--to", TO, "--yes"];
+    let patience = ["--ready-timeout", &seconds, "--compare-timeout", "8"];
+    let failed = tool.run(&[&migrate[..], &patience, words].concat())?;
     assert_eq!(failed.code, 1, "{}", failed.shown());
 
     // The same container, under its name, with its settings, and it runs.
@@ -94,5 +92,12 @@ fn it_stays_on_its_maintenance_page() -> Result<()> {
 #[test]
 fn it_is_ready_and_scrapes_nothing() -> Result<()> {
     assert_says(&rolled_back(Fault::NoUp, 30)?, &["targets up in job"]);
+    Ok(())
+}
+
+#[test]
+fn it_does_not_start_with_a_new_cluster() -> Result<()> {
+    let recipe = ["--recipe", "pmm-dump-restore"];
+    assert_says(&rolled_back_by(&recipe, Fault::Exit, 30)?, &["FATAL"]);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Updates within a major version, alone and on the way to PMM 3: each is a run with a backup, and is taken back by itself.
 
 use ferry_tests::Result;
+use ferry_tests::failing_image::FailingImage;
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::witness::{self, Seen};
@@ -103,5 +104,22 @@ fn a_pmm_3_goes_to_a_later_one_and_back() -> Result<()> {
         assert_eq!(witness::version(&server)?, version);
         assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
     }
+    Ok(())
+}
+
+#[test]
+fn a_later_pmm_3_that_does_not_start_leaves_the_one_before() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let before = Seen::of(&server)?;
+    let (tool, image) = (Ferryctl::new()?, FailingImage::of(&server.name)?);
+    let (address, first) = (server.address(), "ferry-test/pmm-server:3.0.0");
+    let words = ["migrate", &address, "--via", first, "--to", &image.name];
+    let patience = ["--ready-timeout", "60", "--yes"];
+    let failed = tool.run(&[&words[..], &patience].concat())?;
+    assert_eq!(failed.code, 1, "{}", failed.shown());
+    assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
+    server.wait_ready()?;
+    assert_eq!(witness::version(&server)?, "3.0.0");
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The ways in which people run a PMM 2 on Docker: each crosses, comes back by command, and comes back by itself when PMM 3
 //! fails; and what holds the data is the same all along. A server that has its data on nothing is in `data_to_volume.rs`.
 
+use ferry_tests::failing_image::FailingImage;
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::server::{Container, Data, Options, TestServer};
 use ferry_tests::snapshot::Entry;
@@ -28,28 +29,6 @@ struct Crossed {
     run: String,
     /// The old container.
     old: Container,
-}
-
-/// PMM 3 in which something is wrong from the start; the image goes with it.
-struct Failing(String);
-
-impl Failing {
-    fn make(server: &TestServer) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let lines = format!("FROM {TO}\nENV STANDIN_FAULT=exit\n");
-        fs_err::write(folder.path().join("Dockerfile"), lines)?;
-        let name = format!("{}:3.8.1", server.name);
-        let folder = folder.path().to_string_lossy();
-        docker(&["build", "--quiet", "--tag", &name, &folder])?;
-        Ok(Self(name))
-    }
-}
-
-impl Drop for Failing {
-    fn drop(&mut self) {
-        // What is left is seen by `docker images`.
-        let _ = docker(&["rmi", "--force", &self.0]);
-    }
 }
 
 impl Way {
@@ -129,9 +108,9 @@ impl Way {
     }
 
     fn fails(&mut self) -> Result<()> {
-        let image = Failing::make(&self.server)?;
+        let image = FailingImage::of(&self.server.name)?;
         let tool = Ferryctl::new()?;
-        let failed = self.migrate(&tool, &image.0)?;
+        let failed = self.migrate(&tool, &image.name)?;
         assert_eq!(failed.code, 1, "{}", failed.shown());
         assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
         self.assert_as_before()

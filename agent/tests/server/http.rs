@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use ferry_agent::server::baseline::{Access, Again, CompareMode, Severity, capture, compare};
+use ferry_agent::server::baseline::{Access, CompareMode, Severity, capture, compare};
 use ferry_agent::server::http::{Credentials, Ports};
 use ferry_agent::server::keys::migrate_keys;
 use ferry_agent::server::pmm::{KeyAnswer, Major, Pmm, Ready};
@@ -170,17 +170,17 @@ async fn a_migration_is_proven_by_the_two_baselines() {
     let (ports3, _three) = server(v3).await;
     let access = |ports| Access {
         ports,
-        credentials: None,
+        ..Access::default()
     };
     let before = capture(&access(ports2), None, None, NOW).await;
-    let again = |since| Again {
-        before: &before,
-        since,
-    };
     // Nothing has come since it was started: what was up before is seen still, and proves nothing.
-    let silent = capture(&access(ports3), None, Some(again(NOW + 595)), NOW + 600).await;
+    let since = |metrics_since| Access {
+        metrics_since,
+        ..access(ports3)
+    };
+    let silent = capture(&since(NOW + 595), None, Some(&before), NOW + 600).await;
     assert_eq!(silent.up, Some(Vec::new()));
-    let after = capture(&access(ports3), None, Some(again(NOW + 300)), NOW + 600).await;
+    let after = capture(&since(NOW + 300), None, Some(&before), NOW + 600).await;
     assert_eq!(after.up, before.up);
     let history = before.history.clone().unwrap();
     // 1 h, 6 h, 1 d, 7 d, and near the oldest.

@@ -424,7 +424,7 @@ async fn keys_and_the_databases_part_of_a_baseline() {
     let closed = closed_ports();
     let access = Access {
         ports: closed,
-        credentials: None,
+        ..Access::default()
     };
     let baseline = capture(&access, Some(&postgres), None, 1_700_000_000).await;
     let dashboards = baseline.dashboards.unwrap();

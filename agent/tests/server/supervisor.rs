@@ -328,7 +328,7 @@ async fn a_whole_server_is_observed_as_far_as_it_can_be() {
         &root,
         &Access {
             ports: closed,
-            credentials: None,
+            ..Access::default()
         },
     )
     .await;

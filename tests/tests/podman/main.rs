@@ -5,7 +5,7 @@ mod units;
 use ferry_tests::Result;
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::podman::{self, PrivatePodman};
-use ferry_tests::server::{Fault, Options, TestServer};
+use ferry_tests::server::{Data, Fault, Options, TestServer};
 use ferry_tests::witness::{self, Seen};
 
 /// Podman calls what it was given so.
@@ -85,6 +85,33 @@ fn there_and_back(podman: &PrivatePodman, options: Options, owner: (u32, u32)) -
     Ok(())
 }
 
+/// PMM 3 does not start, and all is as it was without anybody's doing.
+fn back_by_itself(podman: &PrivatePodman, options: Options) -> Result<()> {
+    let _there = podman.enter();
+    let server = TestServer::used(Options {
+        fault: Some(Fault::Exit),
+        ..options
+    })?;
+    let tree = server.snapshot_between()?;
+    let (before, was) = (Seen::of(&server)?, server.inspect()?);
+    let tool = tool(podman)?;
+    let failed = migrate(&tool, &server, &["--ready-timeout", "60"])?;
+    assert_eq!(failed.code, 1, "{}", failed.shown());
+    assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
+    server.wait_ready()?;
+    let is = server.inspect()?;
+    for part in ["Id", "Name", "Image", "HostConfig", "Config", "Mounts"] {
+        assert_eq!(is[part], was[part], "{part}");
+    }
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    assert_eq!(server.unclean()?, [""; 0]);
+    assert_eq!(witness::beside(&server.name)?, [""; 0]);
+    server.stop(60)?;
+    let now = server.tree_snapshot()?;
+    assert_eq!(witness::not_as_before(&tree, &now, 2), [""; 0]);
+    Ok(())
+}
+
 #[test]
 #[ignore = "needs the packages podman, runc and containernetworking-plugins, and a kernel that lets them work"]
 fn a_named_volume_there_and_back() -> Result<()> {
@@ -110,28 +137,28 @@ fn a_server_that_keeps_the_users_id_there_and_back() -> Result<()> {
 #[test]
 #[ignore = "needs the packages podman, runc, uidmap and slirp4netns, and a kernel that lets them work"]
 fn an_ordinary_users_server_goes_back_by_itself() -> Result<()> {
-    let podman = PrivatePodman::start_rootless()?;
-    let _there = podman.enter();
-    let server = TestServer::used(Options {
-        fault: Some(Fault::Exit),
-        ..of_user(&[])
-    })?;
-    let tree = server.snapshot_between()?;
-    let (before, was) = (Seen::of(&server)?, server.inspect()?);
-    let tool = tool(&podman)?;
-    let failed = migrate(&tool, &server, &["--ready-timeout", "60"])?;
-    assert_eq!(failed.code, 1, "{}", failed.shown());
-    assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
-    server.wait_ready()?;
-    let is = server.inspect()?;
-    for part in ["Id", "Name", "Image", "HostConfig", "Config", "Mounts"] {
-        assert_eq!(is[part], was[part], "{part}");
+    back_by_itself(&PrivatePodman::start_rootless()?, of_user(&[]))
+}
+
+#[test]
+#[ignore = "needs the packages podman, runc, uidmap and slirp4netns, and a kernel that lets them work"]
+fn a_server_that_keeps_the_users_id_goes_back_by_itself() -> Result<()> {
+    back_by_itself(&PrivatePodman::start_rootless()?, of_user(&KEPT))
+}
+
+#[test]
+#[ignore = "needs the packages podman, runc and containernetworking-plugins, and a kernel that lets them work"]
+fn roots_server_goes_back_by_itself() -> Result<()> {
+    back_by_itself(&PrivatePodman::start()?, from())
+}
+
+#[test]
+#[ignore = "needs the packages podman, runc and containernetworking-plugins, and a kernel that lets them work"]
+fn each_other_way_of_roots_there_and_back() -> Result<()> {
+    let podman = PrivatePodman::start()?;
+    for data in [Data::Anonymous, Data::Container, Data::Folder] {
+        let options = Options { data, ..from() };
+        there_and_back(&podman, options, (1000, 0))?;
     }
-    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
-    assert_eq!(server.unclean()?, [""; 0]);
-    assert_eq!(witness::beside(&server.name)?, [""; 0]);
-    server.stop(60)?;
-    let now = server.tree_snapshot()?;
-    assert_eq!(witness::not_as_before(&tree, &now, 2), [""; 0]);
     Ok(())
 }

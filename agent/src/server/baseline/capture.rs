@@ -47,24 +47,17 @@ pub struct Access {
     pub ports: Ports,
     /// An administrator, needed only where pmm-managed's own port cannot be reached.
     pub credentials: Option<Credentials>,
+    /// When its store of metrics was started, in seconds since 1970: a target is up by what has come since. 0: whenever that was.
+    pub metrics_since: i64,
 }
 
-/// What a server is asked once more for.
-#[derive(Debug, Clone, Copy)]
-pub struct Again<'a> {
-    /// What it said then: the same past instants and windows are asked.
-    pub before: &'a Baseline,
-    /// When its store of metrics was started, in seconds since 1970: a target is up by what has come since.
-    pub since: i64,
-}
-
-/// Asks a running server everything.
+/// Asks a running server everything. With `again`, the same past instants and windows are asked as then.
 ///
 /// Nothing that fails ends it; it is recorded instead. `now` is in seconds since 1970.
 pub async fn capture(
     access: &Access,
     postgres: Option<&Postgres>,
-    again: Option<Again<'_>>,
+    again: Option<&Baseline>,
     now: i64,
 ) -> Baseline {
     let mut baseline = Baseline {
@@ -74,7 +67,7 @@ pub async fn capture(
     inventory(&mut baseline, access).await;
     metrics(&mut baseline, access, again, now).await;
     let window = again
-        .and_then(|again| Some(again.before.qan?.window))
+        .and_then(|before| Some(before.qan?.window))
         .unwrap_or(Window::before(now));
     let qan = Qan::on(&access.ports, baseline.major.unwrap_or(Major::V2));
     let rows = qan.rows(window).await;
@@ -123,14 +116,11 @@ async fn inventory(baseline: &mut Baseline, access: &Access) {
     baseline.agents = baseline.keep("agents", agents);
 }
 
-async fn metrics(baseline: &mut Baseline, access: &Access, again: Option<Again<'_>>, now: i64) {
+async fn metrics(baseline: &mut Baseline, access: &Access, again: Option<&Baseline>, now: i64) {
     let victoria = Victoria::on(access.ports.victoria);
-    let up = match again {
-        Some(again) => victoria.up_since(again.since).await,
-        None => victoria.up().await,
-    };
+    let up = victoria.up_since(access.metrics_since).await;
     baseline.up = baseline.keep("targets that are up", up);
-    let history = match again.and_then(|again| again.before.history.as_deref()) {
+    let history = match again.and_then(|before| before.history.as_deref()) {
         Some(points) => victoria.history_again(points).await,
         None => victoria.history(now).await,
     };

@@ -11,7 +11,7 @@ mod compare;
 mod measures;
 mod named;
 
-pub use capture::{Access, Again, capture};
+pub use capture::{Access, capture};
 pub use compare::{CompareMode, Difference, Severity, compare};
 
 use std::collections::BTreeMap;

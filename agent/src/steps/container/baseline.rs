@@ -13,7 +13,7 @@ use crate::{
     error::StepError,
     ledger::now_ms,
     server::{
-        baseline::{Access, Again, Baseline, CompareMode, Difference, Severity, capture, compare},
+        baseline::{Access, Baseline, CompareMode, Difference, Severity, capture, compare},
         supervisor::Supervisor,
     },
     steps::{Work, count, done, done_with},
@@ -197,14 +197,11 @@ impl Work for CompareBaseline {
 async fn ask(container: &Container, before: Option<&Baseline>) -> Baseline {
     let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
     let postgres = super::postgres(container).await;
-    let again = match before {
-        Some(before) => Some(Again {
-            before,
-            since: store_start(container).await,
-        }),
-        None => None,
+    let access = Access {
+        metrics_since: store_start(container).await,
+        ..Access::default()
     };
-    let mut baseline = capture(&Access::default(), postgres.as_ref().ok(), again, now).await;
+    let mut baseline = capture(&access, postgres.as_ref().ok(), before, now).await;
     if let Err(error) = postgres {
         // That there is none is what it looks like; why it was not found is what helps: a supervisor that hangs, say.
         for it in &mut baseline.unobserved {
