@@ -2,7 +2,11 @@
 //!
 //! Why: an image's own `passwd` and version file say what it is; reading them needs neither a shell nor a started container.
 
-use std::{io::Read as _, path::Path};
+use std::{
+    io::Read as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bollard::query_parameters::{DownloadFromContainerOptions, UploadToContainerOptions};
 use bytes::{Bytes, BytesMut};
@@ -15,6 +19,9 @@ use super::{
 
 /// The largest file that is read into memory: these are configuration files.
 const LARGEST_FILE: u64 = 16 << 20;
+/// How long a container that has just ended may be taken for one that runs, and how often that is looked at.
+const JUST_ENDED: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
 
 impl Engine {
     /// A file or folder of a container as a tar stream.
@@ -44,6 +51,10 @@ impl Engine {
         folder: &str,
         tar: Bytes,
     ) -> Result<(), EngineError> {
+        settled(|| self.put_once(container, folder, tar.clone())).await
+    }
+
+    async fn put_once(&self, container: &str, folder: &str, tar: Bytes) -> Result<(), EngineError> {
         let options = UploadToContainerOptions {
             path: folder.to_owned(),
             ..Default::default()
@@ -71,7 +82,7 @@ impl Engine {
     ) -> Result<Option<Vec<u8>>, EngineError> {
         let mut path = path.to_owned();
         for _ in 0..3 {
-            match self.read_entry(container, &path).await? {
+            match settled(|| self.read_entry(container, &path)).await? {
                 Entry::Missing => return Ok(None),
                 Entry::File(content) => return Ok(Some(content)),
                 Entry::Link(target) => path = resolve(&path, &target),
@@ -102,6 +113,28 @@ impl Engine {
             reason: reason.to_owned(),
         }
     }
+}
+
+/// Asks until the engine knows what the container is. Podman looks into a running one through its first process, and believes for a moment
+/// after its end that it runs (seen on Podman 4.3.1).
+pub(super) async fn settled<T, F>(ask: impl Fn() -> F) -> Result<T, EngineError>
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    let began = Instant::now();
+    loop {
+        match ask().await {
+            Err(error) if has_just_ended(&error) && began.elapsed() < JUST_ENDED => {
+                tokio::time::sleep(POLL).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Whether an engine refused because a process is gone through which it meant to look.
+fn has_just_ended(error: &EngineError) -> bool {
+    matches!(error, EngineError::Refused { status: 500, message, .. } if message.contains("/ns/mnt: no such file"))
 }
 
 enum Entry {
@@ -152,6 +185,29 @@ mod tests {
             "/etc/../usr/etc/passwd"
         );
         assert_eq!(resolve("/etc/passwd", "/lib/passwd"), "/lib/passwd");
+    }
+
+    #[tokio::test]
+    async fn a_container_that_has_just_ended_is_asked_again_and_what_is_refused_is_not() {
+        let refused = |message: &str| EngineError::Refused {
+            action: "read /etc/passwd".to_owned(),
+            status: 500,
+            message: message.to_owned(),
+        };
+        for (message, tries) in [
+            ("open /proc/4995/ns/mnt: no such file or directory", 2),
+            ("no space left on device", 1),
+        ] {
+            let asked = std::sync::atomic::AtomicU32::new(0);
+            let ask = || async {
+                match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                    0 => Err(refused(message)),
+                    _ => Ok(()),
+                }
+            };
+            assert_eq!(settled(ask).await.is_ok(), tries == 2);
+            assert_eq!(asked.into_inner(), tries, "{message}");
+        }
     }
 
     #[test]
