@@ -53,7 +53,7 @@ impl Work for RetireAgents {
             match self.see_it_run(host).await {
                 Ok(started) => warnings.extend(started),
                 Err(error) => warnings.push(format!(
-                    "it is not sure that the server runs: {}",
+                    "it is not sure that the server runs, look at it: {}",
                     error.into_warning()?
                 )),
             }
