@@ -185,6 +185,14 @@ pub struct Subject {
     pub unit: Option<Unit>,
 }
 
+/// Whether other versions come first.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Hopping {
+    /// Go to the image in one go, without the versions that the target policy puts before it
+    #[arg(long)]
+    pub direct: bool,
+}
+
 /// How a container is carried over that a unit of systemd makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Unit {
@@ -273,6 +281,9 @@ pub struct Check {
     /// By which recipe.
     #[command(flatten)]
     pub way: Way,
+    /// By which versions.
+    #[command(flatten)]
+    pub hopping: Hopping,
     /// Where the backup would go.
     #[command(flatten)]
     pub target: Target,
@@ -299,6 +310,9 @@ pub struct MakePlan {
     /// By which recipe.
     #[command(flatten)]
     pub way: Way,
+    /// By which versions.
+    #[command(flatten)]
+    pub hopping: Hopping,
     /// Where the backup goes.
     #[command(flatten)]
     pub target: Target,
@@ -367,9 +381,12 @@ pub struct Migrate {
     /// By which recipe.
     #[command(flatten)]
     pub way: Way,
-    /// Go to this image first, such as the last PMM 2 from an older one; can be given more than once, in the order to go
-    #[arg(long, value_name = "IMAGE")]
+    /// Go to this image first, and to no other that the target policy puts before it; can be given more than once, in the order to go
+    #[arg(long, value_name = "IMAGE", conflicts_with = "direct")]
     pub via: Vec<String>,
+    /// By which versions.
+    #[command(flatten)]
+    pub hopping: Hopping,
     /// Rehearse the crossing first, and go on only if that succeeded
     #[arg(long)]
     pub rehearse: bool,

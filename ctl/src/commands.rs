@@ -8,6 +8,7 @@ mod check;
 mod clients;
 mod failed;
 mod finish;
+mod hops;
 mod key_file;
 mod migrate;
 mod moving;

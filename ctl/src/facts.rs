@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ferry_proto::Secret;
 use ferry_proto::v1::{
-    Action, Facts, Failure, GetFactsRequest, LaunchAgents, Outcome, Place, RunStepRequest, Step,
+    Action, Facts, Failure, GetFactsRequest, ImageFacts, LaunchAgents, Outcome, Place, RunStepRequest, Step,
     StepEvent, action, step_event::Kind,
 };
 use tokio_util::sync::CancellationToken;
@@ -123,6 +123,26 @@ pub async fn identify(host: &HostAgent, container: &str) -> Result<Facts, FactsE
         ..GetFactsRequest::default()
     };
     Ok(host.client().get_facts(request).await?.into_inner())
+}
+
+/// One image, as the engine of this container's host has it.
+///
+/// # Errors
+/// [`FactsError`]; nothing was changed, but the image pulled where `pull` says so.
+pub async fn image(
+    host: &HostAgent,
+    container: &str,
+    image: &str,
+    pull: bool,
+) -> Result<ImageFacts, FactsError> {
+    let request = GetFactsRequest {
+        container: container.to_owned(),
+        target_image: image.to_owned(),
+        pull,
+        ..GetFactsRequest::default()
+    };
+    let facts = host.client().get_facts(request).await?.into_inner();
+    Ok(facts.target.unwrap_or_default())
 }
 
 /// The backups that the engine has. `folders` are those that the journal knows of; of a cluster it is what a namespace has.

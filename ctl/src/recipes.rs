@@ -37,6 +37,8 @@ pub struct Wishes {
     pub target_image: String,
     /// Which refusals of the target policy are overruled.
     pub allowed: policy::Allowed,
+    /// What comes before the image: each is a run of its own, and the one to the image follows.
+    pub hops: policy::Hops,
     /// By which recipe.
     pub recipe: Recipe,
     /// Where the copy of the data goes.
@@ -68,6 +70,7 @@ impl Wishes {
         Self {
             target_image: target_image.into(),
             allowed: policy::Allowed::default(),
+            hops: policy::Hops::default(),
             recipe: Recipe::default(),
             backup: Backup::default(),
             compose: Compose::default(),
@@ -121,6 +124,16 @@ impl Recipe {
         let all = [Self::PmmInPlace, Self::PmmDumpRestore, Self::PmmMoveData];
         let found = all.into_iter().find(|it| it.name() == plan.recipe);
         found.unwrap_or_default()
+    }
+}
+
+/// What the policy puts before the wished image; nothing where data is moved, or where it is not known which version becomes which.
+#[must_use]
+pub fn hops(facts: &Facts, wishes: &Wishes) -> policy::Hops {
+    let subject = check::Subject::new(facts);
+    match wishes.is_move() {
+        true => policy::Hops::default(),
+        false => subject.hops(facts, wishes),
     }
 }
 

@@ -23,6 +23,7 @@ pub mod host_agent;
 pub mod images;
 pub mod kill;
 pub mod matrix;
+pub mod own_images;
 pub mod podman;
 pub mod proxy;
 pub mod random;

@@ -3,6 +3,7 @@
 use ferry_tests::Result;
 use ferry_tests::failing_image::FailingImage;
 use ferry_tests::ferryctl::Ferryctl;
+use ferry_tests::own_images::OwnImages;
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::witness::{self, Seen};
 
@@ -71,6 +72,47 @@ fn an_older_pmm_2_goes_to_the_last_one_and_on_to_pmm_3_and_back() -> Result<()> 
     server.wait_ready()?;
     assert_eq!(witness::version(&server)?, "2.41.2");
     assert_eq!(settings(&server)?, was);
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    Ok(())
+}
+
+#[test]
+fn an_old_pmm_2_goes_all_the_way_to_a_late_pmm_3_unasked() -> Result<()> {
+    let mut images = OwnImages::new("way");
+    images.add_as("2.41.2", "2.44.1")?;
+    images.add_as("3.9.1", "3.8.1")?;
+    let server = TestServer::used(Options {
+        reference: Some(images.name("2.41.2")),
+        ..Options::default()
+    })?;
+    let before = Seen::of(&server)?;
+    let (tool, address, to) = (Ferryctl::new()?, server.address(), images.name("3.9.1"));
+    let migrate = ["migrate", &address, "--to", &to, "--yes", "--output", "json"];
+
+    // What comes first is looked for before anything is stopped; and without it the server is too old.
+    let missing = tool.run(&migrate)?;
+    assert_eq!(missing.code, 3, "{}", missing.shown());
+    for version in ["2.44.1", "3.8.1"] {
+        let name = format!("`{}`, which comes first", images.name(version));
+        assert!(missing.shown().contains(&name), "{}", missing.shown());
+    }
+    let direct = tool.run(&[&migrate[..], &["--direct"]].concat())?;
+    assert_eq!(direct.code, 3, "{}", direct.shown());
+    assert!(direct.shown().contains("version-too-old"), "{}", direct.shown());
+    assert_eq!(witness::version(&server)?, "2.41.2");
+
+    images.add("2.44.1")?;
+    images.add("3.8.1")?;
+    let check = tool.run(&["check", &address, "--to", &to])?;
+    assert_eq!(check.code, 0, "{}", check.shown());
+    assert!(check.shown().contains("hops"), "{}", check.shown());
+    let done = tool.run(&migrate)?;
+    assert_eq!(done.code, 0, "{}", done.shown());
+    let lines = done.json()?;
+    let ends = lines.iter().filter(|it| it["kind"] == "summary");
+    let versions: Vec<_> = ends.map(|it| it["to_version"].clone()).collect();
+    assert_eq!(versions, ["2.44.1", "3.8.1", "3.9.1"]);
+    assert_eq!(witness::version(&server)?, "3.9.1");
     assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
     Ok(())
 }

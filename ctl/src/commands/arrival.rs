@@ -26,6 +26,8 @@ pub(super) struct Move {
     /// The container that is made.
     pub(super) address: Address,
     wishes: MoveWishes,
+    /// The versions that the policy puts before the wished one are left out.
+    direct: bool,
 }
 
 impl Move {
@@ -34,6 +36,7 @@ impl Move {
         subject: &Subject,
         onto: &Onto,
         layer: &Layer,
+        direct: bool,
     ) -> Result<Option<Self>, Failed> {
         let Some(to) = onto.onto.as_deref() else {
             return Ok(None);
@@ -76,6 +79,7 @@ impl Move {
             origin,
             address,
             wishes,
+            direct,
         }))
     }
 
@@ -155,7 +159,16 @@ impl Move {
             data_volume: None,
             ..crossing.clone()
         };
-        let found = recipes::findings(&pmm_move_appliance::ahead(facts, target), &crossing);
+        let there = pmm_move_appliance::ahead(facts, target);
+        let mut hops = policy::Hops::default();
+        if !self.direct {
+            hops = recipes::hops(&there, &crossing);
+        }
+        for hop in hops.all_mut() {
+            let image = self.here(host, &hop.image, pull).await?.target;
+            hop.look(&image.unwrap_or_default());
+        }
+        let found = recipes::findings(&there, &Wishes { hops, ..crossing });
         let known = arrival_findings(facts, &self.wishes);
         Ok(pmm_move_appliance::blockers_ahead(found, &known))
     }
@@ -230,6 +243,7 @@ pub(super) async fn apply(plan: &Plan, arguments: &Apply, session: &Session) -> 
         origin: plan.origin.parse()?,
         wishes: pmm_move_appliance::wishes_of(plan),
         address,
+        direct: false,
     };
     let host = session.host(moving.address.engine()).await?;
     apply::refuse_locked(session, &plan.facts.clone().unwrap_or_default())?;

@@ -2,7 +2,7 @@
 
 use ferry_proto::v1::{Facts, Finding};
 
-use super::{End, Session, arrival, moving, plan};
+use super::{End, Session, arrival, hops, moving, plan};
 use crate::{
     cli::{Check, Show},
     connect::address::Address,
@@ -12,8 +12,8 @@ use crate::{
 };
 
 pub(super) async fn run(arguments: &Check, session: &Session) -> End {
-    if let Some(moving) = arrival::Move::of(&arguments.subject, &arguments.onto, &arguments.layer)?
-    {
+    let (subject, onto, layer) = (&arguments.subject, &arguments.onto, &arguments.layer);
+    if let Some(moving) = arrival::Move::of(subject, onto, layer, arguments.hopping.direct)? {
         return arrival::check(moving, arguments, session).await;
     }
     let address: Address = arguments.subject.server.parse()?;
@@ -26,7 +26,9 @@ pub(super) async fn run(arguments: &Check, session: &Session) -> End {
     };
     // An image that is missing is not pulled by a mere look; that it is missing is the finding.
     let facts = session.facts(&host, &address, &wishes, false).await?;
-    let findings = recipes::findings(&facts, &wishes);
+    let hopping = arguments.hopping;
+    let hops = hops::of(session, &host, &address, &facts, &wishes, hopping, false).await?;
+    let findings = recipes::findings(&facts, &Wishes { hops, ..wishes });
     Ok(show(session, &facts, &findings, &arguments.show))
 }
 

@@ -6,7 +6,7 @@ use ferry_proto::v1::{Facts, Plan};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use pbjson_types::Timestamp;
 
-use super::{End, Failed, Session, arrival, check, moving};
+use super::{End, Failed, Session, arrival, check, hops, moving};
 use crate::{
     cli::{self, MakePlan, Subject, Target},
     connect::{ConnectedHost, address::Address},
@@ -20,8 +20,8 @@ use crate::{
 };
 
 pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
-    if let Some(moving) = arrival::Move::of(&arguments.subject, &arguments.onto, &arguments.layer)?
-    {
+    let (subject, onto, layer) = (&arguments.subject, &arguments.onto, &arguments.layer);
+    if let Some(moving) = arrival::Move::of(subject, onto, layer, arguments.hopping.direct)? {
         return arrival::plan(moving, arguments, session).await;
     }
     let address: Address = arguments.subject.server.parse()?;
@@ -36,18 +36,36 @@ pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
         data_volume: moving::volume(session, &host, &address, &arguments.layer).await?,
         ..wishes(&arguments.subject)
     };
-    let wishes = match moving::first(session, &host, &address, &wishes).await? {
-        moving::First::Nothing => wishes,
+    let way = hops::way(session, &host, &address, &wishes, arguments.hopping).await?;
+    let images = way.images(&wishes.target_image);
+    let (wishes, seen) = match way {
+        hops::Way::Blocked => return Ok(Exit::Blockers),
+        hops::Way::Direct(facts) => (wishes, Some(*facts)),
+        hops::Way::Over(_) => {
+            session.printer.say(&format!(
+                "The way goes to {}: this is the plan for the first alone. When it is carried out, plan again for {}.",
+                images.join(", then "),
+                wishes.target_image
+            ));
+            let target_image = images.into_iter().next().unwrap_or_default();
+            (Wishes { target_image, ..wishes }, None)
+        }
+    };
+    let (wishes, seen) = match moving::first(session, &host, &address, &wishes).await? {
+        moving::First::Nothing => (wishes, seen),
         moving::First::Blockers => return Ok(Exit::Blockers),
         moving::First::Move(first) => {
             session.printer.say(&format!(
                 "The data is copied to a volume first: this is the plan for that alone. When it is carried out, plan again for {}.",
                 wishes.target_image
             ));
-            *first
+            (*first, None)
         }
     };
-    let (_, made) = make(session, &host, &address, &wishes).await?;
+    let (_, made) = match seen {
+        Some(facts) => of(session, &address, &wishes, facts),
+        None => make(session, &host, &address, &wishes).await?,
+    };
     let Ok(plan) = made else {
         return Ok(Exit::Blockers);
     };
@@ -68,14 +86,24 @@ pub(super) async fn make(
     wishes: &Wishes,
 ) -> Result<(Facts, Result<Plan, Exit>), Failed> {
     let facts = session.facts(host, address, wishes, true).await?;
+    Ok(of(session, address, wishes, facts))
+}
+
+/// Plans from what was just seen, in the same way.
+pub(super) fn of(
+    session: &Session,
+    address: &Address,
+    wishes: &Wishes,
+    facts: Facts,
+) -> (Facts, Result<Plan, Exit>) {
     let planned = recipes::plan(&address.to_string(), facts.clone(), wishes, now());
-    Ok(match planned {
+    match planned {
         Ok(plan) => (facts, Ok(plan)),
         Err(refused) => {
             let exit = check::show(session, &facts, &refused.findings, &[]);
             (facts, Err(exit))
         }
-    })
+    }
 }
 
 /// What was asked for, with everything else as most people want it.

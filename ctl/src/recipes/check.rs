@@ -12,6 +12,7 @@ mod compose;
 mod container;
 mod data;
 mod environment;
+mod hops;
 mod image;
 mod layer;
 mod server;
@@ -20,7 +21,7 @@ mod uses;
 
 use ferry_proto::v1::{Facts, Finding, MountFact, Severity};
 
-use super::{Version, Wishes};
+use super::{Version, Wishes, policy::Hops};
 pub use arrival::arrival_findings;
 pub(super) use arrival::renumbered;
 use catalogue::Code;
@@ -111,6 +112,12 @@ impl Subject {
     /// Whether it shall become another one of the same major version.
     pub(super) fn is_update(&self) -> bool {
         super::policy::is_update(self.from, self.to)
+    }
+
+    /// What the policy puts before the wished image.
+    pub(super) fn hops(&self, facts: &Facts, wishes: &Wishes) -> Hops {
+        let asked = &wishes.target_image;
+        super::policy::hops(facts, self.from, self.to, asked, &wishes.allowed)
     }
 
     pub(super) fn new(facts: &Facts) -> Self {

@@ -475,5 +475,8 @@ pub fn applied(
     .collect()
 }
 
+mod hops;
 #[cfg(test)]
 mod tests;
+
+pub use hops::{Hop, Hops, hops};

@@ -2,7 +2,7 @@
 
 use ferry_proto::v1::{Facts, ImageFacts};
 
-use super::{Notebook, Subject, catalogue::image, layer};
+use super::{Notebook, Subject, catalogue::image, hops, layer};
 use crate::recipes::{
     Version, Wishes,
     policy::{self, Allowed, Rule, Verdict},
@@ -41,9 +41,10 @@ fn check_start(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut
     if wishes.is_move() {
         return layer::check_version(facts, subject, notebook);
     }
+    hops::check(wishes, subject, notebook);
     if subject.is_update() {
         check_update(subject, notebook);
-    } else {
+    } else if wishes.hops.start.is_none() {
         check_source(from, facts, name, notebook);
     }
     let baked = facts
@@ -172,7 +173,7 @@ fn check_target(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mu
         return;
     }
     check_owner(target, asked, notebook);
-    if !update {
+    if !update && wishes.hops.entry.is_none() {
         check_version(subject.to, wishes, notebook);
     }
     if name_rule.verdict == Verdict::Refused {

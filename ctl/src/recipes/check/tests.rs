@@ -490,8 +490,8 @@ fn each_kind_of_bad_input_gets_its_finding() {
     }
 }
 
-/// The codes that wishes bring about, whose cases are in `backup`, `compose`, `layer` and below.
-const BY_WISHES: [(&str, Severity); 27] = [
+/// The codes that wishes bring about, whose cases are in `backup`, `compose`, `hops`, `layer` and below.
+const BY_WISHES: [(&str, Severity); 29] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -501,6 +501,8 @@ const BY_WISHES: [(&str, Severity); 27] = [
     ("backup-same-disk", Severity::Note),
     ("target-floating-tag", Severity::Blocker),
     ("target-floating-tag", Severity::Note),
+    ("hops", Severity::Note),
+    ("hop-unavailable", Severity::Blocker),
     ("target-3-7-0", Severity::Warning),
     ("target-postgres-upgrade", Severity::Warning),
     // Beside the recipe that makes it.

@@ -66,6 +66,55 @@ fn an_update_stays_within_its_major_and_goes_onward() {
 }
 
 #[test]
+fn the_way_goes_by_where_it_starts_and_where_it_enters() {
+    for (from, to, way) in [
+        ("2.44.1", "3.8.1", &[][..]),
+        // The policy doubts the start, and does not refuse it.
+        ("2.44.0", "3.8.1", &[]),
+        ("2.41.2", "3.8.1", &["2.44.1"]),
+        ("2.41.2", "3.2.0", &["2.44.1"]),
+        ("2.44.1", "3.9.1", &["3.8.1"]),
+        ("2.44.1", "3.12.0", &["3.8.1"]),
+        ("2.41.2", "3.10.0", &["2.44.1", "3.8.1"]),
+        // Nothing leads there, so nothing comes before it.
+        ("2.41.2", "3.13.0", &[]),
+        ("2.41.2", "3.7.0", &[]),
+        ("2.41.2", "2.44.1", &[]),
+        ("3.4.0", "3.10.0", &[]),
+        ("1.17.4", "3.8.1", &[]),
+    ] {
+        let found = hops(
+            &samples::facts(),
+            Some(version(from)),
+            Some(version(to)),
+            &format!("registry:5000/pmm-server:{to}"),
+            &Allowed::default(),
+        );
+        let versions: Vec<String> = found.all().map(|it| it.version.to_string()).collect();
+        assert_eq!(versions, way, "{from} to {to}");
+        if let Some(entry) = &found.entry {
+            // From where the wished one comes.
+            assert_eq!(entry.image, "registry:5000/pmm-server:3.8.1");
+        }
+    }
+}
+
+#[test]
+fn who_allows_the_rule_goes_at_once() {
+    let to = "percona/pmm-server:3.10.0";
+    let way = |allowed: &Allowed| {
+        let (from, target) = (Some(version("2.44.1")), Some(version("3.10.0")));
+        hops(&samples::facts(), from, target, to, allowed)
+    };
+    assert!(!way(&Allowed::default()).is_empty());
+    assert!(way(&Allowed::default().and("target-postgres-upgrade")).is_empty());
+    let mut facts = samples::facts();
+    facts.cluster = Some(Default::default());
+    let (from, target) = (Some(version("2.41.2")), Some(version("3.8.1")));
+    assert!(hops(&facts, from, target, to, &Allowed::default()).is_empty());
+}
+
+#[test]
 fn each_table_begins_at_nothing_rises_and_means_one() {
     let mut names = BTreeSet::new();
     for table in [SOURCES, TARGETS, UPDATES] {

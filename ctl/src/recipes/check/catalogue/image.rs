@@ -13,6 +13,12 @@ super::codes! { "Versions and images"
     VERSION_TOO_OLD "version-too-old" [Blocker] "0.1":
         "upstream's way to PMM 3 starts at 2.44; an older schema was never tried"
         => "update to `percona/pmm-server:2.44.1` first, by `ferryctl migrate` or by its `--via`";
+    HOPS "hops" [Note] "0.1":
+        "the server is older than the PMM 2 to start from, or shall become a later PMM 3 than the one to enter at: those come first, each by a run of its own"
+        => "nothing; `--via` names other images, and `--direct` leaves them out";
+    HOP_UNAVAILABLE "hop-unavailable" [Blocker] "0.1":
+        "an image that comes before the wished one is not there, or is not the version that it should be"
+        => "pull or load it; or name it as you have it, by `--via`";
     VERSION_NOT_LAST "version-not-last" [Warning] "0.1":
         "it is a 2.44, and upstream tests the migration from 2.44.1"
         => "update to 2.44.1 first, if you can, by `--via`";
