@@ -45,7 +45,7 @@ fn check_start(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut
     if subject.is_update() {
         check_update(subject, notebook);
     } else if wishes.hops.start.is_none() {
-        check_source(from, facts, name, notebook);
+        check_source(from, wishes, name, notebook);
     }
     let baked = facts
         .image
@@ -60,13 +60,12 @@ fn check_start(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook: &mut
     }
 }
 
-fn check_source(from: Version, facts: &Facts, name: &str, notebook: &mut Notebook) {
+fn check_source(from: Version, wishes: &Wishes, name: &str, notebook: &mut Notebook) {
     if from.major >= 3 {
         return already(notebook, name, &format!("PMM {from}"));
     }
     let rule = policy::source(from);
-    let now = facts.image.as_ref().map_or("", |image| &image.reference);
-    let hop = policy::image_of(now, policy::start());
+    let hop = policy::image_of(&wishes.target_image, policy::start());
     let text = format!("{name} is PMM {from}, which {}", rule.reason);
     let Some(code) = rule.code else { return };
     match rule.verdict {

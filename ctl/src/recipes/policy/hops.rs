@@ -79,14 +79,14 @@ pub fn hops(
     if !leads_on {
         return Hops::default();
     }
-    let image = |like: &str, version| Hop {
-        image: image_of(like, version),
+    // Of where the server's own came from the engine keeps an id alone.
+    let image = |version| Hop {
+        image: image_of(asked, version),
         version,
         unavailable: String::new(),
     };
-    let now = facts.image.as_ref().map_or("", |image| &image.reference);
     Hops {
-        start: (source(from).verdict == Verdict::Closed).then(|| image(now, start())),
-        entry: (beyond && !allowed.overrules(rule)).then(|| image(asked, hop())),
+        start: (source(from).verdict == Verdict::Closed).then(|| image(start())),
+        entry: (beyond && !allowed.overrules(rule)).then(|| image(hop())),
     }
 }
