@@ -136,6 +136,9 @@ fn a_used_server_crosses_whole_and_comes_back_whole() -> Result<()> {
     ])?;
     assert_eq!(done.code, 0, "{}", done.shown());
     assert_json_events(&done.json()?, "done");
+    // The one that is scheduled names its service as PMM 2 called it.
+    let astray = "the scheduled backup `";
+    assert!(done.shown().contains(astray), "{}", done.shown());
 
     // The same server, one major later.
     let run = tool.only_run()?;

@@ -178,6 +178,7 @@ pub fn compare(before: &Baseline, after: &Baseline, mode: CompareMode) -> Vec<Di
             }
         },
     );
+    found.backups(before, after);
     found.all.sort();
     found.all
 }
@@ -331,6 +332,21 @@ impl Found {
                 version(before),
                 version(after),
             );
+        }
+    }
+
+    /// Nothing is lost with them, and nobody would hear of it before the next one is due.
+    fn backups(&mut self, before: &Baseline, after: &Baseline) {
+        let known = before.backups_astray.as_deref().unwrap_or_default();
+        for name in after.backups_astray.iter().flatten() {
+            if !known.contains(name) {
+                self.warn(
+                    "backup-astray",
+                    &format!("the scheduled backup `{name}`"),
+                    "whole",
+                    "without its service or its location, which it names by an id of PMM 2: schedule it again",
+                );
+            }
         }
     }
 

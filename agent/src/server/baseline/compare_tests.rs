@@ -96,6 +96,7 @@ fn full() -> Baseline {
         dashboards: Some(Dashboards { total: 50, own: 2 }),
         rows: Some([("grafana.user".to_owned(), 3)].into()),
         schema: Some(88),
+        backups_astray: Some(Vec::new()),
         unobserved: vec![],
     }
 }
@@ -444,4 +445,24 @@ proptest! {
         let text = serde_json::to_string(&baseline).unwrap();
         prop_assert_eq!(serde_json::from_str::<Baseline>(&text).unwrap(), baseline);
     }
+}
+
+#[test]
+fn a_scheduled_backup_that_has_gone_astray_is_told_by_name_and_loses_nothing() {
+    let astray = |names: &[&str]| Baseline {
+        backups_astray: Some(names.iter().map(|&it| it.to_owned()).collect()),
+        ..full()
+    };
+    let told = |before: &Baseline, after: &Baseline| {
+        let found = compare(before, after, CompareMode::SameMajor);
+        let about = found.into_iter().filter(|it| it.code == "backup-astray");
+        about.collect::<Vec<_>>()
+    };
+    let found = told(&astray(&["old"]), &astray(&["nightly", "old"]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].severity, Severity::Warning);
+    assert!(found[0].what.contains("`nightly`"), "{found:?}");
+    // A baseline that an earlier release has written knows nothing of it.
+    assert_eq!(told(&full(), &astray(&["old"])).len(), 1);
+    assert!(told(&astray(&["old"]), &full()).is_empty());
 }

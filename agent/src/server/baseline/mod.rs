@@ -70,6 +70,8 @@ pub struct Baseline {
     pub rows: Option<BTreeMap<String, u64>>,
     /// pmm-managed's last schema migration.
     pub schema: Option<u64>,
+    /// The scheduled backups whose service or location is not there, by name, sorted.
+    pub backups_astray: Option<Vec<String>>,
     /// What could not be observed, sorted.
     pub unobserved: Vec<Unobserved>,
 }
