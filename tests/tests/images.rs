@@ -11,8 +11,9 @@ use ferry_tests::{Result, docker, images};
 use tonic_health::pb::health_check_response::ServingStatus;
 
 /// What a slow line or a small disk has to take is 15 MB, and `cargo xtask bench agent` measures it of what is shipped. What the tests have is not
-/// optimised as a whole, and a third larger: this keeps it from growing unseen.
-const MOST_BYTES: u64 = 19_500_000;
+/// optimised as a whole, and a third larger, and differs by 4 in a hundred between two builds of one source (by what was built before it): this
+/// keeps it from growing unseen by more than that.
+const MOST_BYTES: u64 = 20_500_000;
 
 /// An image that goes with its test.
 struct Built(String);
