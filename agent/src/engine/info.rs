@@ -41,6 +41,14 @@ pub struct EngineInfo {
     pub rootless: bool,
 }
 
+impl EngineInfo {
+    /// Whether containers are confined by SELinux.
+    #[must_use]
+    pub fn has_selinux(&self) -> bool {
+        self.security_options.iter().any(|it| it.contains("selinux"))
+    }
+}
+
 impl Engine {
     /// Asks the engine what it is.
     ///

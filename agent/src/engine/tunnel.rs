@@ -173,12 +173,7 @@ impl Engine {
 
     async fn enforces_selinux(&self) -> Result<bool, EngineError> {
         let enforced = self.inner.selinux.get_or_try_init(|| async {
-            let info = self.info().await?;
-            Ok::<_, EngineError>(
-                info.security_options
-                    .iter()
-                    .any(|option| option.contains("selinux")),
-            )
+            Ok::<_, EngineError>(self.info().await?.has_selinux())
         });
         enforced.await.copied()
     }

@@ -41,6 +41,7 @@ pub(super) async fn observe(
         ports_taken: taken.collect(),
         users: data::users(&names),
         groups: data::groups(&names),
+        selinux: info.has_selinux(),
     };
     Ok(Facts {
         engine: Some(host::engine_facts(engine, info)),

@@ -102,6 +102,13 @@ fn check_place(arrival: &ArrivalFacts, wishes: &MoveWishes, notebook: &mut Noteb
             "end that program, or publish other ports by `--publish`",
         );
     }
+    if arrival.selinux {
+        notebook.note(
+            codes::SELINUX_ON,
+            "this machine's engine confines its containers by SELinux, which appliances do not enforce: the new volume gets its label from the engine",
+            "a folder for backups needs the label `container_file_t`: `chcon -R -t container_file_t FOLDER`",
+        );
+    }
     if !arrival.obstacle.is_empty() {
         notebook.blocker(
             codes::VOLUMES_OUT_OF_REACH,

@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = {
         ("volumes-out-of-reach", Blocker, |f| {
             arrival(f).obstacle = "this user is not root".into()
         }),
+        ("selinux-on", Note, |f| arrival(f).selinux = true),
         ("origin-refuses", Blocker, |f| {
             arrival(f).refusal = "the connection was closed".into()
         }),

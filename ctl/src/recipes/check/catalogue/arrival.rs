@@ -23,6 +23,9 @@ super::codes! { "A server that moves to this machine (`ferryctl migrate --onto`)
     ORIGIN_MOUNTS "origin-mounts-below" [Blocker] "1.3":
         "another file system is mounted below the data on the old machine; what is on it is not part of the tree, and would be missing"
         => "copy what is needed into the data itself there and unmount it, or move [by hand](appliance.md#by-hand)";
+    SELINUX_ON "selinux-on" [Note] "6":
+        "the engine of this machine confines its containers by SELinux, which PMM's appliances do not enforce; the labels of the old machine stay behind"
+        => "nothing for the volume, which the engine labels; a folder for backups needs the label `container_file_t`";
     OWNERS_RENUMBERED "owners-renumbered" [Note] "1.1":
         "users or groups have other numbers in the image than on the old machine; by their names each gets the image's, while the data is received"
         => "nothing";

@@ -1,7 +1,7 @@
 //! What is known to go wrong on the way from PMM 2 to 3 (facts/pmm.md 6), row by row, and how each is
 //! met. Also what is not met yet: somebody who has read of it elsewhere should not have to guess.
 
-use super::{Code, backup, carry_over, cluster, container, data, environment, image, server, uses};
+use super::{Code, arrival, backup, carry_over, cluster, container, data, environment, image, server, uses};
 
 /// Something that is known to go wrong.
 #[derive(Debug)]
@@ -97,10 +97,10 @@ pub const ROWS: &[Row] = &[
         [Finding(uses::ANGULAR_PANELS), Step("dump-databases"), Otherwise("each is exported as it was")]
         [("agent/tests/server/postgres.rs", "what_people_use_is_counted_and_exported")]),
     row!(17 "Podman: user namespaces, SELinux, a log driver that breaks `nginx -t`"
-        [Finding(container::PODMAN_ROOTLESS), Finding(carry_over::LOG_DRIVER_DROPPED), Otherwise("Podman's words are put into Docker's, and a new container gets the old one's user namespace"), NotYet("moving a server into `keep-id` or out of it is not done: it stays as it is")]
+        [Finding(container::PODMAN_ROOTLESS), Finding(carry_over::LOG_DRIVER_DROPPED), Otherwise("Podman's words are put into Docker's, and a new container gets the old one's user namespace"), Otherwise("a server stays in `keep-id` or out of it, and its owners are what its namespace makes of 1000")]
         [("agent/src/engine/podman.rs", "what_the_engine_adds_is_taken_away_and_what_a_person_set_is_kept")]),
     row!(18 "SELinux on appliances"
-        [Otherwise("`ferryd pull` leaves the labels of the old machine behind (docs/appliance.md)"), NotYet("the new machine's own setting is not looked at")]
+        [Finding(arrival::SELINUX_ON), Otherwise("the labels of the old machine are left behind (docs/appliance.md)")]
         [("agent/src/tree/pull/told.rs", "what_can_be_no_entry_is_refused")]),
     row!(19 "a wrong or anonymous volume: PMM 3 is fresh, empty and healthy"
         [Step("replace-container"), Step("capture-baseline"), Step("compare-baseline"), Finding(data::DATA_EMPTY), Finding(server::INVENTORY_EMPTY)]
@@ -125,14 +125,14 @@ pub const ROWS: &[Row] = &[
          ("tests/tests/killed.rs", "an_old_server_that_somebody_starts_in_between_stays_down")]),
     row!(23 "changing millions of owners takes long, in the downtime"
         [Step("transfer-ownership"), Otherwise("in parallel, leaving out what is right already; the plan says how long"),
-         NotYet("nothing is given away beforehand, while PMM 2 runs")]
+         Otherwise("nothing is given away while PMM 2 runs: its ClickHouse could not start again on what is no longer its own, and going back before the stop would no longer be free")]
         [("agent/src/tree/tests/owning.rs", "what_is_right_is_not_touched")]),
     row!(24 "the server does not come back after a reboot"
         [Step("retire-agents"), Otherwise("the new container gets the old one's restart policy when it is proven")]
         [CROSSING]),
     row!(25 "scheduled backups point to ids that are gone"
-        [Finding(uses::SCHEDULED_BACKUPS), Step("compare-baseline")]
-        [("tests/tests/refusals.rs", "too_little_disk")]),
+        [Finding(uses::SCHEDULED_BACKUPS), Step("compare-baseline"), Otherwise("those that lack their service or their location afterwards are told by name")]
+        [CROSSING, ("agent/src/server/baseline/compare_tests.rs", "a_scheduled_backup_that_has_gone_astray_is_told_by_name_and_loses_nothing")]),
     row!(26 "an external ClickHouse; the data source's new user"
         [Finding(server::EXTERNAL_CLICKHOUSE), NotYet("external databases are refused; their variables are translated")] []),
     row!(27 "the disk is full in the middle"
