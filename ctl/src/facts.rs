@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ferry_proto::Secret;
 use ferry_proto::v1::{
-    Action, Facts, Failure, GetFactsRequest, ImageFacts, LaunchAgents, Outcome, Place, RunStepRequest, Step,
-    StepEvent, action, step_event::Kind,
+    Action, Facts, Failure, GetFactsRequest, ImageFacts, LaunchAgents, Outcome, Place,
+    RunStepRequest, Step, StepEvent, action, step_event::Kind,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status, Streaming};

@@ -87,7 +87,9 @@ fn an_old_pmm_2_goes_all_the_way_to_a_late_pmm_3_unasked() -> Result<()> {
     })?;
     let before = Seen::of(&server)?;
     let (tool, address, to) = (Ferryctl::new()?, server.address(), images.name("3.9.1"));
-    let migrate = ["migrate", &address, "--to", &to, "--yes", "--output", "json"];
+    let migrate = [
+        "migrate", &address, "--to", &to, "--yes", "--output", "json",
+    ];
 
     // What comes first is looked for before anything is stopped; and without it the server is too old.
     let missing = tool.run(&migrate)?;
@@ -98,7 +100,11 @@ fn an_old_pmm_2_goes_all_the_way_to_a_late_pmm_3_unasked() -> Result<()> {
     }
     let direct = tool.run(&[&migrate[..], &["--direct"]].concat())?;
     assert_eq!(direct.code, 3, "{}", direct.shown());
-    assert!(direct.shown().contains("version-too-old"), "{}", direct.shown());
+    assert!(
+        direct.shown().contains("version-too-old"),
+        "{}",
+        direct.shown()
+    );
     assert_eq!(witness::version(&server)?, "2.41.2");
 
     images.add("2.44.1")?;

@@ -45,7 +45,9 @@ impl EngineInfo {
     /// Whether containers are confined by SELinux.
     #[must_use]
     pub fn has_selinux(&self) -> bool {
-        self.security_options.iter().any(|it| it.contains("selinux"))
+        self.security_options
+            .iter()
+            .any(|it| it.contains("selinux"))
     }
 }
 

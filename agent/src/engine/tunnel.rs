@@ -172,9 +172,10 @@ impl Engine {
     }
 
     async fn enforces_selinux(&self) -> Result<bool, EngineError> {
-        let enforced = self.inner.selinux.get_or_try_init(|| async {
-            Ok::<_, EngineError>(self.info().await?.has_selinux())
-        });
+        let enforced = self
+            .inner
+            .selinux
+            .get_or_try_init(|| async { Ok::<_, EngineError>(self.info().await?.has_selinux()) });
         enforced.await.copied()
     }
 }

@@ -48,7 +48,13 @@ pub(super) async fn run(arguments: &MakePlan, session: &Session) -> End {
                 wishes.target_image
             ));
             let target_image = images.into_iter().next().unwrap_or_default();
-            (Wishes { target_image, ..wishes }, None)
+            (
+                Wishes {
+                    target_image,
+                    ..wishes
+                },
+                None,
+            )
         }
     };
     let (wishes, seen) = match moving::first(session, &host, &address, &wishes).await? {

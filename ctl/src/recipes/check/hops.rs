@@ -21,7 +21,11 @@ pub(super) fn check(wishes: &Wishes, subject: &Subject, notebook: &mut Notebook)
         subject.name,
         way.join(", then ")
     );
-    let images: Vec<String> = wishes.hops.all().map(|it| format!("`{}`", it.image)).collect();
+    let images: Vec<String> = wishes
+        .hops
+        .all()
+        .map(|it| format!("`{}`", it.image))
+        .collect();
     let hint = format!(
         "`--via` names other images than {}; `--direct` leaves them out",
         images.join(" and ")

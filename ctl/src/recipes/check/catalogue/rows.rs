@@ -1,7 +1,9 @@
 //! What is known to go wrong on the way from PMM 2 to 3 (facts/pmm.md 6), row by row, and how each is
 //! met. Also what is not met yet: somebody who has read of it elsewhere should not have to guess.
 
-use super::{Code, arrival, backup, carry_over, cluster, container, data, environment, image, server, uses};
+use super::{
+    Code, arrival, backup, carry_over, cluster, container, data, environment, image, server, uses,
+};
 
 /// Something that is known to go wrong.
 #[derive(Debug)]
