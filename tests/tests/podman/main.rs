@@ -143,7 +143,13 @@ fn an_ordinary_users_server_goes_back_by_itself() -> Result<()> {
 #[test]
 #[ignore = "needs the packages podman, runc, uidmap and slirp4netns, and a kernel that lets them work"]
 fn a_server_that_keeps_the_users_id_goes_back_by_itself() -> Result<()> {
-    back_by_itself(&PrivatePodman::start_rootless()?, of_user(&KEPT))
+    // The unit starts such a server anew, as documented. Podman 4.3.1 itself does not in this namespace: it waits for a network that never
+    // comes, with the container locked (docs/podman.md).
+    let options = Options {
+        restart: "no".to_owned(),
+        ..of_user(&KEPT)
+    };
+    back_by_itself(&PrivatePodman::start_rootless()?, options)
 }
 
 #[test]
