@@ -24,6 +24,9 @@ const PACKAGES: &str = "supervisor,postgresql-15,nginx-light,curl,procps,openssl
 /// What the host of a client with packages of RPM's has.
 const RPM_PACKAGES: &str = "rpm,dnf,createrepo-c,curl,procps,ca-certificates";
 
+/// What a machine with systemd has.
+const SYSTEMD_PACKAGES: &str = "systemd,systemd-sysv,dbus,curl,procps,ca-certificates";
+
 /// References of the images, ready to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
@@ -118,6 +121,21 @@ pub fn rpm_host() -> Result<String> {
         "ferry-test/rpm-host:latest",
         RPM_PACKAGES,
         "ferry-test/debian-rpm:12",
+    )
+}
+
+/// The image of a machine whose first process is systemd. Made when it is asked for, because few tests need it.
+///
+/// # Errors
+/// When Docker or debootstrap fail, with what they said.
+pub fn systemd() -> Result<String> {
+    let lock = fs_err::File::create(std::env::temp_dir().join("ferry-test-images.lock"))?;
+    flock(lock.file(), FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+    foundation(
+        "systemd",
+        "ferry-test/systemd:latest",
+        SYSTEMD_PACKAGES,
+        "ferry-test/debian-systemd:12",
     )
 }
 

@@ -29,6 +29,7 @@ pub mod proxy;
 pub mod random;
 pub mod server;
 pub mod snapshot;
+pub mod systemd;
 pub mod units;
 pub mod witness;
 

@@ -1,17 +1,19 @@
 //! A machine with systemd, for a test: folders of units of its own and a double of `systemctl` in a mount namespace, so that nothing of the
 //! real machine is touched and nothing else sees it. Those of an ordinary user are in that user's home instead.
 //!
-//! What is doubled is the service manager alone ([`systemctl-double`](../src/bin/systemctl-double.rs)): the units, what they run, the
+//! What is doubled is the service manager alone, where it is not a real one in a container of its own ([`Units::of_systemd`]) ([`systemctl-double`](../src/bin/systemctl-double.rs)): the units, what they run, the
 //! engine and the containers are real.
 
 mod users;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{docker, engine_address, of_engine, output, run};
 use crate::podman::{Entry, UID};
 use crate::server::TestServer;
+use crate::systemd::Systemd;
 use crate::{Error, Result};
 
 /// Puts the folders and the double in their places, and goes on as the rest of its words.
@@ -38,6 +40,8 @@ enum Whose {
         /// What Podman has at [`PODMANS`], with a folder for quadlets.
         podmans: tempfile::TempDir,
         double: PathBuf,
+        /// The service manager itself, where the double only hands on to a real one.
+        systemd: Option<Systemd>,
     },
     /// An ordinary user's, for whom the double is in its place.
     User(Entry),
@@ -64,6 +68,7 @@ impl Units {
                 folder,
                 podmans,
                 double: double.to_owned(),
+                systemd: None,
             },
         };
         fs_err::create_dir_all(&units.quadlets)?;
@@ -72,6 +77,48 @@ impl Units {
             let lines = format!("DOCKER_HOST={address}\nCONTAINER_HOST={address}\n");
             units.set_environment(&lines)?;
         }
+        Ok(units)
+    }
+
+    /// As that with a real systemd, which runs beside this machine, sees its folder of units and its engine, and is asked through its own
+    /// `systemctl`. It goes with the units, and `name` is how it is called.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn of_systemd(name: &str) -> Result<Self> {
+        let mut units = Self::of(Path::new(SCRIPT))?;
+        let Whose::Machine {
+            folder,
+            double,
+            systemd,
+            ..
+        } = &mut units.whose
+        else {
+            return Err(Error::of("the units are nobody's".into()));
+        };
+        let docker = which_docker()?;
+        let (units_there, client) = (
+            format!("{}:/etc/systemd/system", folder.path().display()),
+            format!("{docker}:{docker}:ro"),
+        );
+        let volumes = [
+            "--volume",
+            &units_there,
+            "--volume",
+            &client,
+            "--volume",
+            "/var/run/docker.sock:/var/run/docker.sock",
+        ];
+        // Nothing that the machine's own units hang on: only what a person writes is in that folder.
+        let machine = Systemd::start(name, &volumes)?;
+        let script = folder.path().join(SCRIPT);
+        fs_err::write(
+            &script,
+            format!("#!/bin/sh\nexec {docker} exec {name} systemctl \"$@\"\n"),
+        )?;
+        fs_err::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+        *double = script;
+        *systemd = Some(machine);
         Ok(units)
     }
 
@@ -98,6 +145,7 @@ impl Units {
             folder,
             podmans,
             double,
+            ..
         } = &self.whose
         else {
             return Vec::new();
@@ -190,7 +238,7 @@ impl Units {
                 names.push(entry?.file_name().to_string_lossy().into_owned());
             }
         }
-        names.retain(|it| it != OWN);
+        names.retain(|it| it != OWN && it != SCRIPT);
         names.sort();
         Ok(names)
     }
@@ -207,6 +255,8 @@ impl Units {
 
 /// Where the double keeps what it knows, beside the units.
 const OWN: &str = ".double";
+/// The program that hands on to a real systemd, beside the units.
+const SCRIPT: &str = ".systemctl";
 /// What the names of quadlets end with, and those of kept ones have within.
 const QUADLET: &str = ".container";
 
@@ -234,10 +284,23 @@ impl Unit {
     /// # Errors
     /// When the unit does not start it, or it is not ready in time.
     pub fn of(server: &TestServer, double: &Path, options: &str) -> Result<Self> {
+        Self::on(server, Units::of(double)?, options)
+    }
+
+    /// As that on a machine with a real systemd.
+    ///
+    /// # Errors
+    /// As [`Unit::of`].
+    pub fn of_systemd(server: &TestServer, options: &str) -> Result<Self> {
+        let units = Units::of_systemd(&format!("{}-systemd", server.name))?;
+        Self::on(server, units, options)
+    }
+
+    fn on(server: &TestServer, units: Units, options: &str) -> Result<Self> {
         let (docker, container) = (which_docker()?, &server.name);
         Self::made(
             server,
-            Units::of(double)?,
+            units,
             format!("{container}.service"),
             |volume, image| {
                 format!(
