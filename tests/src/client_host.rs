@@ -1,8 +1,9 @@
 //! The host of a PMM client, as a container with a real dpkg and apt, or rpm and dnf: packages of both majors in a repository of the test's
 //! own, a double of pmm-agent that speaks to the server, and `ferryd client`, which is started again when it dies, as systemd would.
 //!
-//! systemd is a double too ([`systemctl`](../images/client/systemctl)): it starts and stops the one unit. Real are the package manager, the
-//! packages' scripts, TLS, the policy, and what the server is told.
+//! systemd is a double too ([`systemctl`](../images/client/systemctl)), which starts and stops the one unit, unless a host is asked for that has a
+//! real one ([`Init::Systemd`]): then the agent is the unit of `deploy/`, too. Real are the package manager, the packages' scripts, TLS, the
+//! policy, and what the server is told.
 
 mod deb;
 mod rpm;
@@ -14,12 +15,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::command::{docker, run};
 use crate::host_agent::{certificates, fenced};
 use crate::server::{Container, TestServer};
+use crate::systemd::Systemd;
 use crate::{Error, Result, images, kill};
 
 /// The page with the policy.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/clients.md");
 /// Where the files of the doubles are.
 const FILES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/images/client");
+/// The unit of the agent, as it is shipped.
+const UNIT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../deploy/ferryd-client.service"
+);
 /// Where `ferryd client` listens in the container.
 const PORT: &str = "7651";
 /// The configuration, from the client's folder on.
@@ -43,6 +50,15 @@ pub enum Manager {
     Deb,
     /// rpm and dnf.
     Rpm,
+}
+
+/// What starts a host's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// A shell, and a double of `systemctl`.
+    Double,
+    /// systemd.
+    Systemd,
 }
 
 /// Which package.
@@ -97,6 +113,7 @@ pub struct ClientHost {
     folder: tempfile::TempDir,
     container: Container,
     manager: Manager,
+    init: Init,
     /// The agent's id as the server has it.
     pub agent_id: String,
     port: u16,
@@ -108,7 +125,20 @@ impl ClientHost {
     /// # Errors
     /// When the container cannot be made, or a package not be installed.
     pub fn start(manager: Manager, server: &TestServer, packages: &[Package]) -> Result<Self> {
-        let host = Self::begin(manager, server)?;
+        Self::start_by(Init::Double, manager, server, packages)
+    }
+
+    /// As that, with programs that this starts. Packages of RPM's are only there with the double.
+    ///
+    /// # Errors
+    /// As [`ClientHost::start`].
+    pub fn start_by(
+        init: Init,
+        manager: Manager,
+        server: &TestServer,
+        packages: &[Package],
+    ) -> Result<Self> {
+        let host = Self::begin(init, manager, server)?;
         host.sh(match manager {
             Manager::Deb => deb::PREPARE,
             Manager::Rpm => rpm::PREPARE,
@@ -130,7 +160,7 @@ impl ClientHost {
     /// # Errors
     /// When the container cannot be made.
     pub fn start_unpacked(server: &TestServer, package: Package) -> Result<Self> {
-        let host = Self::begin(Manager::Deb, server)?;
+        let host = Self::begin(Init::Double, Manager::Deb, server)?;
         host.write(OLD.folder(), "bin/pmm-agent", &double("pmm-agent", &OLD)?)?;
         host.write(OLD.folder(), QUERIES, "of pmm2-client: {}\n")?;
         host.sh(&format!("chmod 755 {}/bin/pmm-agent", OLD.folder()))?;
@@ -170,12 +200,8 @@ impl ClientHost {
         Ok(host)
     }
 
-    fn begin(manager: Manager, server: &TestServer) -> Result<Self> {
+    fn begin(init: Init, manager: Manager, server: &TestServer) -> Result<Self> {
         let _made = images::ensure()?;
-        let image = match manager {
-            Manager::Deb => "ferry-test/base:latest".to_owned(),
-            Manager::Rpm => images::rpm_host()?,
-        };
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = tempfile::Builder::new().prefix("ferry-client-").tempdir()?;
         certificates(folder.path())?;
@@ -194,30 +220,50 @@ impl ClientHost {
         let name = format!("{}-client-{number}", server.name);
         let mount =
             |inside: &str, at: &str| format!("{}:{at}", folder.path().join(inside).display());
-        docker(&[
-            "run",
-            "--detach",
-            "--name",
-            &name,
+        let port = format!("127.0.0.1::{PORT}");
+        let (repo, program) = (
+            mount("repo", "/repo"),
+            mount("bin/ferryd", "/usr/local/bin/ferryd:ro"),
+        );
+        let shared = [
             "--hostname",
             "db7",
             "--publish",
-            &format!("127.0.0.1::{PORT}"),
+            &port,
             "--volume",
-            &mount("repo", "/repo"),
+            &repo,
             "--volume",
-            &mount("bin/ferryd", "/usr/local/bin/ferryd:ro"),
-            "--volume",
-            &mount("tls/host", "/etc/ferry:ro"),
-            &image,
-            "sh",
-            "-c",
-            FIRST,
-        ])?;
+            &program,
+        ];
+        match init {
+            Init::Double => {
+                let image = match manager {
+                    Manager::Deb => "ferry-test/base:latest".to_owned(),
+                    Manager::Rpm => images::rpm_host()?,
+                };
+                let tls = mount("tls/host", "/etc/ferry:ro");
+                let own = ["run", "--detach", "--name", &name, "--volume", &tls];
+                let first = [&image, "sh", "-c", FIRST];
+                docker(&[&own[..], &shared, &first].concat())?;
+                let double = format!("{FILES}/systemctl");
+                docker(&["cp", &double, &format!("{name}:/usr/bin/systemctl")])?;
+            }
+            Init::Systemd => {
+                let tls = mount("tls/host", "/etc/ferry/tls:ro");
+                let policy = mount("tls/host/policy.json", "/etc/ferry/policy.json:ro");
+                let own = ["--volume", &tls, "--volume", &policy];
+                let machine = Systemd::start(&name, &[&own[..], &shared].concat())?;
+                docker(&["cp", UNIT, &format!("{name}:/etc/systemd/system/")])?;
+                machine.sh("systemctl enable --now ferryd-client.service")?;
+                // Its container is this host's from here on.
+                machine.let_go();
+            }
+        }
         let mut host = Self {
             folder,
             container: server.named(&name),
             manager,
+            init,
             agent_id: format!("8c2a-{number}"),
             port: 0,
         };
@@ -227,11 +273,6 @@ impl ClientHost {
             .next()
             .and_then(|line| line.rsplit_once(':')?.1.parse().ok());
         host.port = port.ok_or_else(|| Error::of("no port is published".into()))?;
-        docker(&[
-            "cp",
-            &format!("{FILES}/systemctl"),
-            &format!("{name}:/usr/bin/systemctl"),
-        ])?;
         Ok(host)
     }
 
@@ -280,7 +321,11 @@ impl ClientHost {
     /// # Errors
     /// When it does not run.
     pub fn kill_agent(&self) -> Result<()> {
-        self.sh("kill -9 $(cat /run/ferryd.pid)").map(drop)
+        self.sh(match self.init {
+            Init::Double => "kill -9 $(cat /run/ferryd.pid)",
+            Init::Systemd => "systemctl kill --kill-whom=main --signal=KILL ferryd-client.service",
+        })
+        .map(drop)
     }
 
     /// The address of the agent on it.
@@ -384,7 +429,7 @@ impl ClientHost {
     /// # Errors
     /// When the container does not run.
     pub fn enabled(&self) -> Result<String> {
-        self.sh("systemctl show | grep UnitFileState=")
+        self.sh("systemctl show pmm-agent.service | grep UnitFileState=")
     }
 
     /// Checks that the client starts with the host.
@@ -423,7 +468,10 @@ impl ClientHost {
     /// # Errors
     /// When the container does not run.
     pub fn log(&self) -> Result<String> {
-        self.sh("cat /var/log/ferryd.log")
+        self.sh(match self.init {
+            Init::Double => "cat /var/log/ferryd.log",
+            Init::Systemd => "journalctl --no-pager --output cat --unit ferryd-client.service",
+        })
     }
 
     fn write(&self, folder: &str, path: &str, text: &str) -> Result<()> {

@@ -79,6 +79,11 @@ impl Systemd {
         docker(&["exec", &self.name, "sh", "-e", "-c", line])
     }
 
+    /// Leaves its container to somebody else.
+    pub fn let_go(mut self) {
+        self.name.clear();
+    }
+
     /// Whether a unit is active, and since how many starts by itself.
     ///
     /// # Errors
@@ -92,6 +97,9 @@ impl Systemd {
 
 impl Drop for Systemd {
     fn drop(&mut self) {
+        if self.name.is_empty() {
+            return;
+        }
         // What is left is seen by `docker ps`.
         let _over = docker(&["rm", "--force", "--volumes", &self.name]);
     }
