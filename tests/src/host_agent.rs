@@ -1,5 +1,5 @@
 //! A host agent of a test's own, as somebody has it on another machine: `ferryd host` on loopback, with certificates made by the
-//! commands that the documentation tells people to type.
+//! commands that the documentation tells people to type; or the unit of `deploy/` on a machine with a real systemd.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::command::{of_engine, run};
+use crate::command::{docker, of_engine, run};
 use crate::kill::{programs, send};
+use crate::systemd::Systemd;
 use crate::{Error, Result};
 
 /// The page with the commands.
@@ -26,9 +27,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct HostAgent {
     folder: tempfile::TempDir,
-    process: Child,
+    runs: Runs,
     port: u16,
 }
+
+/// What it runs by.
+#[derive(Debug)]
+enum Runs {
+    /// As a process of this machine's.
+    Here(Child),
+    /// By its unit.
+    Unit(Systemd),
+}
+
+/// The unit, as it is shipped.
+const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/ferryd-host.service");
+/// What it is called.
+const NAME: &str = "ferryd-host.service";
+/// Where the unit's agent listens.
+const PORT: &str = "7650";
 
 impl HostAgent {
     /// Starts one for the servers that are called so.
@@ -36,6 +53,49 @@ impl HostAgent {
     /// # Errors
     /// When the documented commands fail, or it does not start.
     pub fn start(containers: &[&str]) -> Result<Self> {
+        let folder = Self::prepare(containers)?;
+        let (process, port) = begin(folder.path(), 0)?;
+        Ok(Self {
+            folder,
+            runs: Runs::Here(process),
+            port,
+        })
+    }
+
+    /// As that by the unit, on a machine that is called so.
+    ///
+    /// # Errors
+    /// As [`HostAgent::start`], or when systemd does not start.
+    pub fn start_by_unit(name: &str, containers: &[&str]) -> Result<Self> {
+        let folder = Self::prepare(containers)?;
+        let at = |inside: &str, place: &str| {
+            format!("{}:{place}:ro", folder.path().join(inside).display())
+        };
+        let program = format!("{}:/usr/local/bin/ferryd:ro", programs()?.ferryd.display());
+        let (tls, policy) = (
+            at(AGENT.1, "/etc/ferry/tls"),
+            at("policy.json", "/etc/ferry/policy.json"),
+        );
+        let port = format!("127.0.0.1::{PORT}");
+        let socket = "/var/run/docker.sock:/var/run/docker.sock";
+        let volumes = [&*program, &*tls, &*policy, socket];
+        let volumes = volumes.iter().flat_map(|volume| ["--volume", volume]);
+        let more: Vec<&str> = volumes.chain(["--publish", &port]).collect();
+        let machine = Systemd::start(name, &more)?;
+        docker(&["cp", UNIT, &format!("{name}:/etc/systemd/system/")])?;
+        machine.sh(&format!("systemctl enable --now {NAME}"))?;
+        let port = docker(&["port", name, &format!("{PORT}/tcp")])?;
+        let port = port.lines().next().and_then(|it| it.rsplit_once(':'));
+        let port = port.and_then(|(_, port)| port.parse().ok());
+        Ok(Self {
+            folder,
+            runs: Runs::Unit(machine),
+            port: port.ok_or_else(|| Error::of("no port is published".into()))?,
+        })
+    }
+
+    /// Its certificates, and a policy for these servers.
+    fn prepare(containers: &[&str]) -> Result<tempfile::TempDir> {
         let folder = tempfile::Builder::new().prefix("ferry-host-").tempdir()?;
         certificates(folder.path())?;
         let page = fs_err::read_to_string(PAGE)?;
@@ -45,12 +105,7 @@ impl HostAgent {
         policy["containers"] = containers.into();
         policy["images"] = serde_json::json!(["ferry-test/pmm-server:3.*"]);
         fs_err::write(folder.path().join("policy.json"), policy.to_string())?;
-        let (process, port) = begin(folder.path(), 0)?;
-        Ok(Self {
-            folder,
-            process,
-            port,
-        })
+        Ok(folder)
     }
 
     /// The address of a server behind it.
@@ -76,9 +131,18 @@ impl HostAgent {
     /// # Errors
     /// When the other does not start.
     pub fn replace(&mut self) -> Result<()> {
-        send(self.process.id(), Signal::KILL)?;
-        self.process.wait()?;
-        (self.process, self.port) = begin(self.folder.path(), self.port)?;
+        match &mut self.runs {
+            Runs::Here(process) => {
+                send(process.id(), Signal::KILL)?;
+                process.wait()?;
+                let (process, port) = begin(self.folder.path(), self.port)?;
+                (self.runs, self.port) = (Runs::Here(process), port);
+            }
+            // The other is systemd's business.
+            Runs::Unit(machine) => drop(machine.sh(&format!(
+                "systemctl kill --kill-whom=main --signal=KILL {NAME}"
+            ))?),
+        }
         Ok(())
     }
 
@@ -87,15 +151,43 @@ impl HostAgent {
     /// # Errors
     /// When it cannot be asked.
     pub fn end(mut self) -> Result<Option<i32>> {
-        send(self.process.id(), Signal::TERM)?;
-        Ok(self.process.wait()?.code())
+        match &mut self.runs {
+            Runs::Here(process) => {
+                send(process.id(), Signal::TERM)?;
+                Ok(process.wait()?.code())
+            }
+            Runs::Unit(machine) => {
+                machine.sh(&format!("systemctl stop {NAME}"))?;
+                let shown =
+                    machine.sh(&format!("systemctl show --property ExecMainStatus {NAME}"))?;
+                Ok(shown
+                    .rsplit_once('=')
+                    .and_then(|(_, code)| code.parse().ok()))
+            }
+        }
+    }
+
+    /// How often its unit has started it again by itself; `None` where it has no unit.
+    ///
+    /// # Errors
+    /// When systemd does not answer.
+    pub fn restarts(&self) -> Result<Option<u32>> {
+        let Runs::Unit(machine) = &self.runs else {
+            return Ok(None);
+        };
+        let shown = machine.sh(&format!("systemctl show --property NRestarts {NAME}"))?;
+        Ok(shown
+            .rsplit_once('=')
+            .and_then(|(_, number)| number.parse().ok()))
     }
 }
 
 impl Drop for HostAgent {
     fn drop(&mut self) {
-        let _ended = self.process.kill();
-        let _reaped = self.process.wait();
+        if let Runs::Here(process) = &mut self.runs {
+            let _ended = process.kill();
+            let _reaped = process.wait();
+        }
     }
 }
 

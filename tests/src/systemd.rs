@@ -83,16 +83,6 @@ impl Systemd {
     pub fn let_go(mut self) {
         self.name.clear();
     }
-
-    /// Whether a unit is active, and since how many starts by itself.
-    ///
-    /// # Errors
-    /// When systemd does not answer.
-    pub fn unit(&self, name: &str) -> Result<String> {
-        self.sh(&format!(
-            "systemctl show --property ActiveState,SubState,NRestarts {name}"
-        ))
-    }
 }
 
 impl Drop for Systemd {

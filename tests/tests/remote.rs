@@ -21,7 +21,20 @@ fn assert_refused(call: &Finished, code: &str, told: &str) {
 #[test]
 fn a_server_elsewhere_crosses_and_comes_back_though_its_host_agent_dies() -> Result<()> {
     let server = TestServer::used(Options::default())?;
-    let mut agent = HostAgent::start(&[&server.name])?;
+    let agent = HostAgent::start(&[&server.name])?;
+    crosses_and_comes_back(&server, agent)
+}
+
+/// With all that the unit takes away from it.
+#[test]
+fn a_host_agent_of_a_real_systemds_carries_a_server_and_is_started_again() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let name = format!("{}-elsewhere", server.name);
+    let agent = HostAgent::start_by_unit(&name, &[&server.name])?;
+    crosses_and_comes_back(&server, agent)
+}
+
+fn crosses_and_comes_back(server: &TestServer, mut agent: HostAgent) -> Result<()> {
     let (tool, seen) = (Tool::new()?, Seen::of(&server)?);
     let was = server.inspect()?["Id"].clone();
     let (address, tls) = (agent.address(&server.name), agent.tls());
@@ -33,8 +46,9 @@ fn a_server_elsewhere_crosses_and_comes_back_though_its_host_agent_dies() -> Res
     agent.replace()?;
     let done = call.end()?;
     assert_eq!(done.code, 0, "{done:?}");
-    assert_eq!(witness::version(&server)?, "3.8.1");
-    assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
+    assert!(matches!(agent.restarts()?, None | Some(1)));
+    assert_eq!(witness::version(server)?, "3.8.1");
+    assert_eq!(seen.lost(&Seen::of(server)?), [""; 0]);
     assert_eq!(agents_of(&server.name)?, [""; 0]);
 
     let back = tool.run(&["rollback", &run, "--yes", "--tls", &tls])?;
