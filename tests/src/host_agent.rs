@@ -94,8 +94,11 @@ impl HostAgent {
         })
     }
 
-    /// Its certificates, and a policy for these servers.
-    fn prepare(containers: &[&str]) -> Result<tempfile::TempDir> {
+    /// Its certificates, and a policy for these servers, in a folder.
+    ///
+    /// # Errors
+    /// When the documented commands fail.
+    pub fn prepare(containers: &[&str]) -> Result<tempfile::TempDir> {
         let folder = tempfile::Builder::new().prefix("ferry-host-").tempdir()?;
         certificates(folder.path())?;
         let page = fs_err::read_to_string(PAGE)?;
