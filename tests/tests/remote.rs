@@ -35,7 +35,7 @@ fn a_host_agent_of_a_real_systemds_carries_a_server_and_is_started_again() -> Re
 }
 
 fn crosses_and_comes_back(server: &TestServer, mut agent: HostAgent) -> Result<()> {
-    let (tool, seen) = (Tool::new()?, Seen::of(&server)?);
+    let (tool, seen) = (Tool::new()?, Seen::of(server)?);
     let was = server.inspect()?["Id"].clone();
     let (address, tls) = (agent.address(&server.name), agent.tls());
     let tls = tls.to_string_lossy();
