@@ -445,6 +445,24 @@ async fn keys_and_the_databases_part_of_a_baseline() {
             "targets that are up"
         ]
     );
+    assert_eq!(baseline.backups_astray.unwrap(), [""; 0]);
+
+    // As PMM 3 leaves them: ids are short, but not in what is scheduled. One whole, three that lack something, one of another kind, one off.
+    cluster.sql(
+        "pmm-managed",
+        "CREATE TABLE services (service_id text); INSERT INTO services VALUES ('s'); \
+         CREATE TABLE backup_locations (id text); INSERT INTO backup_locations VALUES ('l'); \
+         CREATE TABLE scheduled_tasks (id text, type text, disabled bool, data jsonb); INSERT INTO scheduled_tasks VALUES \
+         ('1', 'mysql_backup', false, '{\"mysql_backup\": {\"name\": \"whole\", \"service_id\": \"s\", \"location_id\": \"l\"}}'), \
+         ('2', 'mysql_backup', false, '{\"mysql_backup\": {\"name\": \"nightly\", \"service_id\": \"/service_id/s\", \"location_id\": \"l\"}}'), \
+         ('3', 'mongodb_backup', false, '{\"mongodb_backup\": {\"name\": \"far\", \"service_id\": \"s\", \"location_id\": \"/location_id/l\"}}'), \
+         ('/scheduled_task_id/4', 'mysql_backup', false, '{\"mysql_backup\": {\"service_id\": \"x\", \"location_id\": \"l\"}}'), \
+         ('5', 'print', false, '{\"print\": {\"message\": \"x\"}}'), \
+         ('6', 'mysql_backup', true, '{\"mysql_backup\": {\"name\": \"off\"}}'), \
+         ('7', 'mysql_backup', false, 'null')",
+    );
+    let again = capture(&access, Some(&postgres), None, 1_700_000_000).await;
+    assert_eq!(again.backups_astray.unwrap(), ["4", "far", "nightly"]);
 }
 
 /// What people use that PMM 3 does not have, as rows of PMM 2's and Grafana 9's tables (facts/pmm.md 8.6).

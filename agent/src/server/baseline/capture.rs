@@ -145,8 +145,14 @@ async fn databases(baseline: &mut Baseline, postgres: &Postgres) {
 /// PMM 3 shortens ids everywhere but within what is scheduled (`facts/pmm.md` 1.5), so a backup may ask for a service by an id that
 /// nothing has any more. What is scheduled without a name is called by its own id, without the part that goes.
 async fn backups_astray(postgres: &Postgres) -> Result<Vec<String>> {
+    for table in ["scheduled_tasks", "backup_locations"] {
+        // The oldest had no backups.
+        if !postgres.has_table("pmm-managed", table).await? {
+            return Ok(Vec::new());
+        }
+    }
     let sql = "SELECT DISTINCT coalesce(nullif(part.value->>'name', ''), regexp_replace(t.id, '^/[a-z_]+/', '')) \
-               FROM scheduled_tasks t, LATERAL jsonb_each(t.data::jsonb) part \
+               FROM scheduled_tasks t, LATERAL jsonb_each(CASE jsonb_typeof(t.data::jsonb) WHEN 'object' THEN t.data::jsonb ELSE '{}' END) part \
                WHERE t.type LIKE '%backup%' AND NOT t.disabled AND jsonb_typeof(part.value) = 'object' \
                AND (NOT EXISTS (SELECT 1 FROM services s WHERE s.service_id = part.value->>'service_id') \
                OR NOT EXISTS (SELECT 1 FROM backup_locations l WHERE l.id = part.value->>'location_id')) ORDER BY 1";
