@@ -28,6 +28,8 @@ pub(super) struct Move {
     wishes: MoveWishes,
     /// The versions that the policy puts before the wished one are left out.
     direct: bool,
+    /// Those that come before it, once it was looked ahead.
+    hops: policy::Hops,
 }
 
 impl Move {
@@ -80,6 +82,7 @@ impl Move {
             address,
             wishes,
             direct,
+            hops: policy::Hops::default(),
         }))
     }
 
@@ -140,7 +143,7 @@ impl Move {
 
     /// What would stand in the way of the first crossing behind the move.
     async fn ahead(
-        &self,
+        &mut self,
         host: &ConnectedHost,
         facts: &Facts,
         crossing: &Wishes,
@@ -168,6 +171,7 @@ impl Move {
             let image = self.here(host, &hop.image, pull).await?.target;
             hop.look(&image.unwrap_or_default());
         }
+        self.hops = hops.clone();
         let found = recipes::findings(&there, &Wishes { hops, ..crossing });
         let known = arrival_findings(facts, &self.wishes);
         Ok(pmm_move_appliance::blockers_ahead(found, &known))
@@ -244,6 +248,7 @@ pub(super) async fn apply(plan: &Plan, arguments: &Apply, session: &Session) -> 
         wishes: pmm_move_appliance::wishes_of(plan),
         address,
         direct: false,
+        hops: policy::Hops::default(),
     };
     let host = session.host(moving.address.engine()).await?;
     apply::refuse_locked(session, &plan.facts.clone().unwrap_or_default())?;
@@ -280,14 +285,14 @@ pub(super) async fn apply(plan: &Plan, arguments: &Apply, session: &Session) -> 
 /// The run that moves the server. What follows is asked for here too: it is planned when this is done, and begins at once.
 pub(super) async fn migrate(moving: Move, arguments: &Migrate, session: &Session) -> End {
     let host = session.host(moving.address.engine()).await?;
-    let way = arguments.via.iter().chain([&arguments.subject.to]);
-    let way: Vec<&str> = way.map(String::as_str).collect();
-    let first = way.first().copied().unwrap_or_default();
+    let to = &arguments.subject.to;
+    let first = arguments.via.first().unwrap_or(to);
     let crossing = migrate::wishes(arguments, first, None);
-    let made = moving
-        .with(&crossing)
-        .plan(session, &host, &crossing)
-        .await?;
+    let mut moving = moving.with(&crossing);
+    let made = moving.plan(session, &host, &crossing).await?;
+    let hops = moving.hops.all().map(|hop| &hop.image);
+    let way = arguments.via.iter().chain(hops).chain([to]);
+    let way: Vec<&str> = way.map(String::as_str).collect();
     let plan = match made {
         Ok(plan) => plan,
         Err(exit) => return Ok(exit),

@@ -77,7 +77,7 @@ fn check_source(from: Version, wishes: &Wishes, name: &str, notebook: &mut Noteb
         // Nothing allows a start that is too old, so that a flag is none of the ways.
         Verdict::Refused | Verdict::Closed => {
             let hint = format!(
-                "update to {} first: `ferryctl migrate docker:{name} --to {hop}`; or both in one go, by `--via {hop}` beside your `--to`",
+                "update to {} first: `ferryctl migrate docker:{name} --to {hop}`; without `--direct`, `migrate` goes there by itself",
                 policy::start()
             );
             notebook.blocker(code, text, &hint);
