@@ -50,8 +50,7 @@ pub fn ensure() -> Result<Images> {
     if let Some(images) = &*made {
         return Ok(images.clone());
     }
-    let lock = fs_err::File::create(std::env::temp_dir().join("ferry-test-images.lock"))?;
-    flock(lock.file(), FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+    let _turn = turn()?;
     let standin = standin()?;
     let base = base()?;
     let double = |context: &str, version: &str, arguments: &[(&str, &str)]| {
@@ -66,6 +65,13 @@ pub fn ensure() -> Result<Images> {
     };
     *made = Some(images.clone());
     Ok(images)
+}
+
+/// One process at a time makes images, as long as it holds this.
+fn turn() -> Result<fs_err::File> {
+    let lock = fs_err::File::create(std::env::temp_dir().join("ferry-test-images.lock"))?;
+    flock(lock.file(), FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+    Ok(lock)
 }
 
 fn workspace() -> &'static Path {
@@ -114,8 +120,7 @@ fn base() -> Result<String> {
 /// # Errors
 /// When Docker or debootstrap fail, with what they said.
 pub fn rpm_host() -> Result<String> {
-    let lock = fs_err::File::create(std::env::temp_dir().join("ferry-test-images.lock"))?;
-    flock(lock.file(), FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+    let _turn = turn()?;
     foundation(
         "rpm-host",
         "ferry-test/rpm-host:latest",
@@ -129,8 +134,7 @@ pub fn rpm_host() -> Result<String> {
 /// # Errors
 /// When Docker or debootstrap fail, with what they said.
 pub fn systemd() -> Result<String> {
-    let lock = fs_err::File::create(std::env::temp_dir().join("ferry-test-images.lock"))?;
-    flock(lock.file(), FlockOperation::LockExclusive).map_err(std::io::Error::from)?;
+    let _turn = turn()?;
     foundation(
         "systemd",
         "ferry-test/systemd:latest",
