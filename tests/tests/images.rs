@@ -11,7 +11,7 @@ use ferry_tests::{Result, docker, images};
 use tonic_health::pb::health_check_response::ServingStatus;
 
 /// What a slow line or a small disk has to take is 15 MB, and `cargo xtask bench agent` measures it of what is shipped. What the tests have is not
-/// optimised as a whole, and a third larger, and differs by 4 in a hundred between two builds of one source (by what was built before it): this
+/// optimised as a whole, and a third larger, and was seen to differ by 4 in a hundred between builds of nearly one source: this
 /// keeps it from growing unseen by more than that.
 const MOST_BYTES: u64 = 20_500_000;
 
