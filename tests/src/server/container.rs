@@ -54,17 +54,19 @@ impl Container {
         Ok(data.next().cloned().unwrap_or_default())
     }
 
-    /// How many processes it has; 0 when it does not run.
+    /// Its first process and all that it made; none when it does not run. What the engine itself puts beside them, as the command of a
+    /// health check, is not of the server and held to no limit of processes.
     ///
     /// # Errors
     /// When there is no such container.
-    pub fn processes(&self) -> Result<usize> {
-        if self.inspect()?["State"]["Running"] != true {
-            return Ok(0);
+    pub fn processes(&self) -> Result<Vec<String>> {
+        let state = self.inspect()?["State"].take();
+        if state["Running"] != true {
+            return Ok(Vec::new());
         }
         // It may end in between.
-        let listed = docker(&["top", &self.name, "-eo", "pid"]).unwrap_or_default();
-        Ok(listed.lines().count().saturating_sub(1))
+        let listed = docker(&["top", &self.name, "-eo", "pid,ppid,args"]).unwrap_or_default();
+        Ok(descendants(&state["Pid"].to_string(), &listed))
     }
 
     /// Starts it as a person would who does not know of Ferry, and looks on for some seconds.
@@ -76,12 +78,11 @@ impl Container {
         let started = docker(&["start", &self.name]);
         for _ in 0..20 {
             let processes = self.processes()?;
-            if processes > 1 {
-                return Err(std::io::Error::other(format!(
-                    "`{}` has {processes} processes after {started:?}",
+            if processes.len() > 1 {
+                return Err(Error::of(format!(
+                    "`{}` has more than its first process after {started:?}: {processes:?}",
                     self.name
-                ))
-                .into());
+                )));
             }
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
@@ -324,5 +325,48 @@ impl Container {
             Some((words.next()?.to_owned(), words.next()?.to_owned()))
         });
         Ok(states.collect())
+    }
+}
+
+/// Of lines with a process's number, its parent's and its command: the process `first` and all that came from it, each with its line.
+fn descendants(first: &str, listed: &str) -> Vec<String> {
+    let mut left: Vec<(&str, &str, &str)> = listed
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?, words.next()?, line))
+        })
+        .collect();
+    let mut found = Vec::new();
+    let mut kin = vec![first];
+    loop {
+        let (of_it, others): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|(pid, parent, _)| *pid == first || kin.contains(parent));
+        if of_it.is_empty() {
+            return found;
+        }
+        kin = of_it.iter().map(|(pid, ..)| *pid).collect();
+        found.extend(of_it.iter().map(|(.., line)| (*line).to_owned()));
+        left = others;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_runs_beside_a_server_is_not_of_it() {
+        let listed = "PID PPID COMMAND\n\
+            40 9 /bin/bash /opt/entrypoint.sh\n\
+            55 9 /bin/sh -c curl -f http://127.0.0.1/v1/readyz || exit 1\n\
+            56 55 curl -f http://127.0.0.1/v1/readyz\n\
+            39 41 sleep 1\n\
+            41 40 /bin/bash /opt/entrypoint.sh\n";
+        let of_it = descendants("40", listed);
+        assert_eq!(of_it.len(), 3, "{of_it:?}");
+        assert!(of_it.iter().all(|line| !line.contains("curl")), "{of_it:?}");
+        assert!(descendants("7", listed).is_empty());
     }
 }
