@@ -20,6 +20,7 @@ pub mod engine;
 pub mod failing_image;
 pub mod ferryctl;
 pub mod host_agent;
+mod http;
 pub mod images;
 pub mod kill;
 pub mod matrix;

@@ -13,7 +13,7 @@ use crate::Result;
 use crate::command::Elsewhere;
 
 /// Where the machine's own engine listens.
-const ENGINE: &str = "/var/run/docker.sock";
+pub(crate) const ENGINE: &str = "/var/run/docker.sock";
 /// No request line and headers of ours are longer.
 const LONGEST_HEAD: usize = 64 * 1024;
 

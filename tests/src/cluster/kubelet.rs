@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,14 +14,17 @@ use serde_json::{Value, json};
 
 use super::store::{Store, now};
 use super::{LABEL, files, sets};
-use crate::Result;
 use crate::command::{docker, output};
+use crate::proxy::ENGINE;
+use crate::{Result, http};
 
 const NODE: &str = "node-1";
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a container that has ended waits to be started again; the real one begins with ten seconds.
 const BACK_OFF: Duration = Duration::from_secs(2);
 const READINESS: Duration = Duration::from_millis(500);
+/// How long a probe waits for an answer.
+const PROBE: Duration = Duration::from_secs(1);
 
 pub(super) struct Kubelet {
     id: String,
@@ -360,7 +365,7 @@ impl Kubelet {
         Ok(status)
     }
 
-    /// By the first container's readiness probe, asked from inside.
+    /// By the first container's readiness probe, asked from the node.
     fn is_ready(&self, pod: &Value, memory: &mut Memory) -> bool {
         if let Some((when, ready)) = memory.ready
             && when.elapsed() < READINESS
@@ -379,20 +384,11 @@ impl Kubelet {
                 }
                 number => number.clone(),
             };
-            let address = format!("http://127.0.0.1:{port}{}", text(&probe["path"]));
             let name = self.name(pod, text(&container["name"]));
-            docker(&[
-                "exec",
-                &name,
-                "curl",
-                "-sfL",
-                "-m",
-                "1",
-                "-o",
-                "/dev/null",
-                &address,
-            ])
-            .is_ok()
+            inspect(&name).is_some_and(|told| {
+                let address = format!("{}:{port}", text(&told["NetworkSettings"]["IPAddress"]));
+                answers_well(&address, text(&probe["path"]))
+            })
         } else {
             true
         };
@@ -433,9 +429,31 @@ pub(super) fn log(container: &str, lines: &str) -> String {
     )
 }
 
+/// As a node's probe takes it: what sends the caller elsewhere on the same server is followed.
+fn answers_well(address: &str, path: &str) -> bool {
+    let ask = |path: &str| -> Result<http::Answer> {
+        let address = address.parse().map_err(std::io::Error::other)?;
+        let stream = TcpStream::connect_timeout(&address, PROBE)?;
+        stream.set_read_timeout(Some(PROBE))?;
+        Ok(http::get(stream, path)?)
+    };
+    let mut answer = ask(path);
+    if let Ok(http::Answer {
+        moved: Some(path), ..
+    }) = &answer
+    {
+        answer = ask(path);
+    }
+    answer.is_ok_and(|it| (200..300).contains(&it.status))
+}
+
+/// From the engine's own socket, since each pod is looked at ten times a second.
 fn inspect(container: &str) -> Option<Value> {
-    let text = docker(&["container", "inspect", container]).ok()?;
-    Some(serde_json::from_str::<Value>(&text).ok()?[0].take())
+    let engine = UnixStream::connect(ENGINE).ok()?;
+    let answer = http::get(engine, &format!("/v1.41/containers/{container}/json")).ok()?;
+    (answer.status == 200)
+        .then(|| serde_json::from_slice(&answer.body).ok())
+        .flatten()
 }
 
 fn text(value: &Value) -> &str {
