@@ -43,6 +43,8 @@ pub fn of(step: &Step) -> Result<Box<dyn Work>, StepError> {
         Some(Kind::SetAsideContainer(it)) => Box::new(host::SetAsideContainer(it)),
         Some(Kind::EditComposeFile(it)) => Box::new(host::EditComposeFile(it)),
         Some(Kind::EditUnitFiles(it)) => Box::new(host::EditUnitFiles(it)),
+        Some(Kind::HoldUnit(it)) => Box::new(host::HoldUnit(it)),
+        Some(Kind::ReleaseUnit(it)) => Box::new(host::ReleaseUnit(it)),
         Some(Kind::ReplaceContainer(it)) => Box::new(host::ReplaceContainer(it)),
         Some(Kind::StartServer(it)) => Box::new(host::StartServer(it)),
         Some(Kind::RetireAgents(it)) => Box::new(host::RetireAgents(it)),

@@ -10,6 +10,9 @@
 //! image that it has, and be edited to something that reads as it is meant. What the values of variables are stays here: facts and
 //! plans get the changed lines without them, and digests.
 //!
+//! A unit that starts a container which exists, by its name, makes none: its files stay, the container is carried over like any other, and the
+//! run has the unit in its hands from before the stop until the new one is proven.
+//!
 //! Rejected: the old container kept by a namesake, or against the engine's `--rm`: it would be another container than any start of the
 //! unit makes. A container of Ferry's that the unit adopts: by a start that the file does not describe, until the next one.
 
@@ -18,6 +21,7 @@ mod edit;
 mod find;
 mod hold;
 mod scope;
+mod started;
 mod text;
 mod whose;
 
@@ -31,6 +35,8 @@ use ferry_proto::v1::{EnvironmentChange, EnvironmentChangeKind, UnitFacts, UnitF
 use self::{
     described::{Form, describe},
     scope::Scope,
+    started::started,
+    text::entries,
 };
 pub(crate) use self::{
     edit::{Texts, edit},
@@ -57,8 +63,14 @@ pub(crate) enum Refusal {
     Unreadable { line: usize },
     #[error("it has no `ExecStart` that makes a container by `docker run` or `podman run`")]
     NoRun,
-    #[error("its `ExecStart` (line {line}) starts a container that exists and does not make it")]
+    #[error(
+        "its `ExecStart` (line {line}) starts a container that exists, and not by one name alone"
+    )]
     Starts { line: usize },
+    #[error(
+        "it starts a container that exists, and `{what}` (line {line}) is about that one and not about the next of its name"
+    )]
+    OfThisOne { what: String, line: usize },
     #[error("`{what}` is there twice (line {line}), and only one of them counts")]
     Twice { what: String, line: usize },
     #[error("the option `{option}` in line {line} is one that is not carried over")]
@@ -263,24 +275,34 @@ async fn look(
     }
     let path = state.file().to_owned();
     facts.file = path.display().to_string();
-    let read = read(&path, &facts.name, facts.user)?;
-    let refused = |why| Unfit::Refused {
-        path: path.clone(),
-        why,
-    };
-    let (main, form) = (&read.files[0], read.form);
-    let described = describe(&main.text, form);
-    facts.starts = matches!(described, Err(Refusal::Starts { .. }));
-    let described = described.map_err(refused)?;
-    let scope = &read.scope;
     let here = || path.clone();
-    let known = |text: &str, what| {
-        scope
-            .resolve(text)
-            .ok_or_else(|| Unfit::Unresolved { file: here(), what })
+    let refused = |why| Unfit::Refused { path: here(), why };
+    let known = |scope: &Scope, text: &str, what| {
+        let resolved = scope.resolve(text);
+        resolved.ok_or_else(|| Unfit::Unresolved { file: here(), what })
     };
+    let main = text_of(&path)?;
+    if let Some(name) = started(&main) {
+        facts.starts = true;
+        let name = name.map_err(refused)?;
+        let mut scope = Scope::of(&facts.name, facts.user);
+        let all = entries(&main).unwrap_or_default();
+        scope.take_environment(&main, &all).map_err(refused)?;
+        let described = known(&scope, &name.text, "the container")?;
+        if described == old.name() {
+            return Ok(());
+        }
+        return Err(Unfit::Differs {
+            file: here(),
+            described,
+        });
+    }
+    let read = read(&path, &facts.name, facts.user)?;
+    let (main, form) = (&read.files[0], read.form);
+    let described = describe(&main.text, form).map_err(refused)?;
+    let scope = &read.scope;
     if let Some(name) = &described.name {
-        let described = known(name, "the container")?;
+        let described = known(scope, name, "the container")?;
         if described != old.name() {
             return Err(Unfit::Differs {
                 file: here(),
@@ -288,7 +310,7 @@ async fn look(
             });
         }
     }
-    let image = known(&described.image.text, "the image")?;
+    let image = known(scope, &described.image.text, "the image")?;
     let found = engine.find_image(&image).await.ok().flatten();
     if found.is_none_or(|found| found.id() != old.image_id()) {
         return Err(Unfit::ImageMoved {
@@ -422,12 +444,13 @@ impl Read {
     }
 }
 
+fn text_of(path: &Path) -> Result<String, Unfit> {
+    let content = OperatorFile::at(path)?.read()?;
+    Ok(content.ok_or_else(|| Unfit::NotHere(path.to_owned()))?.text)
+}
+
 fn read(path: &Path, unit: &str, user: bool) -> Result<Read, Unfit> {
-    let text = |path: &Path| -> Result<String, Unfit> {
-        let content = OperatorFile::at(path)?.read()?;
-        Ok(content.ok_or_else(|| Unfit::NotHere(path.to_owned()))?.text)
-    };
-    let main = text(path)?;
+    let main = text_of(path)?;
     let form = match path.extension().and_then(|it| it.to_str()) {
         Some("container") => Form::Quadlet,
         _ => Form::Service,
@@ -450,7 +473,7 @@ fn read(path: &Path, unit: &str, user: bool) -> Result<Read, Unfit> {
             file: path.to_owned(),
             what: "a file with variables",
         })?;
-        match text(Path::new(&resolved)) {
+        match text_of(Path::new(&resolved)) {
             Ok(text) => scope.take_file(&text),
             Err(Unfit::NotHere(_)) if optional => {}
             Err(Unfit::File(error)) if optional && error.is_missing() => {}
@@ -468,7 +491,7 @@ fn read(path: &Path, unit: &str, user: bool) -> Result<Read, Unfit> {
         })?;
         // A quadlet names it from where it is itself.
         let other = path.parent().unwrap_or(Path::new("/")).join(resolved);
-        let text = text(&other)?;
+        let text = text_of(&other)?;
         files.push(Held { path: other, text });
     }
     Ok(Read { form, scope, files })

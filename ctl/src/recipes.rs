@@ -236,7 +236,7 @@ pub enum Unit {
     /// Nothing: such a container is left alone.
     #[default]
     Refuse,
-    /// The unit is stopped, its files are changed, and it is started.
+    /// The unit is stopped, its files are changed, and it is started; one that makes no container is held, and let go.
     Edit,
 }
 
@@ -244,8 +244,12 @@ impl Unit {
     /// What a plan was made with.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
-        let edited = catalogue::container::UNIT_FILES_EDITED.name();
-        if plan.findings.iter().any(|it| it.code == edited) {
+        let chosen = [
+            catalogue::container::UNIT_FILES_EDITED.name(),
+            catalogue::container::UNIT_STARTS.name(),
+        ];
+        let mut findings = plan.findings.iter();
+        if findings.any(|it| chosen.contains(&it.code.as_str())) {
             Self::Edit
         } else {
             Self::Refuse

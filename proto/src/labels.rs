@@ -93,6 +93,8 @@ impl Action {
             Some(Kind::CopyDataOut(_)) => "copy-data-out",
             Some(Kind::EditComposeFile(_)) => "edit-compose-file",
             Some(Kind::EditUnitFiles(_)) => "edit-unit-files",
+            Some(Kind::HoldUnit(_)) => "hold-unit",
+            Some(Kind::ReleaseUnit(_)) => "release-unit",
             Some(Kind::KeepClient(_)) => "keep-client",
             Some(Kind::UpgradeClient(_)) => "upgrade-client",
             Some(Kind::AwaitClient(_)) => "await-client",

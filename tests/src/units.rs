@@ -260,8 +260,8 @@ const SCRIPT: &str = ".systemctl";
 /// What the names of quadlets end with, and those of kept ones have within.
 const QUADLET: &str = ".container";
 
-/// A server's unit, which makes its container at each start and removes it at each stop. Stopped when dropped, which has to be before the
-/// server is.
+/// A server's unit, which makes its container at each start and removes it at each stop, or starts the one there is. Stopped when dropped,
+/// which has to be before the server is.
 #[derive(Debug)]
 pub struct Unit {
     /// The machine.
@@ -313,6 +313,27 @@ impl Unit {
         )
     }
 
+    /// The container of a server is started by a unit from here on, as it is. `lines` is what else the unit has for a service.
+    ///
+    /// # Errors
+    /// As [`Unit::of`].
+    pub fn starting(server: &TestServer, units: Units, lines: &str) -> Result<Self> {
+        let (docker, container) = (which_docker()?, &server.name);
+        let name = format!("{container}.service");
+        let text = format!(
+            "[Unit]\nDescription=PMM\n\n[Service]\nEnvironment=NAME={container}\nRestart=always\n{lines}\
+             ExecStart={docker} start --attach ${{NAME}}\nExecStop={docker} stop --time 10 {container}\n"
+        );
+        server.stop(60)?;
+        let unit = Self {
+            units,
+            file: name.clone(),
+            name,
+        };
+        unit.begin(server, &text)?;
+        Ok(unit)
+    }
+
     /// As that by a quadlet, for a server of Podman's.
     ///
     /// # Errors
@@ -351,11 +372,15 @@ impl Unit {
             name: format!("{}.service", server.name),
             file,
         };
-        unit.units.write(&unit.file, &text(volume, image))?;
-        unit.units.systemctl(&["daemon-reload"])?;
-        unit.units.systemctl(&["start", &unit.name])?;
-        wait_up(server).map_err(|error| Error::of(format!("{error}\n{}", unit.log())))?;
+        unit.begin(server, &text(volume, image))?;
         Ok(unit)
+    }
+
+    fn begin(&self, server: &TestServer, text: &str) -> Result<()> {
+        self.units.write(&self.file, text)?;
+        self.units.systemctl(&["daemon-reload"])?;
+        self.units.systemctl(&["start", &self.name])?;
+        wait_up(server).map_err(|error| Error::of(format!("{error}\n{}", self.log())))
     }
 
     /// Its file.

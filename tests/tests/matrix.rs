@@ -13,6 +13,9 @@ use ferry_tests::server::Options;
 /// A journey by a unit's server; the program stands for `systemctl`.
 const EDITED_UNIT: Journey = Journey::EditedUnit(env!("CARGO_BIN_EXE_systemctl-double"));
 
+/// And one by a unit that starts its container.
+const STARTED_BY_UNIT: Journey = Journey::StartedByUnit(env!("CARGO_BIN_EXE_systemctl-double"));
+
 /// Cases of a slice that are played on the machine's own engine.
 const FEW: usize = 4;
 /// Cases of a slice with an engine that dies: one for each way that it may treat its containers.
@@ -70,6 +73,7 @@ fn the_other_journeys_with_an_engine_that_dies() -> Result<()> {
         Journey::MoveData,
         Journey::EditedFile,
         EDITED_UNIT,
+        STARTED_BY_UNIT,
         Journey::Rehearsal,
     ] {
         // What one fails at says nothing of the next.
@@ -114,6 +118,12 @@ fn a_slice_of_an_edited_unit() -> Result<()> {
 #[ignore = "dozens of crossings"]
 fn an_edited_unit() -> Result<()> {
     own(EDITED_UNIT, 0, 1, usize::MAX)
+}
+
+#[test]
+#[ignore = "dozens of crossings"]
+fn a_unit_that_starts_its_container() -> Result<()> {
+    own(STARTED_BY_UNIT, 0, 1, usize::MAX)
 }
 
 #[test]

@@ -67,6 +67,9 @@ impl<'a> Subjects<'a> {
                 it.images = vec![&step.reference];
                 it.take_unit(step.unit.as_ref());
             }
+            Kind::HoldUnit(v1::HoldUnit { unit }) | Kind::ReleaseUnit(v1::ReleaseUnit { unit }) => {
+                it.take_unit(unit.as_ref());
+            }
             Kind::RetireAgents(step) => {
                 it.containers = vec![&step.container, &step.old_container_id];
                 it.folders = vec![&step.backup_folder];
@@ -144,7 +147,7 @@ impl<'a> Subjects<'a> {
         it
     }
 
-    /// A unit makes a container of this name, of these images, and has these files.
+    /// A unit makes or starts a container of this name, of these images, and has these files.
     fn take_unit(&mut self, unit: Option<&'a v1::ServiceUnit>) {
         let Some(unit) = unit else {
             return;
@@ -201,6 +204,8 @@ fn all() -> Vec<Kind> {
         Kind::CopyDataOut(v1::CopyDataOut::default()),
         Kind::EditComposeFile(v1::EditComposeFile::default()),
         Kind::EditUnitFiles(v1::EditUnitFiles::default()),
+        Kind::HoldUnit(v1::HoldUnit::default()),
+        Kind::ReleaseUnit(v1::ReleaseUnit::default()),
         Kind::KeepClient(v1::KeepClient::default()),
         Kind::UpgradeClient(v1::UpgradeClient::default()),
         Kind::AwaitClient(v1::AwaitClient::default()),

@@ -262,7 +262,6 @@ fn service(text: &str, entries: Vec<Entry>) -> Result<Described, Refusal> {
     }
     match words.get(at) {
         Some(word) if word.text == "run" => at += 1,
-        Some(word) if word.text == "start" => return Err(Refusal::Starts { line: word.line }),
         _ => return Err(Refusal::NoRun),
     }
     let mut made = Described {
@@ -397,7 +396,7 @@ impl Described {
 }
 
 /// Whether an entry is a command that removes a container, before the start or behind the end.
-fn removes(text: &str, entry: &Entry) -> bool {
+pub(super) fn removes(text: &str, entry: &Entry) -> bool {
     const COMMANDS: [&str; 3] = ["ExecStartPre", "ExecStop", "ExecStopPost"];
     let words = words(text, entry).unwrap_or_default();
     let mut words = words.iter().map(|it| it.text.as_str());

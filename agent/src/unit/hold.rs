@@ -89,6 +89,8 @@ impl State {
 pub(crate) enum Hold {
     /// Nobody starts it.
     Closed,
+    /// Nobody starts it, and its end does nothing to the container that has the name by then.
+    Aside,
     /// The run is about to start it.
     Open,
 }
@@ -318,10 +320,13 @@ fn text(run: &str, how: Hold) -> String {
     let mut text = format!(
         "# Run {run} of Ferry has this unit, and takes this file away when it is over: `ferryctl status`.\n"
     );
-    if how == Hold::Closed {
+    if how != Hold::Open {
         text.push_str(&format!("[Unit]\nAssertPathExists={NEVER}-{run}\n"));
     }
     text.push_str("[Service]\nRestart=no\n");
+    if how == Hold::Aside {
+        text.push_str("ExecStop=\nExecStopPost=\n");
+    }
     text
 }
 
@@ -378,6 +383,8 @@ mod tests {
         assert!(closed.contains("AssertPathExists=/nonexistent/held-by-ferry-run-7f3a\n"));
         let open = text("7f3a", Hold::Open);
         assert!(!open.contains("Assert"));
+        let aside = text("7f3a", Hold::Aside);
+        assert!(aside.starts_with(&closed) && aside.ends_with("\nExecStop=\nExecStopPost=\n"));
         for text in [closed, open] {
             assert!(text.contains("[Service]\nRestart=no\n"), "{text}");
         }

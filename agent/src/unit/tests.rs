@@ -229,10 +229,6 @@ fn what_cannot_be_edited_so_that_it_is_surely_right_is_refused() {
         assert!(why.contains(told), "{options}: {why}");
     }
     for (words, told) in [
-        (
-            "/usr/bin/docker start -a pmm",
-            "starts a container that exists",
-        ),
         ("/bin/sh -c 'docker run a:2'", "no `ExecStart` that makes"),
         ("/usr/bin/docker run --rm", "names no image"),
         (

@@ -8,7 +8,7 @@ use super::server::Description;
 use crate::Result;
 use crate::compose::Project;
 use crate::server::{Data, Options, TestServer};
-use crate::units::Unit;
+use crate::units::{Unit, Units};
 
 /// The steps of the first journey. One that is missing here is played in all journeys that have it.
 const FIRST: [&str; 24] = [
@@ -51,6 +51,8 @@ pub enum Journey {
     EditedFile,
     /// As the first, by a server whose unit of systemd is edited with it, which the program at this path stands for.
     EditedUnit(&'static str),
+    /// As the first, by a server that a unit of systemd starts and does not make. The program stands for systemd as above.
+    StartedByUnit(&'static str),
     /// Not at all: on a copy, which is thrown away.
     Rehearsal,
 }
@@ -79,6 +81,10 @@ impl Journey {
                 Path::new(double),
                 "    -e DATA_RETENTION=720h \\\n",
             )?),
+            Self::StartedByUnit(double) => {
+                let units = Units::of(Path::new(double))?;
+                Description::Unit(Unit::starting(server, units, "")?)
+            }
             Self::InPlace | Self::NewCluster | Self::MoveData | Self::Rehearsal => {
                 Description::None
             }
@@ -92,7 +98,7 @@ impl Journey {
             Self::NewCluster => &["--recipe", "pmm-dump-restore"],
             Self::MoveData => &["--data-to-volume"],
             Self::EditedFile => &["--compose", "edit"],
-            Self::EditedUnit(_) => &["--unit", "edit"],
+            Self::EditedUnit(_) | Self::StartedByUnit(_) => &["--unit", "edit"],
             Self::Rehearsal => &[],
         }
     }
@@ -120,6 +126,7 @@ impl Journey {
             ],
             Self::EditedFile => &["replace-container"],
             Self::EditedUnit(_) => &["fence-server", "stop-server", "start-server"],
+            Self::StartedByUnit(_) => &[],
             // All of it is something else on a copy.
             Self::Rehearsal => return all,
         };

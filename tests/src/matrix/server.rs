@@ -147,9 +147,9 @@ impl Scene for ServerScene {
         agent_beside(&self.server.name, victim)
     }
 
-    /// A unit makes another at each start.
+    /// A unit that makes it makes another at each start.
     fn keeps_container(&self) -> bool {
-        !matches!(self.description, Description::Unit(_))
+        !matches!(self.journey, Journey::EditedUnit(_))
     }
 
     fn forget_kills(&self) -> Result<()> {

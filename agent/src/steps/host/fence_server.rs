@@ -59,14 +59,7 @@ impl Work for FenceServer {
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
         let engine = &cx.surroundings.host()?.engine;
         if let Some(unit) = &self.0.unit {
-            let state = Service::named(engine, unit)?.state().await?;
-            if state.unread {
-                return Err(StepError::new(
-                    "not-fenced",
-                    format!("systemd has not read what holds `{}`", unit.name),
-                ));
-            }
-            return Ok(());
+            return of_unit::check_held(engine, unit).await;
         }
         let policy = engine
             .inspect_container(&self.0.container_id)

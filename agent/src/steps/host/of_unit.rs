@@ -1,4 +1,4 @@
-//! What stopping and starting the server comes to where a unit of systemd makes its container.
+//! What stopping and starting the server comes to where a unit of systemd makes its container, or starts it.
 //!
 //! The container is always stopped by the engine first, with Ferry's own grace: a unit may give it ten seconds and then have it killed.
 //! And Ferry's agent beside the server goes before that: Podman removes no container whose processes another one shares, so that a unit
@@ -64,7 +64,7 @@ pub(super) async fn stop(
     Ok(Some(left.exit_code()))
 }
 
-/// Starts the unit, and waits until the container that it makes runs.
+/// Starts the unit, and waits until the container that it makes or starts runs.
 ///
 /// # Errors
 /// When it does not, or makes it of another image than `image`.
@@ -85,7 +85,7 @@ pub(super) async fn start(
             return Err(StepError::new(
                 "unit-made-other",
                 format!(
-                    "`{}` has made its container of image {} and not of {image}",
+                    "`{}` has started a container of image {} and not of {image}",
                     unit.name,
                     made.image_id()
                 ),
@@ -109,6 +109,21 @@ pub(super) async fn start(
 async fn running(engine: &Engine, name: &str) -> Result<Option<ContainerInspect>, StepError> {
     let found = engine.find_container(name).await?;
     Ok(found.filter(ContainerInspect::running))
+}
+
+/// Refuses a unit whose service manager has not read what holds it.
+///
+/// # Errors
+/// `not-fenced`.
+pub(super) async fn check_held(engine: &Engine, unit: &ServiceUnit) -> Result<(), StepError> {
+    let state = Service::named(engine, unit)?.state().await?;
+    if state.unread {
+        return Err(StepError::new(
+            "not-fenced",
+            format!("systemd has not read what holds `{}`", unit.name),
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses a container that does not have the server's data where it must be.

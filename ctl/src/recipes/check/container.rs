@@ -47,7 +47,7 @@ pub(super) fn check(facts: &Facts, wishes: &Wishes, subject: &Subject, notebook:
     } else {
         check_owner(container, subject, notebook);
     }
-    if !by_unit {
+    if !by_unit || container.unit.as_ref().is_some_and(|it| it.starts) {
         check_auto_remove(container, subject, notebook);
         check_fence(container, subject, notebook);
     }

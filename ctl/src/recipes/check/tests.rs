@@ -491,7 +491,7 @@ fn each_kind_of_bad_input_gets_its_finding() {
 }
 
 /// The codes that wishes bring about, whose cases are in `backup`, `compose`, `hops`, `layer` and below.
-const BY_WISHES: [(&str, Severity); 29] = [
+const BY_WISHES: [(&str, Severity); 30] = [
     ("backup-folder-unobserved", Severity::Blocker),
     ("backup-folder-unusable", Severity::Blocker),
     ("backup-inside-data", Severity::Blocker),
@@ -522,6 +522,7 @@ const BY_WISHES: [(&str, Severity); 29] = [
     ("unit-file-refused", Severity::Blocker),
     ("unit-of-another", Severity::Blocker),
     ("unit-makes-anew", Severity::Warning),
+    ("unit-starts", Severity::Note),
 ];
 
 #[test]

@@ -1,5 +1,5 @@
 //! A container that a unit of systemd makes at each of its starts: what the run changes in the unit's files, and what that means for the
-//! way back.
+//! way back. Or one that a unit starts, whose files stay.
 //!
 //! There is no choice beside the edit, as there is with Compose: a container of Ferry's would be replaced at the next boot by what the
 //! files say.
@@ -29,6 +29,7 @@ pub(super) fn check(
         .as_ref()
         .filter(|it| !it.file.is_empty() || !it.refusal.is_empty());
     match looked_at {
+        Some(unit) if unit.starts && unit.refusal.is_empty() => started(unit, subject, notebook),
         _ if wishes.data_volume.is_some() => refused(
             notebook,
             "its data is to be moved to a new volume, which they would have to name too",
@@ -57,6 +58,18 @@ pub(super) fn check(
     }
 }
 
+/// It makes no container, so it stands in the way of nothing that is done to one.
+fn started(unit: &UnitFacts, subject: &Subject, notebook: &mut Notebook) {
+    notebook.note(
+        container::UNIT_STARTS,
+        format!(
+            "{} starts {} by its name: the run holds it until PMM 3 is proven, and then it starts the new one",
+            unit.name, subject.name
+        ),
+        "",
+    );
+}
+
 /// Nobody but the user touches the files, so it is said how to become that user.
 fn of_another(unit: &UnitFacts, wishes: &Wishes, subject: &Subject, notebook: &mut Notebook) {
     let UnitFacts { name, another, .. } = unit;
@@ -79,13 +92,13 @@ fn by_hand(unit: &UnitFacts) -> String {
     )
 }
 
-/// What starts a container by its name starts the next one of that name.
+/// What is about one container has to be about another one afterwards.
 fn let_go(unit: &UnitFacts, subject: &Subject) -> String {
     let (systemctl, name) = (systemctl(unit.user), &subject.name);
     format!(
-        "take it out of the unit for the crossing: `{systemctl} disable --now {0}`, `docker start {name}`, and carry it over without `--unit`. A \
-         unit that has the container's name needs no change, one that has its id has to be written anew (`podman generate systemd --name \
-         {name}`); then `{systemctl} enable --now {0}`",
+        "take it out of the unit for the crossing: `{systemctl} disable --now {0}`, `docker start {name}`, and carry it over without `--unit`. \
+         Then write the unit anew, so that it starts `{name}` by its name (`podman generate systemd --name {name}`), and `{systemctl} enable \
+         --now {0}`",
         unit.name
     )
 }
@@ -240,6 +253,52 @@ mod tests {
             ..edit()
         };
         assert!(has_blocker(&findings(&looked_at(), &moves)));
+    }
+
+    /// All is as for any container, and the unit is in the run's hands from before its stop until all is proven.
+    #[test]
+    fn a_unit_that_starts_its_container_by_name_is_held_meanwhile() {
+        let mut facts = looked_at();
+        facts.container.as_mut().unwrap().auto_remove = false;
+        facts.container.as_mut().unwrap().fence_obstacle = String::new();
+        let it = unit(&mut facts);
+        (it.starts, it.files) = (true, Vec::new());
+        let found = findings(&facts, &edit());
+        assert!(!has_blocker(&found), "{found:?}");
+        assert_eq!(named(&found, "unit-starts").severity(), Severity::Note);
+
+        let held = made(facts.clone());
+        assert_eq!(Unit::of(&held), Unit::Edit);
+        assert_eq!(unit_of(&held), None);
+        let ids = |plan: &Plan| -> Vec<String> {
+            plan.steps.iter().map(|step| step.id.clone()).collect()
+        };
+        let container = facts.container.as_mut().unwrap();
+        (container.unit, container.managed_by) = (None, String::new());
+        let mut usual = ids(&made(facts.clone()));
+        let place = |id: &str| ids(&held).iter().position(|it| it == id).unwrap();
+        usual.insert(place("hold-unit"), "hold-unit".into());
+        usual.insert(place("release-unit"), "release-unit".into());
+        assert_eq!(ids(&held), usual);
+        let order = [
+            "hold-unit",
+            "fence-server",
+            "compare-baseline",
+            "release-unit",
+            "retire-agents",
+        ];
+        assert!(order.map(place).is_sorted(), "{usual:?}");
+
+        // What such a container has in the way of any crossing is in the way of this one.
+        let container = facts.container.as_mut().unwrap();
+        container.auto_remove = true;
+        container.managed_by = "systemd".into();
+        container.unit = Some(UnitFacts {
+            starts: true,
+            file: "/f".into(),
+            ..UnitFacts::default()
+        });
+        assert!(has_blocker(&findings(&facts, &edit())));
     }
 
     #[test]

@@ -180,13 +180,14 @@ impl<'a> Ground<'a> {
     fn while_it_is_down(&self, wishes: &Wishes) -> Vec<Step> {
         let (container, data) = (self.container, self.data);
         let unit = self.unit(wishes);
-        let mut steps = vec![
-            step(
-                Place::Container,
-                "stop services, nginx first",
-                estimate::STOP_SERVICES,
-                Kind::StopServices(v1::StopServices::default()),
-            ),
+        let mut steps = vec![step(
+            Place::Container,
+            "stop services, nginx first",
+            estimate::STOP_SERVICES,
+            Kind::StopServices(v1::StopServices::default()),
+        )];
+        steps.extend(self.hold_unit(wishes));
+        steps.extend([
             step(
                 Place::Host,
                 unit.as_ref()
@@ -221,7 +222,7 @@ impl<'a> Ground<'a> {
                 }),
             )
             .id("copy-changes"),
-        ];
+        ]);
         let update = self.is_update();
         if !update {
             steps.extend(self.set_aside());
@@ -345,6 +346,7 @@ impl<'a> Ground<'a> {
                 Kind::KeepEncryptionKey(v1::KeepEncryptionKey {}),
             ));
         }
+        steps.extend(self.release_unit(wishes));
         steps.push(step(
             Place::Host,
             "retire the agents",
@@ -463,9 +465,30 @@ impl<'a> Ground<'a> {
 
     /// The unit that makes the container, where the run is to change its files.
     fn unit(&self, wishes: &Wishes) -> Option<v1::ServiceUnit> {
+        self.any_unit(wishes, false)
+    }
+
+    /// Keeps the unit that starts the container from starting one of the two.
+    fn hold_unit(&self, wishes: &Wishes) -> Option<Step> {
+        let unit = self.any_unit(wishes, true)?;
+        let title = format!("hold {}", unit.name);
+        let hold = Kind::HoldUnit(v1::HoldUnit { unit: Some(unit) });
+        Some(step(Place::Host, &title, estimate::ENGINE_CALL, hold))
+    }
+
+    fn release_unit(&self, wishes: &Wishes) -> Option<Step> {
+        let unit = self.any_unit(wishes, true)?;
+        let title = format!("let {} go, and start it", unit.name);
+        let release = Kind::ReleaseUnit(v1::ReleaseUnit { unit: Some(unit) });
+        Some(step(Place::Host, &title, estimate::ENGINE_CALL, release))
+    }
+
+    /// The container's unit, if it starts containers or makes them, as `starts` says.
+    fn any_unit(&self, wishes: &Wishes, starts: bool) -> Option<v1::ServiceUnit> {
         let unit = self.container.unit.as_ref()?;
+        let chosen = wishes.unit == Unit::Edit && unit.refusal.is_empty() && unit.starts == starts;
         let mut mounts = self.container.mounts.iter();
-        (wishes.unit == Unit::Edit && unit.refusal.is_empty()).then(|| v1::ServiceUnit {
+        chosen.then(|| v1::ServiceUnit {
             name: unit.name.clone(),
             user: unit.user,
             container: self.container.name.clone(),

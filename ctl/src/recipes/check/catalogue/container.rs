@@ -49,8 +49,11 @@ super::codes! { "Engine and container"
     UNIT_FILES_EDITED "unit-files-edited" [Note] "7.5":
         "a unit of systemd makes the container, and by choice the run stops the unit, changes its files and starts it: image, names and values of variables, the container's side of ports; all else in them stays, and each file as it was lies beside it"
         => "nothing; the finding and the plan show each entry, without the values of variables";
+    UNIT_STARTS "unit-starts" [Note] "7.5":
+        "a unit of systemd starts the container by its name, and by choice the run holds the unit from before the stop until PMM 3 is proven, carries the container over like any other, and lets the unit take up the new one. The unit's files stay as they are"
+        => "nothing";
     UNIT_FILE_REFUSED "unit-file-refused" [Blocker] "7.5":
-        "`--unit edit` was said, and the unit's files are not on this machine, do not describe this container, or have what must change in a form that cannot be edited so that it is surely right"
+        "`--unit edit` was said, and the unit's files are not on this machine, do not describe this container, have what must change in a form that cannot be edited so that it is surely right, or are about this one container and not the next of its name"
         => "mend what the finding names, or take the container out of the unit for the crossing ([docs/units.md](units.md))";
     UNIT_OF_ANOTHER "unit-of-another" [Blocker] "7.2":
         "a unit of an ordinary user's own service manager makes the container, and the agent is another user, root perhaps. It edits no files in folders that are that user's to put links in, and speaks to no service manager in that user's name"

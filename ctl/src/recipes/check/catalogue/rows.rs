@@ -117,7 +117,7 @@ pub const ROWS: &[Row] = &[
     row!(22 "Compose, systemd or Watchtower makes the container anew in the middle"
         [Finding(container::CONTAINER_MANAGED), Finding(container::COMPOSE_CONTAINER_ONLY), Finding(container::COMPOSE_REMOVES_OLD),
          Finding(container::COMPOSE_FILE_EDITED), Finding(container::COMPOSE_FILE_REFUSED), Finding(container::CONTAINER_SWARM_SERVICE),
-         Finding(container::UNIT_FILES_EDITED), Finding(container::UNIT_FILE_REFUSED), Finding(container::UNIT_MAKES_ANEW),
+         Finding(container::UNIT_FILES_EDITED), Finding(container::UNIT_STARTS), Finding(container::UNIT_FILE_REFUSED), Finding(container::UNIT_MAKES_ANEW),
          Finding(container::UPDATER_BESIDE), Step("stop-server")]
         [("agent/src/engine/carry_over/tests.rs", "whoever_manages_the_container_is_named"),
          ("agent/src/engine/carry_over/tests.rs", "compose_keeps_the_new_container_of_the_two"),
