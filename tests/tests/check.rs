@@ -11,7 +11,7 @@ use ferry_tests::{Result, docker, images};
 const TO: &str = "ferry-test/pmm-server:3.8.1";
 
 /// What is the matter, by the codes that must say so, with a word of the sentence.
-const EXPECTED: [(&str, &str, &str); 9] = [
+const EXPECTED: [(&str, &str, &str); 11] = [
     ("BLOCKER", "certificates-unreadable", "own.key"),
     ("BLOCKER", "certificates-unreadable", "closed.key"),
     ("BLOCKER", "external-clickhouse", "CLICKHOUSE_ADDR"),
@@ -19,6 +19,8 @@ const EXPECTED: [(&str, &str, &str); 9] = [
     ("BLOCKER", "role-custom-password", "grafana"),
     ("BLOCKER", "postgres-local-not-trusted", ""),
     ("BLOCKER", "data-shared", "-twin"),
+    ("BLOCKER", "env-invalid", "PMM_ENABLE_UPDATES"),
+    ("WARNING", "logins-sso-only", "no administrator"),
     ("WARNING", "custom-rule-files", "own.yml"),
     ("WARNING", "mount-below", "/srv/extra"),
 ];
@@ -40,10 +42,13 @@ fn a_server_with_much_the_matter_is_told_all_of_it() -> Result<()> {
     let server = TestServer::used(Options {
         data: Data::Folder,
         fault: Some(Fault::ClickhouseDirty),
-        env: vec![(
-            "PERCONA_TEST_PMM_CLICKHOUSE_ADDR".into(),
-            "ch.example.com:9000".into(),
-        )],
+        env: [
+            ("PERCONA_TEST_PMM_CLICKHOUSE_ADDR", "ch.example.com:9000"),
+            // PMM 2 does not know the name.
+            ("PMM_ENABLE_UPDATES", "perhaps"),
+        ]
+        .map(|(name, value)| (name.into(), value.into()))
+        .to_vec(),
         docker: mounts.concat(),
         ..Options::default()
     })?;
@@ -57,6 +62,7 @@ fn a_server_with_much_the_matter_is_told_all_of_it() -> Result<()> {
     // PostgreSQL has not read the file again, so that it can be asked still.
     let own = format!("ALTER ROLE grafana PASSWORD 'md5{}'", "0".repeat(32));
     server.psql("postgres", &own)?;
+    server.psql("grafana", "UPDATE \"user\" SET password = ''")?;
     let source = server.data_mount()?["Source"].clone();
     let logs = format!("{}/logs:/logs", source.as_str().unwrap_or_default());
     let twin = format!("{}-twin", server.name);
