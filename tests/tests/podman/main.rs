@@ -168,3 +168,13 @@ fn each_other_way_of_roots_there_and_back() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+#[ignore = "needs the packages podman, runc and containernetworking-plugins, and a kernel that lets them work"]
+fn each_other_way_of_roots_goes_back_by_itself() -> Result<()> {
+    let podman = PrivatePodman::start()?;
+    for data in [Data::Anonymous, Data::Container, Data::Folder] {
+        back_by_itself(&podman, Options { data, ..from() })?;
+    }
+    Ok(())
+}
