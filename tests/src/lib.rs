@@ -23,6 +23,7 @@ pub mod host_agent;
 mod http;
 pub mod images;
 pub mod kill;
+mod looks;
 pub mod matrix;
 pub mod own_images;
 pub mod podman;

@@ -99,7 +99,7 @@ fn answer_to(server: &Container, key: &str) -> Result<String> {
     };
     let header = format!("Authorization: Bearer {}", seeded_key(1, key));
     let words = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"];
-    server.exec(&[&words[..], &["-H", &header, url]].concat())
+    server.ask(&[&words[..], &["-H", &header, url]].concat())
 }
 
 /// The version that the server's own page names.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use super::store::{Store, now};
 use super::{LABEL, files, sets};
 use crate::command::{docker, output};
-use crate::proxy::ENGINE;
+use crate::looks::inspect;
 use crate::{Result, http};
 
 const NODE: &str = "node-1";
@@ -125,10 +124,12 @@ impl Kubelet {
             }
             waits = true;
             self.start(pod, container, memory, None)?;
-            let ended = inspect(&self.name(pod, container_name)).and_then(|it| {
-                (it["State"]["Status"] == "exited")
-                    .then(|| it["State"]["ExitCode"].as_i64().unwrap_or(-1))
-            });
+            let ended = inspect(&self.name(pod, container_name))
+                .ok()
+                .and_then(|it| {
+                    (it["State"]["Status"] == "exited")
+                        .then(|| it["State"]["ExitCode"].as_i64().unwrap_or(-1))
+                });
             if ended == Some(0) {
                 memory.initialised.insert(container_name.to_owned());
                 waits = false;
@@ -336,7 +337,10 @@ impl Kubelet {
             status["state"] = json!({ "waiting": { "reason": reason, "message": message } });
             return Ok(status);
         }
-        let Some(told) = inspect(&full).filter(|_| memory.started.contains_key(name)) else {
+        let Some(told) = inspect(&full)
+            .ok()
+            .filter(|_| memory.started.contains_key(name))
+        else {
             status["state"] = json!({ "waiting": { "reason": "ContainerCreating" } });
             return Ok(status);
         };
@@ -385,7 +389,7 @@ impl Kubelet {
                 number => number.clone(),
             };
             let name = self.name(pod, text(&container["name"]));
-            inspect(&name).is_some_and(|told| {
+            inspect(&name).is_ok_and(|told| {
                 let address = format!("{}:{port}", text(&told["NetworkSettings"]["IPAddress"]));
                 answers_well(&address, text(&probe["path"]))
             })
@@ -445,15 +449,6 @@ fn answers_well(address: &str, path: &str) -> bool {
         answer = ask(path);
     }
     answer.is_ok_and(|it| (200..300).contains(&it.status))
-}
-
-/// From the engine's own socket, since each pod is looked at ten times a second.
-fn inspect(container: &str) -> Option<Value> {
-    let engine = UnixStream::connect(ENGINE).ok()?;
-    let answer = http::get(engine, &format!("/v1.41/containers/{container}/json")).ok()?;
-    (answer.status == 200)
-        .then(|| serde_json::from_slice(&answer.body).ok())
-        .flatten()
 }
 
 fn text(value: &Value) -> &str {

@@ -235,10 +235,12 @@ fn unnamed(text: &str, run: Option<&str>) -> String {
 
 /// What targets were up yesterday comes back a while after the ready page.
 fn seen(server: &Container) -> Result<Seen> {
+    let mut last = None;
     server.wait_until("all answers", 60, || {
-        Seen::of(server).is_ok_and(|seen| seen.history > Some(1))
+        last = Seen::of(server).ok();
+        last.as_ref().is_some_and(|seen| seen.history > Some(1))
     })?;
-    Seen::of(server)
+    last.map_or_else(|| Seen::of(server), Ok)
 }
 
 /// How a container is set, and whether it runs.

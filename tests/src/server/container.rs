@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::command::{docker, of_engine, output};
-use crate::{Error, Result};
+use crate::{Error, Result, looks};
 
 /// A container by its name; it belongs to the [`TestServer`](super::TestServer) whose name it begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +29,20 @@ impl Container {
         docker(&all)
     }
 
+    /// As that with a program that leaves nothing there.
+    ///
+    /// # Errors
+    /// As of [`Self::exec`].
+    pub(crate) fn ask(&self, words: &[&str]) -> Result<String> {
+        looks::ask(&self.name, words)
+    }
+
     /// The engine's inspection of it.
     ///
     /// # Errors
     /// When there is no such container.
     pub fn inspect(&self) -> Result<Value> {
-        let text = docker(&["container", "inspect", &self.name])?;
-        let mut told = serde_json::from_str::<Value>(&text)?[0].take();
+        let mut told = looks::inspect(&self.name)?;
         // An engine says "no limit" with nothing at first, and with 0 once there was one.
         if told["HostConfig"]["PidsLimit"].is_null() {
             told["HostConfig"]["PidsLimit"] = 0.into();
@@ -121,7 +128,7 @@ impl Container {
             "http://127.0.0.1/v1/readyz"
         };
         self.wait_until("the ready page", 180, || {
-            self.exec(&["curl", "-sf", "-m", "2", "-o", "/dev/null", url])
+            self.ask(&["curl", "-sf", "-m", "2", "-o", "/dev/null", url])
                 .is_ok()
         })
     }
@@ -201,7 +208,7 @@ impl Container {
     pub fn curl(&self, words: &[&str]) -> Result<Value> {
         let mut all = vec!["curl", "-sS", "-m", "10"];
         all.extend(words);
-        Ok(serde_json::from_str(&self.exec(&all)?)?)
+        Ok(serde_json::from_str(&self.ask(&all)?)?)
     }
 
     /// Asks pmm-managed itself, past nginx: `nodes`, `services` or `agents` of the inventory.
@@ -270,7 +277,7 @@ impl Container {
     /// # Errors
     /// When it does not answer or refuses.
     pub fn clickhouse(&self, statement: &str) -> Result<String> {
-        self.exec(&[
+        self.ask(&[
             "curl",
             "-sS",
             "-f",
@@ -285,7 +292,7 @@ impl Container {
     /// # Errors
     /// When the container does not run.
     pub fn unclean(&self) -> Result<Vec<String>> {
-        let found = self.exec(&[
+        let found = self.ask(&[
             "find",
             "/srv/logs",
             "/srv/grafana",
