@@ -206,6 +206,20 @@ impl Cluster {
         Ok(all.map(str::to_owned).collect())
     }
 
+    /// Waits until a server answers and its pod is called ready, which the node finds out some time later.
+    ///
+    /// # Errors
+    /// When that does not happen in time.
+    pub fn wait_ready(&self, server: &Container) -> Result<()> {
+        server.wait_ready()?;
+        server.wait_until("a ready pod", 30, || {
+            let pod = self.get("pods", Chart::namespace(), "pmm-0");
+            let conditions = pod["status"]["conditions"].as_array();
+            let mut conditions = conditions.into_iter().flatten();
+            conditions.any(|it| it["type"] == "Ready" && it["status"] == "True")
+        })
+    }
+
     /// The engine's volume of a claim.
     #[must_use]
     pub fn volume(&self, claim: &str) -> String {

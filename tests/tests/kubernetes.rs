@@ -44,7 +44,7 @@ fn at_rest(cluster: &Cluster, server: &Container) -> Result<Vec<snapshot::Entry>
     scale(cluster, server, 0)?;
     let tree = snapshot::take(&cluster.mountpoint(CLAIM)?)?;
     scale(cluster, server, 1)?;
-    server.wait_ready()?;
+    cluster.wait_ready(server)?;
     Ok(tree)
 }
 
@@ -98,7 +98,7 @@ fn a_server_in_a_cluster_crosses_whole_and_comes_back_whole() -> Result<()> {
 
     // The same server, one major later.
     assert!(server.is_v3()?);
-    server.wait_ready()?;
+    cluster.wait_ready(&server)?;
     let after = Seen::of(&server)?;
     assert_eq!(before.lost(&after), [""; 0]);
     assert_eq!(
@@ -144,7 +144,7 @@ fn a_server_in_a_cluster_crosses_whole_and_comes_back_whole() -> Result<()> {
     let back = tool.run(&["rollback", &run, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
     assert!(!server.is_v3()?);
-    server.wait_ready()?;
+    cluster.wait_ready(&server)?;
     assert_eq!(cluster.settings(), was);
     assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
     assert_left(&cluster, &["pmm-0"], &[CLAIM.to_owned()], &[]);
@@ -245,7 +245,7 @@ fn a_target_that_does_not_start_is_taken_back() -> Result<()> {
         done.shown()
     );
     assert!(!server.is_v3()?);
-    server.wait_ready()?;
+    cluster.wait_ready(&server)?;
     assert_eq!(cluster.settings(), was);
     assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
     assert_left(&cluster, &["pmm-0"], &[CLAIM.to_owned()], &[]);

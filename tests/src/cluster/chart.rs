@@ -131,17 +131,17 @@ impl Chart {
             cluster.merge("statefulsets", NAMESPACE, "pmm", &self.patch)?;
         }
         let server = cluster.container("pmm-0", "pmm");
-        wait_used(&server)?;
+        wait_used(cluster, &server)?;
         Ok(server)
     }
 }
 
-fn wait_used(server: &Container) -> Result<()> {
+fn wait_used(cluster: &Cluster, server: &Container) -> Result<()> {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !server.is_running().unwrap_or(false) && std::time::Instant::now() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
-    server.wait_ready()?;
+    cluster.wait_ready(server)?;
     server.wait_until("targets", 30, || {
         server
             .metric("count(up == 1)")

@@ -77,6 +77,8 @@ impl Scene for ClusterScene {
         let settings = serde_json::to_string_pretty(&self.cluster.settings())?;
         let data = self.cluster.mountpoint(CLAIM)?;
         let seen = Observed::inside(&self.server, &data)?;
+        // Who looks next may be a check, which asks the cluster.
+        self.cluster.wait_ready(&self.server)?;
         let seen = seen.among(beside, run);
         Ok(seen.described_by(vec![("settings".to_owned(), settings)], run))
     }
