@@ -6,7 +6,7 @@
 //! its words for the end are taken from it for that long: by then they might be about the other one.
 
 use async_trait::async_trait;
-use ferry_proto::v1::{self, Outcome, ServiceUnit};
+use ferry_proto::v1::{self, Outcome};
 
 use crate::{
     context::Context,
@@ -17,19 +17,13 @@ use crate::{
 
 pub(in crate::steps) struct HoldUnit(pub(in crate::steps) v1::HoldUnit);
 
-/// The unit that a step is about.
-///
-/// # Errors
-/// `bad-parameter`: it is about none.
-pub(super) fn of(unit: &Option<ServiceUnit>) -> Result<&ServiceUnit, StepError> {
-    unit.as_ref()
-        .ok_or_else(|| StepError::new("bad-parameter", "the step names no unit"))
-}
-
 #[async_trait]
 impl Work for HoldUnit {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
-        let (engine, unit) = (&cx.surroundings.host()?.engine, of(&self.0.unit)?);
+        let (engine, unit) = (
+            &cx.surroundings.host()?.engine,
+            of_unit::named(self.0.unit.as_ref())?,
+        );
         cx.keep(&true)?;
         Service::named(engine, unit)?
             .hold(&cx.run, Hold::Aside)
@@ -38,7 +32,11 @@ impl Work for HoldUnit {
     }
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
-        of_unit::check_held(&cx.surroundings.host()?.engine, of(&self.0.unit)?).await
+        of_unit::check_held(
+            &cx.surroundings.host()?.engine,
+            of_unit::named(self.0.unit.as_ref())?,
+        )
+        .await
     }
 
     /// The old container runs by now, and the unit takes it up again.
@@ -46,7 +44,10 @@ impl Work for HoldUnit {
         if cx.first_kept::<bool>()?.is_none() {
             return Ok(done("the unit was not held"));
         }
-        let (engine, unit) = (&cx.surroundings.host()?.engine, of(&self.0.unit)?);
+        let (engine, unit) = (
+            &cx.surroundings.host()?.engine,
+            of_unit::named(self.0.unit.as_ref())?,
+        );
         let service = Service::named(engine, unit)?;
         service.release(&cx.run).await?;
         if !service.state().await?.runs() {

@@ -21,6 +21,14 @@ const POLL: Duration = Duration::from_millis(100);
 /// What a unit gets, once it says that it has started, until its container runs: the image is there.
 const APPEARS: Duration = Duration::from_secs(120);
 
+/// The unit of a step that is about nothing else.
+///
+/// # Errors
+/// `bad-parameter`: it names none.
+pub(super) fn named(unit: Option<&ServiceUnit>) -> Result<&ServiceUnit, StepError> {
+    unit.ok_or_else(|| StepError::new("bad-parameter", "the step names no unit"))
+}
+
 /// Stops the container of the unit, and the unit, without an agent of the run beside them. The exit code, where the container is still there
 /// to tell it.
 ///

@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use ferry_proto::v1::{self, Outcome};
 use tokio::time::sleep;
 
-use super::hold_unit;
 use crate::{
     context::Context,
     error::StepError,
@@ -27,7 +26,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 impl Work for ReleaseUnit {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
-        let unit = hold_unit::of(&self.0.unit)?;
+        let unit = of_unit::named(self.0.unit.as_ref())?;
         let service = Service::named(engine, unit)?;
         service.release(&cx.run).await?;
         // What runs is not started again by it: it is waited for, as the unit's own.
@@ -38,7 +37,7 @@ impl Work for ReleaseUnit {
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
         let engine = &cx.surroundings.host()?.engine;
-        let unit = hold_unit::of(&self.0.unit)?;
+        let unit = of_unit::named(self.0.unit.as_ref())?;
         let service = Service::named(engine, unit)?;
         let state = service.state().await?;
         if state.runs() {
@@ -53,7 +52,7 @@ impl Work for ReleaseUnit {
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
-        let unit = hold_unit::of(&self.0.unit)?;
+        let unit = of_unit::named(self.0.unit.as_ref())?;
         Service::named(engine, unit)?
             .hold(&cx.run, Hold::Aside)
             .await?;
