@@ -313,15 +313,15 @@ impl Unit {
         )
     }
 
-    /// The container of a server is started by a unit from here on, as it is. `lines` is what else the unit has for a service.
+    /// The container of a server is started by a unit from here on, as it is.
     ///
     /// # Errors
     /// As [`Unit::of`].
-    pub fn starting(server: &TestServer, units: Units, lines: &str) -> Result<Self> {
+    pub fn starting(server: &TestServer, units: Units) -> Result<Self> {
         let (docker, container) = (which_docker()?, &server.name);
         let name = format!("{container}.service");
         let text = format!(
-            "[Unit]\nDescription=PMM\n\n[Service]\nEnvironment=NAME={container}\nRestart=always\n{lines}\
+            "[Unit]\nDescription=PMM\n\n[Service]\nEnvironment=NAME={container}\nRestart=always\n\
              ExecStart={docker} start --attach ${{NAME}}\nExecStop={docker} stop --time 10 {container}\n"
         );
         server.stop(60)?;

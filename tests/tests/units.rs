@@ -42,7 +42,7 @@ impl Machine {
     fn that_starts(options: Options, units: fn(&str) -> Result<Units>) -> Result<Self> {
         let server = TestServer::used(options)?;
         let units = units(&format!("{}-systemd", server.name))?;
-        let unit = Unit::starting(&server, units, "")?;
+        let unit = Unit::starting(&server, units)?;
         Ok(Self { unit, server })
     }
 

@@ -83,7 +83,7 @@ impl Journey {
             )?),
             Self::StartedByUnit(double) => {
                 let units = Units::of(Path::new(double))?;
-                Description::Unit(Unit::starting(server, units, "")?)
+                Description::Unit(Unit::starting(server, units)?)
             }
             Self::InPlace | Self::NewCluster | Self::MoveData | Self::Rehearsal => {
                 Description::None
