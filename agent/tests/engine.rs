@@ -14,6 +14,8 @@ mod agents;
 mod carry_over;
 #[path = "engine_support/carry_over_table.rs"]
 mod carry_over_table;
+#[path = "engine_support/removing.rs"]
+mod removing;
 #[path = "engine_support/tls.rs"]
 mod tls;
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     agent_image::program_tar, client::Engine, containers::StopOutcome, error::EngineError,
-    inspect::ContainerInspect,
+    inspect::ContainerInspect, remove,
 };
 
 /// Where an agent's socket lives, in a volume of its own.
@@ -27,12 +27,6 @@ const SOCKET_SUFFIX: &str = "-socket";
 
 /// Enough for the agent and the server's own dump program, which counts as the agent's.
 pub const DEFAULT_MEMORY: i64 = 512 << 20;
-
-/// How long the engine may take to remove proxies that have ended. Podman starts a program of its own for each, which takes seconds on a busy
-/// machine.
-const PROXY_REMOVAL: Duration = Duration::from_secs(30);
-/// How often it is looked whether they are gone.
-const PROXY_PAUSE: Duration = Duration::from_millis(100);
 
 /// What work on a tree needs, and no more.
 pub(super) const TREE_CAPABILITIES: &[&str] = &[
@@ -311,16 +305,20 @@ impl Engine {
 
     /// Asks an agent to end, and removes it; `false`: it still runs after `grace`.
     async fn end(&self, id: &str, grace: Duration) -> Result<bool, EngineError> {
-        let deadline = Instant::now() + PROXY_REMOVAL;
+        let deadline = Instant::now() + remove::PATIENCE;
         loop {
-            if self.stop(id, grace).await? == StopOutcome::StillRunning {
-                return Ok(false);
+            match self.stop(id, grace).await {
+                Ok(StopOutcome::StillRunning) => return Ok(false),
+                Ok(StopOutcome::Stopped { .. }) => {}
+                // A controller that was killed had asked for its removal.
+                Err(error) if error.is_not_found() => return Ok(true),
+                Err(error) => return Err(error),
             }
             // The engine finishes what a controller that was killed had asked it for: to start the agent again, say.
             match self.remove_ended(id).await? {
                 None => return Ok(true),
                 Some(refusal) if Instant::now() >= deadline => return Err(refusal),
-                Some(_) => tokio::time::sleep(PROXY_PAUSE).await,
+                Some(_) => tokio::time::sleep(remove::PAUSE).await,
             }
         }
     }
@@ -342,9 +340,9 @@ impl Engine {
 
     /// Proxies that were still connected end with the agent, and the engine removes them. One whose owner was killed before it was
     /// started is removed by nobody else, and an engine may be late or fail with one that has ended; so what does not run is removed
-    /// here. A proxy that still runs is left to its end, for [`PROXY_REMOVAL`] in all; nothing that is not labelled as a proxy is touched.
+    /// here. A proxy that still runs is left to its end, for [`remove::PATIENCE`]; nothing that is not labelled as a proxy is touched.
     async fn remove_socket(&self, agent: &str) -> Result<(), EngineError> {
-        let deadline = Instant::now() + PROXY_REMOVAL;
+        let deadline = Instant::now() + remove::PATIENCE;
         let socket = socket_volume(agent);
         let proxies = [("volume", socket.as_str()), ("label", "ferry.role=dial")];
         loop {
@@ -356,7 +354,7 @@ impl Engine {
             }
             match self.remove_volume(&socket).await {
                 Err(EngineError::Refused { status: 409, .. }) if Instant::now() < deadline => {
-                    tokio::time::sleep(PROXY_PAUSE).await;
+                    tokio::time::sleep(remove::PAUSE).await;
                 }
                 other => return other,
             }
@@ -368,18 +366,7 @@ impl Engine {
     async fn remove_ended(&self, id: &str) -> Result<Option<EngineError>, EngineError> {
         match self.remove_container(id).await {
             Ok(()) => Ok(None),
-            Err(EngineError::Refused {
-                status,
-                action,
-                message,
-            }) if self.kind().is_conflict(status) => {
-                let there = self.find_container(id).await?.is_some();
-                Ok(there.then_some(EngineError::Refused {
-                    status,
-                    action,
-                    message,
-                }))
-            }
+            Err(refusal) if self.is_in_use(&refusal) => Ok(Some(refusal)),
             Err(error) => Err(error),
         }
     }

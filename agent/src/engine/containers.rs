@@ -131,7 +131,7 @@ impl NextExit {
 }
 
 /// The path of a container, for names that the engine could have given; anything else could mean another path.
-fn path(name: &str, rest: &str) -> Result<String, EngineError> {
+pub(super) fn path(name: &str, rest: &str) -> Result<String, EngineError> {
     let bare = name.strip_prefix('/').unwrap_or(name);
     let fine = bare.starts_with(|c: char| c.is_ascii_alphanumeric())
         && bare
@@ -504,24 +504,6 @@ impl Engine {
         )
         .body(&body);
         self.ask(ask).await.map(drop)
-    }
-
-    /// Removes a container that does not run. Its volumes stay, anonymous ones too. Gone already is fine.
-    ///
-    /// # Errors
-    /// It runs, or the engine cannot remove it.
-    pub async fn remove_container(&self, name: &str) -> Result<(), EngineError> {
-        let query = [("v", "false"), ("force", "false")];
-        let ask = Ask::new(
-            Method::DELETE,
-            path(name, "")?,
-            format!("remove container {name}"),
-        )
-        .query(&query);
-        match self.ask(ask).await {
-            Ok(_) | Err(EngineError::Refused { status: 404, .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// Registers a wait for the container's next end. When this returns the wait stands: start the container afterwards.

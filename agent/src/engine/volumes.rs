@@ -60,7 +60,7 @@ impl Volume {
     }
 }
 
-fn path(name: &str) -> String {
+pub(super) fn path(name: &str) -> String {
     format!("/volumes/{}", encode(name))
 }
 
@@ -124,24 +124,6 @@ impl Engine {
         )
         .body(&body);
         Ok(Volume::read(&self.ask_json(ask).await?))
-    }
-
-    /// Removes a volume that no container uses; gone already is fine.
-    ///
-    /// # Errors
-    /// A container, running or not, still uses it.
-    pub async fn remove_volume(&self, name: &str) -> Result<(), EngineError> {
-        if name.is_empty() {
-            return Err(EngineError::BadName {
-                kind: "volume",
-                name: name.to_owned(),
-            });
-        }
-        let ask = Ask::new(Method::DELETE, path(name), format!("remove volume {name}"));
-        match self.ask(ask).await {
-            Ok(_) | Err(EngineError::Refused { status: 404, .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// All containers that mount the volume, running or not.
