@@ -156,7 +156,10 @@ pub fn was_begun(run_dir: &StateDir, run: &str, step: &str) -> Result<bool, Step
 #[derive(Debug)]
 pub struct StepLedger {
     file: File,
+    /// What the file adds up to: never more than is on the disk.
     replay: Replay,
+    /// Half a line stands at its end that could not be taken away: the next one would be glued to it.
+    torn: bool,
 }
 
 impl StepLedger {
@@ -169,7 +172,11 @@ impl StepLedger {
             file.set_len(replay.intact_bytes as u64)?;
             file.sync_all()?;
         }
-        let mut ledger = Self { file, replay };
+        let mut ledger = Self {
+            file,
+            replay,
+            torn: false,
+        };
         if ledger.replay.records == 0 {
             ledger.append(&Record::Format { version: FORMAT })?;
         }
@@ -248,31 +255,46 @@ impl StepLedger {
     }
 
     fn append(&mut self, record: &Record) -> Result<(), StepError> {
-        // The transition is checked before it is written: a ledger never holds an illegal one.
-        self.replay.take(record)?;
+        // The transition is checked before it is written: a ledger never holds an illegal one. It counts when it is on the disk: what
+        // follows a record that failed to be written is checked against what stands there.
+        let mut next = self.replay.clone();
+        next.take(record)?;
         let json = serde_json::to_string(record)
             .map_err(|e| StepError::new("ledger", format!("a record cannot be written: {e}")))?;
         let line = format!("{} {json}\n", checksum(json.as_bytes()));
+        match self.write(line.as_bytes()) {
+            Ok(()) => {
+                next.intact_bytes += line.len();
+                self.replay = next;
+                Ok(())
+            }
+            Err(e) => Err(StepError::new(
+                "ledger",
+                format!("the ledger on the server's volume: {e}"),
+            )
+            .hint("free space on the volume, then `ferryctl resume`")),
+        }
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let intact = u64::try_from(self.replay.intact_bytes).unwrap_or(u64::MAX);
+        if self.torn {
+            self.file.set_len(intact)?;
+            self.torn = false;
+        }
         let written = self
             .file
-            .write_all(line.as_bytes())
+            .write_all(line)
             .and_then(|()| self.file.sync_data());
-        if written.is_ok() {
-            self.replay.intact_bytes += line.len();
-        } else {
-            // Half a line must not stay: the next record would be glued to it.
-            let intact = u64::try_from(self.replay.intact_bytes).unwrap_or(u64::MAX);
-            self.file.set_len(intact)?;
+        if written.is_err() {
+            self.torn = self.file.set_len(intact).is_err();
         }
-        written.map_err(|e| {
-            StepError::new("ledger", format!("the ledger on the server's volume: {e}"))
-                .hint("free space on the volume, then `ferryctl resume`")
-        })
+        written
     }
 }
 
 /// What the records of one file add up to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Replay {
     status: StepStatus,
     outcome: Option<Outcome>,

@@ -43,6 +43,68 @@ fn what_was_written_is_read_again() {
     assert_eq!(ledger.entries("").unwrap().len(), 1);
 }
 
+/// The disk has no room for a record, and for the next one it has.
+#[test]
+fn what_follows_a_record_that_was_not_written_fits_what_stands_there() {
+    for undo in [false, true] {
+        let (_dir, ledger, _) = if undo {
+            written()
+        } else {
+            let (dir, ledger) = ledger();
+            drop(ledger.step("r", "s").unwrap());
+            (dir, ledger, Vec::new())
+        };
+        let mut step = ledger.step("r", "s").unwrap();
+        let before = step.status();
+        let roomy = std::mem::replace(&mut step.file, full());
+        let error = step.begin(2, undo).unwrap_err();
+        assert_eq!(error.code(), "ledger");
+        assert_eq!(step.status(), before);
+        step.file = roomy;
+        // Whoever failed to begin says so. Nothing was begun by what stands on the disk, so that nothing can have failed.
+        let failure = Failure::from(error);
+        let refused = step.failed(failure.clone(), undo).unwrap_err();
+        assert_eq!(refused.code(), "illegal-transition");
+        drop(step);
+        let mut again = ledger.step("r", "s").unwrap();
+        assert_eq!(again.status(), before);
+        again.begin(3, undo).unwrap();
+        again.failed(failure, undo).unwrap();
+        drop(again);
+        ledger.entries("r").unwrap();
+    }
+}
+
+/// Half a line that cannot be taken away is not written behind.
+#[test]
+fn half_a_line_that_stays_is_not_written_behind() {
+    let (_dir, ledger) = ledger();
+    let mut step = ledger.step("r", "s").unwrap();
+    // It takes no bytes, and cannot be cut either.
+    let device = fs_err::OpenOptions::new()
+        .append(true)
+        .open("/dev/full")
+        .unwrap();
+    let roomy = std::mem::replace(&mut step.file, device.into());
+    step.begin(1, false).unwrap_err();
+    assert!(step.torn);
+    step.file = roomy;
+    step.file.write_all(b"0123456789abcdef {\"rec").unwrap();
+    step.begin(1, false).unwrap();
+    step.done(done(), false).unwrap();
+    drop(step);
+    let again = ledger.step("r", "s").unwrap();
+    assert_eq!(again.status(), StepStatus::Succeeded);
+}
+
+/// A file without room for another byte.
+fn full() -> File {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let file = memfd_create("full", MemfdFlags::ALLOW_SEALING).unwrap();
+    fcntl_add_seals(&file, SealFlags::GROW).unwrap();
+    file.into()
+}
+
 #[test]
 fn a_torn_tail_is_dropped_at_every_length() {
     let (_dir, ledger, bytes) = written();
