@@ -9,6 +9,7 @@
 //! files, and nothing would make the three agree after a crash.
 
 mod error;
+mod log;
 mod rows;
 mod schema;
 

@@ -183,6 +183,53 @@ fn a_torn_log_keeps_whole_events() {
     assert_eq!(counts, (0..=7).collect());
 }
 
+/// A byte of the log changed: only the last event, which nothing was written behind, can pass for one that was torn.
+#[test]
+fn a_changed_byte_of_the_log_is_refused_or_loses_no_event_but_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let run = journal.create_run(&samples::plan(), SERVER).unwrap();
+    let started = RunEvent::Started {
+        run: run.clone(),
+        resumed: false,
+    };
+    journal.append_at(&run, 1, &started).unwrap();
+    for n in 0..6 {
+        journal.append_at(&run, 2, &note(&n.to_string())).unwrap();
+    }
+    let log_of = |folder: &Path| fs_err::read(folder.join("ferry.db-wal")).unwrap();
+    let last = log_of(folder.path()).len();
+    journal.append_at(&run, 3, &note("the last")).unwrap();
+    let whole = journal.events(&run, 1).unwrap();
+    let file = fs_err::read(folder.path().join("ferry.db")).unwrap();
+    let log = log_of(folder.path());
+    assert!(last < log.len());
+    let other = tempfile::tempdir().unwrap();
+    let (mut refused, mut lost) = (0, 0);
+    for at in (0..log.len()).step_by(331).chain(0..HEADER_OF_LOG) {
+        let mut damaged = log.clone();
+        damaged[at] ^= 0x10;
+        let _ = std::fs::remove_file(other.path().join("ferry.db-shm"));
+        fs_err::write(other.path().join("ferry.db"), &file).unwrap();
+        fs_err::write(other.path().join("ferry.db-wal"), &damaged).unwrap();
+        match read(other.path(), &run) {
+            Ok(events) if events == whole => {}
+            Ok(events) => {
+                assert_eq!(events, whole[..whole.len() - 1], "byte {at}");
+                assert!(at >= last, "byte {at} of {last}");
+                lost += 1;
+            }
+            Err(error) => {
+                assert_refused(&error, &format!("byte {at}"));
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0 && lost > 0, "{refused} refused, {lost} lost");
+}
+
+const HEADER_OF_LOG: usize = 32;
+
 #[test]
 fn a_full_disk_refuses_the_event_and_loses_none() {
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::{os::unix::fs::DirBuilderExt as _, path::Path, time::Duration};
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rusqlite::Connection;
 
-use super::JournalError;
+use super::{JournalError, log};
 use crate::run::events::RunState;
 
 /// The version of the tables that this release writes.
@@ -78,11 +78,15 @@ pub(super) fn open_database(folder: &Path) -> Result<Connection, JournalError> {
         .mode(0o600)
         .open(&path)
         .map_err(refused)?;
-    let mut database = Connection::open(&path)?;
     let damaged = |why: String| JournalError::Unreadable {
         path: path.clone(),
         why,
     };
+    // SQLite forgets the rest of a damaged log as it opens it.
+    if let Some(why) = log::damage(&path).map_err(refused)? {
+        return Err(damaged(why));
+    }
+    let mut database = Connection::open(&path)?;
     database.busy_timeout(Duration::from_secs(10))?;
     database.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     database.pragma_update(None, "synchronous", "FULL")?;
