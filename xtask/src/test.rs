@@ -123,6 +123,7 @@ fn runner(targets: &[&str], args: &Args) -> Tool {
             "--workspace",
             "--no-tests",
             "pass",
+            "--no-fail-fast",
         ]);
         let tool = if args.all {
             tool.args(["--run-ignored", "all"])
