@@ -74,7 +74,11 @@ impl Work for FenceServer {
                 "the engine keeps the restart policy `{}` of the old container",
                 policy.name
             ),
-        ))
+        )
+        .hint(format!(
+            "somebody may have set it since: `docker update --restart no {}` takes it off",
+            self.0.container_id
+        )))
     }
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {

@@ -124,12 +124,16 @@ async fn running(engine: &Engine, name: &str) -> Result<Option<ContainerInspect>
 /// # Errors
 /// `not-fenced`.
 pub(super) async fn check_held(engine: &Engine, unit: &ServiceUnit) -> Result<(), StepError> {
-    let state = Service::named(engine, unit)?.state().await?;
-    if state.unread {
+    let service = Service::named(engine, unit)?;
+    if service.state().await?.unread {
         return Err(StepError::new(
             "not-fenced",
             format!("systemd has not read what holds `{}`", unit.name),
-        ));
+        )
+        .hint(format!(
+            "`{} daemon-reload` makes it read that",
+            service.systemctl()
+        )));
     }
     Ok(())
 }
