@@ -89,6 +89,43 @@ pub enum Event {
     Within(u64),
 }
 
+/// A part of the journey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leg {
+    /// The run.
+    There,
+    /// A way back from before the target could write: the steps are reversed.
+    Early,
+    /// A way back from the end: data is restored.
+    Back,
+}
+
+impl Leg {
+    /// Whether steps are undone.
+    #[must_use]
+    pub fn undoes(self) -> bool {
+        self != Self::There
+    }
+
+    /// Before the event's name in a case's.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::There => "",
+            Self::Early => "early-undo-",
+            Self::Back => "undo-",
+        }
+    }
+}
+
+/// The step at which a run is cut off for an early way back: the last one before the target may write. Only a run that has such a step, and
+/// others before it, can be taken back early.
+#[must_use]
+pub fn turn(steps: &[String]) -> Option<usize> {
+    let lets_write = |step: &String| ["hand-over-volume", "start-server"].contains(&step.as_str());
+    let turn = steps.iter().position(lets_write)?.checked_sub(1)?;
+    (turn > 0).then_some(turn)
+}
+
 /// What is asked for afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -103,8 +140,8 @@ pub enum Way {
 pub struct Case {
     /// The step's name in the plan.
     pub step: String,
-    /// On the way back.
-    pub undo: bool,
+    /// On which part of the journey.
+    pub leg: Leg,
     /// When.
     pub event: Event,
     /// Who.
@@ -115,12 +152,11 @@ pub struct Case {
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let back = if self.undo { "undo-" } else { "" };
         let way = match self.way {
             Way::Resume => "resume",
             Way::Rollback => "rollback",
         };
-        write!(f, "{}:{back}", self.step)?;
+        write!(f, "{}:{}", self.step, self.leg.prefix())?;
         match self.event {
             Event::Intended => f.write_str("intended")?,
             Event::Finished => f.write_str("finished")?,
@@ -138,10 +174,11 @@ impl FromStr for Case {
         let [step, event, victim, way] = parts[..] else {
             return Err(());
         };
-        let (undo, event) = match event.strip_prefix("undo-") {
-            Some(event) => (true, event),
-            None => (false, event),
-        };
+        let legs = [Leg::Early, Leg::Back];
+        let (leg, event) = legs
+            .into_iter()
+            .find_map(|leg| Some((leg, event.strip_prefix(leg.prefix())?)))
+            .unwrap_or((Leg::There, event));
         let within = |event: &str| {
             event
                 .strip_prefix("within-")?
@@ -151,7 +188,7 @@ impl FromStr for Case {
         };
         Ok(Self {
             step: step.to_owned(),
-            undo,
+            leg,
             event: match event {
                 "intended" => Event::Intended,
                 "finished" => Event::Finished,
@@ -175,8 +212,8 @@ impl FromStr for Case {
 pub struct Moment {
     /// The step.
     pub step: String,
-    /// On the way back.
-    pub undo: bool,
+    /// On which part of the journey.
+    pub leg: Leg,
     /// `Intended` or `Finished`.
     pub event: Event,
     /// Those of [`Victim::PASSING`] that lived then.
@@ -185,7 +222,8 @@ pub struct Moment {
     pub at: Duration,
 }
 
-/// All cases: each step of the plan, there and, where a run goes back, back, at each of its moments, and somewhere within it when it is long.
+/// All cases: each step of the plan, there and, where a run goes back, back from its end and from before the target could write, at each of its
+/// moments, and somewhere within it when it is long.
 ///
 /// # Errors
 /// When the undisturbed run said nothing of a step: it would be missing in the matrix.
@@ -196,14 +234,19 @@ pub fn cases(
     random: &mut Random,
 ) -> Result<Vec<Case>> {
     let mut all = Vec::new();
-    let ways: &[bool] = if goes_back { &[false, true] } else { &[false] };
-    for &undo in ways {
+    let mut legs = vec![(Leg::There, steps)];
+    if goes_back {
+        // Of the step at which it was cut off nobody knows how far it came.
+        legs.extend(turn(steps).map(|turn| (Leg::Early, &steps[..turn])));
+        legs.push((Leg::Back, steps));
+    }
+    for (leg, steps) in legs {
         for step in steps {
             let of = |event: Event| {
                 let found = moments
                     .iter()
-                    .find(|it| it.step == *step && it.undo == undo && it.event == event);
-                found.ok_or_else(|| missing(step, undo))
+                    .find(|it| it.step == *step && it.leg == leg && it.event == event);
+                found.ok_or_else(|| missing(step, leg))
             };
             let (intended, finished) = (of(Event::Intended)?, of(Event::Finished)?);
             let took = finished.at.saturating_sub(intended.at);
@@ -222,7 +265,7 @@ pub fn cases(
                         let step = step.clone();
                         all.push(Case {
                             step,
-                            undo,
+                            leg,
                             event,
                             victim,
                             way,
@@ -235,8 +278,12 @@ pub fn cases(
     Ok(all)
 }
 
-fn missing(step: &str, undo: bool) -> Error {
-    let way = if undo { "rollback" } else { "crossing" };
+fn missing(step: &str, leg: Leg) -> Error {
+    let way = match leg {
+        Leg::There => "crossing",
+        Leg::Early => "early rollback",
+        Leg::Back => "rollback",
+    };
     std::io::Error::other(format!(
         "the undisturbed {way} said nothing of step `{step}`"
     ))
@@ -296,10 +343,10 @@ pub fn slice(all: &[Case], number: usize) -> Vec<Case> {
 mod tests {
     use super::*;
 
-    fn seen(step: &str, undo: bool, event: Event, agents: &[Victim], ms: u64) -> Moment {
+    fn seen(step: &str, leg: Leg, event: Event, agents: &[Victim], ms: u64) -> Moment {
         Moment {
             step: step.to_owned(),
-            undo,
+            leg,
             event,
             agents: agents.to_vec(),
             at: Duration::from_millis(ms),
@@ -310,15 +357,15 @@ mod tests {
         let steps = ["look", "copy", "stop"].map(str::to_owned).to_vec();
         let mut moments = Vec::new();
         let mut at = 0;
-        for undo in [false, true] {
+        for leg in [Leg::There, Leg::Back] {
             for step in &steps {
                 let agents: &[Victim] = match step.as_str() {
                     "look" => &[],
                     _ => &[Victim::VolumeAgent],
                 };
-                moments.push(seen(step, undo, Event::Intended, agents, at));
+                moments.push(seen(step, leg, Event::Intended, agents, at));
                 at += if step == "copy" { 2000 } else { 10 };
-                moments.push(seen(step, undo, Event::Finished, agents, at));
+                moments.push(seen(step, leg, Event::Finished, agents, at));
             }
         }
         (steps, moments)
@@ -335,9 +382,45 @@ mod tests {
         assert!(all.iter().all(|case| case.victim != Victim::Sidecar));
         let there = cases(&steps, &moments, false, &mut Random::seeded(1)).unwrap();
         assert_eq!(
-            (there.len(), there.iter().any(|it| it.undo)),
+            (there.len(), there.iter().any(|it| it.leg.undoes())),
             (all.len() / 2, false)
         );
+    }
+
+    #[test]
+    fn what_is_done_before_the_target_may_write_is_hit_on_an_early_way_back_too() {
+        let (mut steps, mut moments) = three_steps();
+        let random = || Random::seeded(1);
+        let without = cases(&steps, &moments, true, &mut random()).unwrap();
+        for (step, legs) in [
+            ("make", &[Leg::There, Leg::Back][..]),
+            ("hand-over-volume", &[Leg::There, Leg::Back][..]),
+        ] {
+            steps.push(step.to_owned());
+            for leg in legs {
+                moments.push(seen(step, *leg, Event::Intended, &[], 0));
+                moments.push(seen(step, *leg, Event::Finished, &[], 1));
+            }
+        }
+        assert_eq!(turn(&steps), Some(3));
+        // An early way back of which nothing was seen is none.
+        let error = cases(&steps, &moments, true, &mut random()).unwrap_err();
+        assert!(error.to_string().contains("early rollback"), "{error}");
+        let early = moments.iter().filter(|it| it.leg == Leg::Back).take(6);
+        let early: Vec<Moment> = early
+            .map(|it| Moment {
+                leg: Leg::Early,
+                ..it.clone()
+            })
+            .collect();
+        moments.extend(early);
+        let with = cases(&steps, &moments, true, &mut random()).unwrap();
+        let early = with.iter().filter(|it| it.leg == Leg::Early);
+        assert_eq!(early.clone().count(), without.len() / 2);
+        assert!(early.clone().all(|it| it.step != "make"));
+        for case in early {
+            assert_eq!(case.to_string().parse().as_ref(), Ok(case));
+        }
     }
 
     #[test]
@@ -364,8 +447,8 @@ mod tests {
         let all = cases(&steps, &moments, true, &mut Random::seeded(2)).unwrap();
         let chosen = named(all.clone(), "stop:undo,look:intended", &Victim::PROCESSES);
         let fits = |case: &Case| {
-            case.step == "stop" && case.undo
-                || case.step == "look" && !case.undo && case.event == Event::Intended
+            case.step == "stop" && case.leg == Leg::Back
+                || case.step == "look" && case.leg == Leg::There && case.event == Event::Intended
         };
         assert_eq!(
             chosen,
@@ -414,7 +497,7 @@ mod tests {
                 );
             }
         }
-        assert!(has(&|case| case.undo) && has(&|case| !case.undo));
+        assert!(has(&|case| case.leg == Leg::Back) && has(&|case| case.leg == Leg::There));
         assert_eq!(chosen, slice(&all, 8));
     }
 }

@@ -21,7 +21,7 @@ mod stage;
 mod upkeep;
 
 pub use appliance::ApplianceScene;
-pub use cases::{Case, Event, Moment, Victim, Way, cases, named, slice};
+pub use cases::{Case, Event, Leg, Moment, Victim, Way, cases, named, slice, turn};
 pub use client::ClientScene;
 pub use cluster::ClusterScene;
 pub use journey::Journey;
@@ -67,7 +67,11 @@ pub fn work<S: Scene>(
         .iter()
         .filter(|it| it.event == Event::Finished)
     {
-        let back = if moment.undo { "undone" } else { "done" };
+        let back = match moment.leg {
+            Leg::There => "done",
+            Leg::Early => "undone early",
+            Leg::Back => "undone",
+        };
         random.tell(&format!(
             "{:>7} ms: {} {back}",
             moment.at.as_millis(),

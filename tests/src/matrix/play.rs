@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::stage::told;
-use super::{AWAY, Case, Event, Observed, Scene, Stage, Undisturbed, Victim, Way};
+use super::{AWAY, Case, Event, Leg, Observed, Scene, Stage, Undisturbed, Victim, Way, turn};
 use crate::engine::{Containers, PrivateEngine};
 use crate::kill::{Call, Ended};
 use crate::{Error, Result};
@@ -67,12 +67,25 @@ pub fn play<S: Scene>(
     undisturbed: &Undisturbed,
     case: &Case,
 ) -> Result<Course> {
-    let mut call = stage.begin()?;
-    let run = call.run_name()?;
-    if case.undo {
-        stage.expect(&call.end()?, 0)?;
-        call = stage.start(&["rollback", &run, "--yes"])?;
-    }
+    let (call, run) = match case.leg {
+        Leg::There => {
+            let mut call = stage.begin()?;
+            let run = call.run_name()?;
+            (call, run)
+        }
+        Leg::Back => {
+            let mut call = stage.begin()?;
+            let run = call.run_name()?;
+            stage.expect(&call.end()?, 0)?;
+            (stage.start(&["rollback", &run, "--yes"])?, run)
+        }
+        Leg::Early => {
+            let turn = turn(&undisturbed.steps)
+                .ok_or_else(|| Error::of("no run of this plan is taken back early".to_owned()))?;
+            let run = stage.begin_and_turn(&undisturbed.steps[turn])?;
+            (stage.start(&["rollback", &run, "--yes"])?, run)
+        }
+    };
     let played = Played {
         stage,
         engine,
@@ -83,7 +96,7 @@ pub fn play<S: Scene>(
         gave_up: Cell::new(false),
     };
     let (struck, blow) = played.strike(call)?;
-    if case.undo {
+    if case.leg.undoes() {
         played.back(struck)?;
     } else {
         played.forward(struck)?;
@@ -116,7 +129,7 @@ impl<S: Scene> Played<'_, S> {
         call.wait_for(&self.case.to_string(), |line| {
             line["event"] == word
                 && line["step_id"] == self.case.step
-                && line["undo"] == self.case.undo
+                && line["undo"] == self.case.leg.undoes()
         })?;
         if let Event::Within(milliseconds) = self.case.event {
             std::thread::sleep(Duration::from_millis(milliseconds));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Event, Journey, Moment, Observed, Scene, ServerScene, Victim};
+use super::{Event, Journey, Leg, Moment, Observed, Scene, ServerScene, Victim, turn};
 use crate::kill::{Call, Ended};
 use crate::server::{Options, TestServer};
 use crate::{Error, Result};
@@ -91,23 +91,47 @@ impl<S: Scene> Stage<S> {
         let mut moments = Vec::new();
         let mut call = self.begin()?;
         let run = call.run_name()?;
-        self.watch(&mut call, &mut moments)?;
+        self.watch(&mut call, Leg::There, &mut moments)?;
         self.expect(&call.end()?, 0)?;
         let steps = self.steps(&run)?;
         let after = self.scene.observed(Some(&run))?;
         if self.scene.goes_back() {
-            let mut call = self.start(&["rollback", &run, "--yes"])?;
-            self.watch(&mut call, &mut moments)?;
-            self.expect(&call.end()?, 0)?;
+            self.taken_back(&run, Leg::Back, &mut moments)?;
+            if let Some(turn) = turn(&steps) {
+                let run = self.begin_and_turn(&steps[turn])?;
+                self.taken_back(&run, Leg::Early, &mut moments)?;
+            }
         } else {
             self.scene.reset()?;
+            self.assert_as_before()?;
         }
-        self.assert_as_before()?;
         Ok(Undisturbed {
             steps,
             moments,
             after,
         })
+    }
+
+    /// A rollback that nobody disturbs.
+    fn taken_back(&self, run: &str, leg: Leg, moments: &mut Vec<Moment>) -> Result<()> {
+        let mut call = self.start(&["rollback", run, "--yes"])?;
+        self.watch(&mut call, leg, moments)?;
+        self.expect(&call.end()?, 0)?;
+        self.assert_as_before()
+    }
+
+    /// Begins a run, and ends its controller when it has come to this step. Returns the run's name.
+    ///
+    /// # Errors
+    /// When it does not come there.
+    pub(super) fn begin_and_turn(&self, step: &str) -> Result<String> {
+        let mut call = self.begin()?;
+        let run = call.run_name()?;
+        call.wait_for(&format!("the begin of {step}"), |line| {
+            line["event"] == "intended" && line["step_id"] == step
+        })?;
+        drop(call);
+        Ok(run)
     }
 
     /// The steps of the plan that the tool made, in order.
@@ -125,7 +149,7 @@ impl<S: Scene> Stage<S> {
     }
 
     /// Follows a run to its end.
-    fn watch(&self, call: &mut Call, moments: &mut Vec<Moment>) -> Result<()> {
+    fn watch(&self, call: &mut Call, leg: Leg, moments: &mut Vec<Moment>) -> Result<()> {
         let began = Instant::now();
         loop {
             let line = call.wait_for("the end of the run", |line| {
@@ -138,7 +162,7 @@ impl<S: Scene> Stage<S> {
             let agents = Victim::PASSING.into_iter();
             moments.push(Moment {
                 step: line["step_id"].as_str().unwrap_or_default().to_owned(),
-                undo: line["undo"] == true,
+                leg,
                 event,
                 agents: agents.filter(|it| self.scene.lives(*it)).collect(),
                 at,
