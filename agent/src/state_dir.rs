@@ -53,13 +53,12 @@ impl StateDir {
         // Passable but not listable: the dump is written by the database's own user further down.
         let before = rustix::fs::fstat(parent)?;
         match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o711)) {
-            Ok(()) => {
-                rustix::fs::fsync(open_for_sync(parent)?)?;
-                keep_mtime(parent, &before)?;
-            }
+            Ok(()) => keep_mtime(parent, &before)?,
             Err(rustix::io::Errno::EXIST) => {}
             Err(e) => return Err(named(e.into(), "make", &path)),
         }
+        // Whoever made it may have died before this.
+        rustix::fs::fsync(open_for_sync(parent)?)?;
         let fd = rustix::fs::openat(parent, name, DIR, Mode::empty())
             .map_err(|e| named(e.into(), "open", &path))?;
         let stat = rustix::fs::fstat(&fd)?;

@@ -195,6 +195,48 @@ async fn each_step_alone_is_undone_whatever_became_of_it() {
     }
 }
 
+/// Who moved a file back died before the time of its folder was set.
+#[tokio::test]
+async fn a_file_that_is_back_already_gives_its_folder_the_time_it_had() {
+    let Some(bench) = Bench::new() else { return };
+    let root = bench.data.path();
+    let rules = std::fs::File::open(root.join("prometheus/rules")).unwrap();
+    rules.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let before = bench.picture();
+    let set_aside = &steps()[2];
+    bench.run(set_aside).await;
+    let ledger = Ledger::at(root, STATE_DIR_NAME);
+    ledger
+        .step(RUN, &set_aside.id)
+        .unwrap()
+        .begin(2, true)
+        .unwrap();
+    let aside = root.join(STATE_DIR_NAME).join("runs").join(RUN);
+    fs_err::rename(aside.join("aside-0"), root.join("prometheus/rules/own.yml")).unwrap();
+    assert_ne!(bench.picture(), before);
+    bench.undo(set_aside).await;
+    assert_eq!(bench.picture(), before);
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_made_in_the_place_of_one_set_aside_is_told() {
+    let Some(bench) = Bench::new() else { return };
+    let set_aside = &steps()[2];
+    bench.run(set_aside).await;
+    let own = bench.data.path().join("prometheus/rules/own.yml");
+    fs_err::write(&own, "somebody's").unwrap();
+    let told = bench.undo(set_aside).await;
+    let [warning] = &told.warnings[..] else {
+        panic!("{told:?}")
+    };
+    assert!(
+        warning.contains("own.yml` is another file now"),
+        "{warning}"
+    );
+    assert!(warning.contains("aside-0"), "{warning}");
+    assert_eq!(fs_err::read_to_string(own).unwrap(), "somebody's");
+}
+
 #[tokio::test]
 async fn what_the_target_changed_is_restored_and_kept_aside() {
     let Some(bench) = Bench::new() else { return };

@@ -14,10 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::Context,
     error::StepError,
-    steps::{Work, count, done, skipped},
+    steps::{Work, count, done, done_with, skipped},
 };
 
 pub(in crate::steps) struct SetAsideFiles(pub(in crate::steps) v1::SetAsideFiles);
+
+const FOLDER: OFlags = OFlags::DIRECTORY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::RDONLY);
 
 /// Where one file was; written before it is moved.
 #[derive(Serialize, Deserialize)]
@@ -70,10 +75,13 @@ impl Work for SetAsideFiles {
                 Err(rustix::io::Errno::NOENT) => {}
                 Err(error) => return Err(failed(&it.path, error)),
             }
+            sync(&folder)?;
         }
         if moves.moves.is_empty() {
             return Ok(skipped("they are not there any more"));
         }
+        // The target must not find them again after a loss of power.
+        sync(&cx.run_dir.fd())?;
         Ok(done(format!(
             "{}, kept in `{}`",
             count(moved, "file"),
@@ -96,6 +104,7 @@ impl Work for SetAsideFiles {
         let Some(Moves { moves }) = cx.first_kept()? else {
             return Ok(done("nothing was moved"));
         };
+        let mut warnings = Vec::new();
         for it in &moves {
             let (path, name) = it.parts()?;
             let folder = open_folder(cx, path)?;
@@ -106,16 +115,24 @@ impl Work for SetAsideFiles {
                 name,
                 rustix::fs::RenameFlags::NOREPLACE,
             ) {
-                Ok(()) => set_mtime(&folder, it.folder_mtime)?,
-                // Back already, or restored with the rest of the data.
-                Err(rustix::io::Errno::NOENT | rustix::io::Errno::EXIST) => {}
+                // Back already: whoever moved it may have died before it set the time.
+                Ok(()) | Err(rustix::io::Errno::NOENT) => set_mtime(&folder, it.folder_mtime)?,
+                // Restored with the rest of the data; or somebody has made one.
+                Err(rustix::io::Errno::EXIST) => {
+                    if !same(cx, &it.aside, &folder, name)? {
+                        warnings.push(format!(
+                            "`{}` is another file now; the one from before is `{}`",
+                            it.path,
+                            cx.run_dir.path().join(&it.aside).display()
+                        ));
+                    }
+                }
                 Err(error) => return Err(failed(&it.path, error)),
             }
+            sync(&folder)?;
         }
-        Ok(done(format!(
-            "{} in place again",
-            count(moves.len() as u64, "file")
-        )))
+        let back = count((moves.len() - warnings.len()) as u64, "file");
+        Ok(done_with(format!("{back} in place again"), warnings))
     }
 }
 
@@ -149,15 +166,38 @@ impl SetAsideFiles {
 
 /// Opens a folder of the data part by part, following no symlink.
 fn open_folder(cx: &Context, folder: &Path) -> Result<OwnedFd, StepError> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
     let data = &cx.surroundings.volume()?.data;
     let named = |error| failed(&folder.display().to_string(), error);
-    let mut fd = rustix::fs::open(data, flags, Mode::empty()).map_err(named)?;
+    let mut fd = rustix::fs::open(data, FOLDER, Mode::empty()).map_err(named)?;
     for part in folder.components() {
-        fd = rustix::fs::openat(fd.as_fd(), part.as_os_str(), flags, Mode::empty())
+        fd = rustix::fs::openat(fd.as_fd(), part.as_os_str(), FOLDER, Mode::empty())
             .map_err(named)?;
     }
     Ok(fd)
+}
+
+fn sync(folder: &impl AsFd) -> Result<(), StepError> {
+    // The run's folder is held by a descriptor that only names it.
+    rustix::fs::openat(folder, ".", FOLDER, Mode::empty())
+        .and_then(rustix::fs::fsync)
+        .map_err(|e| failed("a folder", e))
+}
+
+/// Whether a file that was set aside is as large and as old as the one in its place.
+fn same(
+    cx: &Context,
+    aside: &str,
+    folder: &OwnedFd,
+    name: &std::ffi::OsStr,
+) -> Result<bool, StepError> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let aside = rustix::fs::statat(cx.run_dir.fd(), aside, flags);
+    let there = rustix::fs::statat(folder, name, flags);
+    let (aside, there) = aside
+        .and_then(|aside| Ok((aside, there?)))
+        .map_err(|e| failed("a file", e))?;
+    let face = |it: &rustix::fs::Stat| (it.st_size, it.st_mtime, it.st_mtime_nsec);
+    Ok(face(&aside) == face(&there))
 }
 
 fn set_mtime(folder: &OwnedFd, (tv_sec, tv_nsec): (i64, i64)) -> Result<(), StepError> {
