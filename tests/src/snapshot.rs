@@ -50,7 +50,7 @@ pub struct Entry {
     pub digest: Option<String>,
     /// Where a symbolic link points.
     pub target: Option<PathBuf>,
-    /// Extended attributes of the `user` name space.
+    /// Extended attributes: those of the user, access lists, capabilities. What SELinux calls it is the engine's affair.
     pub xattrs: BTreeMap<OsString, Vec<u8>>,
 }
 
@@ -59,13 +59,26 @@ pub struct Entry {
 /// # Errors
 /// When something cannot be read, or vanishes on the way: take it of a tree at rest.
 pub fn take(root: &Path) -> Result<Vec<Entry>> {
+    take_but(root, &|_| false)
+}
+
+/// As [`take`], without what `leaves_out` says of, by its path below the root, and all below that.
+///
+/// # Errors
+/// As [`take`]; what is left out may come and go.
+pub fn take_but(root: &Path, leaves_out: &dyn Fn(&Path) -> bool) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    walk(root, Path::new(""), &mut entries)?;
+    walk(root, Path::new(""), leaves_out, &mut entries)?;
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(entries)
 }
 
-fn walk(root: &Path, below: &Path, entries: &mut Vec<Entry>) -> Result<()> {
+fn walk(
+    root: &Path,
+    below: &Path,
+    leaves_out: &dyn Fn(&Path) -> bool,
+    entries: &mut Vec<Entry>,
+) -> Result<()> {
     let path = root.join(below);
     let entry = look(&path, below)?;
     let folder = entry.kind == Kind::Folder;
@@ -76,7 +89,10 @@ fn walk(root: &Path, below: &Path, entries: &mut Vec<Entry>) -> Result<()> {
             if below.as_os_str().is_empty() && name == ".ferry" {
                 continue;
             }
-            walk(root, &below.join(name), entries)?;
+            let below = below.join(name);
+            if !leaves_out(&below) {
+                walk(root, &below, leaves_out, entries)?;
+            }
         }
     }
     Ok(())
@@ -136,7 +152,7 @@ fn xattrs(path: &Path) -> Result<BTreeMap<OsString, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for name in names[..length]
         .split(|b| *b == 0)
-        .filter(|n| n.starts_with(b"user."))
+        .filter(|n| !n.is_empty() && *n != b"security.selinux")
     {
         let mut value = vec![0u8; 65_536];
         let length = lgetxattr(path, name, &mut value).map_err(std::io::Error::from)?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::Result;
 use crate::command::{docker, output};
 use crate::server::{Container, seeded_key};
-use crate::snapshot::Entry;
+use crate::snapshot::{self, Entry};
 
 /// What a server holds that a migration has to bring across.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +177,27 @@ const GROWN: [&str; 2] = [
     "victoriametrics/data/data/small/run/",
 ];
 
+/// All of a server's data but what it writes, makes and removes by itself: comparable while it runs.
+///
+/// # Errors
+/// When something cannot be read.
+pub fn at_rest(data: &Path) -> Result<Vec<Entry>> {
+    let moves = |path: &Path| {
+        let text = path.to_string_lossy();
+        ALIVE.iter().any(|it| path.starts_with(it))
+            || GROWN.iter().any(|it| text.starts_with(it))
+            // Who runs, and who was killed.
+            || ["/.running-", "/unclean-"].iter().any(|it| text.contains(it))
+    };
+    let mut entries = snapshot::take_but(data, &moves)?;
+    for entry in &mut entries {
+        if GROWING.iter().any(|it| entry.path == Path::new(it)) {
+            entry.mtime = (0, 0);
+        }
+    }
+    Ok(entries)
+}
+
 /// What a rollback did not bring back, between two snapshots of stopped servers: everywhere an entry's being there, kind, owner and
 /// mode; and its bytes, times, links and attributes too, where a running PMM 2 does not write by itself.
 ///
@@ -196,7 +217,7 @@ pub fn not_as_before(before: &[Entry], after: &[Entry], starts: usize) -> Vec<St
         }
         entries
     };
-    let mut found = crate::snapshot::differences(&blurred(before), &blurred(after));
+    let mut found = snapshot::differences(&blurred(before), &blurred(after));
     found.retain(|line| {
         let path = line
             .strip_suffix(" is gone")

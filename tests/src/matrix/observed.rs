@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::Result;
 use crate::kill::owners;
 use crate::server::{Container, TestServer};
-use crate::snapshot::{self, Entry, differences};
+use crate::snapshot::{Entry, differences};
 use crate::witness::{self, Seen};
 
-/// A folder of the volume that no program touches, so that it is comparable to the byte while a server runs.
+/// A folder of the volume that no program of a server touches, whichever its version.
 const STILL: &str = "dump";
 /// Where PostgreSQL has its write-ahead log.
 const WAL: &str = "postgres14/pg_wal";
@@ -27,6 +27,7 @@ pub struct Observed {
     unclean: Vec<String>,
     beside: Vec<String>,
     owners: BTreeMap<PathBuf, (u32, u32, u32)>,
+    /// What a running server leaves as it is.
     still: Vec<Entry>,
     files: BTreeMap<String, String>,
 }
@@ -50,7 +51,7 @@ impl Observed {
         Ok(Self {
             seen: Some(seen(server)?),
             owners: owners(data)?,
-            still: snapshot::take(&data.join(STILL))?,
+            still: witness::at_rest(data)?,
             ..Self::alone(server)?
         })
     }
@@ -184,14 +185,15 @@ impl Observed {
         if let (Some(was), Some(is)) = (&self.seen, &now.seen) {
             changes.extend(was.lost(is));
         }
-        changes.extend(differences(&self.still, &now.still));
+        changes.extend(differences(&blurred(&self.still), &blurred(&now.still)));
         changes
     }
 
-    /// As [`Observed::changes`], and it must be the very same container.
+    /// As [`Observed::changes`], and it must be the very same container, with the same bytes.
     #[must_use]
     pub fn changes_of_the_same(&self, now: &Self) -> Vec<String> {
         let mut changes = self.changes(now);
+        changes.extend(differences(&self.still, &now.still));
         if self.id != now.id {
             changes.push(format!(
                 "container {} took the place of {}",
@@ -207,6 +209,17 @@ impl Observed {
         self.unclean.clear();
         self
     }
+}
+
+/// Without the times and bytes of what another server's first start writes: keys of its own, for one.
+fn blurred(still: &[Entry]) -> Vec<Entry> {
+    let mut entries = still.to_vec();
+    for entry in &mut entries {
+        if !entry.path.starts_with(STILL) {
+            (entry.mtime, entry.size, entry.digest) = ((0, 0), 0, None);
+        }
+    }
+    entries
 }
 
 /// The settings that differ, each by its path: the whole of a container is pages long.

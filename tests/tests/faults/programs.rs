@@ -1,6 +1,6 @@
 //! Programs of the server that fail, hang, or tell another time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ferry_tests::Result;
@@ -189,11 +189,17 @@ impl Frozen {
         let first = pid_of(container)?;
         let pid = outside(first, inside)?;
         let groups = fs_err::read_to_string(format!("/proc/{pid}/cgroup"))?;
-        let own = groups.lines().find_map(|line| line.split_once(":freezer:"));
-        let own = own
-            .map(|(_, path)| path.trim_start_matches('/'))
-            .expect("the machine has the freezer of cgroup 1");
-        let home = PathBuf::from("/sys/fs/cgroup/freezer").join(own);
+        let own = groups
+            .lines()
+            .find_map(|line| line.strip_prefix("0::/"))
+            .expect("every process is in a group of cgroup 2, which every machine since 2019 has");
+        // Alone, or beside the first version.
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let root = roots
+            .into_iter()
+            .find(|it| it.join("cgroup.controllers").exists())
+            .expect("cgroup 2 is mounted where Docker needs it");
+        let home = root.join(own);
         let group = home.join("ferry-test-frozen");
         fs_err::create_dir(&group)?;
         Ok(Self { group, home, pid })
@@ -201,11 +207,11 @@ impl Frozen {
 
     fn freeze(&self) -> Result<()> {
         fs_err::write(self.group.join("cgroup.procs"), &self.pid)?;
-        Ok(fs_err::write(self.group.join("freezer.state"), "FROZEN")?)
+        Ok(fs_err::write(self.group.join("cgroup.freeze"), "1")?)
     }
 
     fn thaw(&self) -> Result<()> {
-        fs_err::write(self.group.join("freezer.state"), "THAWED")?;
+        fs_err::write(self.group.join("cgroup.freeze"), "0")?;
         // It may have ended by now, as it was asked to.
         let _over = fs_err::write(self.home.join("cgroup.procs"), &self.pid);
         std::thread::sleep(Duration::from_millis(300));
@@ -254,7 +260,7 @@ pub(crate) fn the_clock_jumps() -> Result<()> {
     Ok(())
 }
 
-fn find(folder: &std::path::Path, name: &str) -> Result<Option<PathBuf>> {
+fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
         if path.file_name().is_some_and(|it| it == name) {

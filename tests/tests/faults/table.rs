@@ -71,7 +71,7 @@ faults! {
     }
     #[ignore = "a run for each request; the engine that fails for good is in every run"]
     the_engine_fails_once: engine {
-        fault: "engine answers 500", place: "once, at each request that changes something",
+        fault: "engine answers 500", place: "once, when it is asked to change, end, rename, make or start a container, or to make a volume",
         happens: "rolled back", operator: "see the engine's log, migrate again",
     }
     the_engine_fails_for_good: engine {
@@ -88,7 +88,7 @@ faults! {
         happens: "refused; nothing was changed", operator: "pull the image, plan again",
     }
     the_tunnel_is_cut_for_a_moment: engine {
-        fault: "tunnel cut", place: "once, in each kind of step",
+        fault: "tunnel cut", place: "once, while services are stopped and while the new server is waited for",
         happens: "the step goes on at its agent; the run goes on with it", operator: "nothing",
     }
     #[ignore = "waits out the patience for a lost agent"]
