@@ -20,6 +20,8 @@ pub enum Victim {
     Sidecar,
     /// The agent with the server's data alone.
     VolumeAgent,
+    /// The agent beside the second server, of a rehearsal.
+    SecondAgent,
     /// The agent on a client's host.
     ClientAgent,
     /// The agent on an appliance, the old machine.
@@ -32,18 +34,20 @@ pub enum Victim {
 
 impl Victim {
     /// Those that live on the machine's own engine, which itself must not be killed.
-    pub const PROCESSES: [Self; 6] = [
+    pub const PROCESSES: [Self; 7] = [
         Self::Controller,
         Self::Sidecar,
         Self::VolumeAgent,
+        Self::SecondAgent,
         Self::ClientAgent,
         Self::ApplianceAgent,
         Self::ApiServer,
     ];
     /// Those that are there at some moments, or on some scenes, only.
-    pub const PASSING: [Self; 5] = [
+    pub const PASSING: [Self; 6] = [
         Self::Sidecar,
         Self::VolumeAgent,
+        Self::SecondAgent,
         Self::ClientAgent,
         Self::ApplianceAgent,
         Self::ApiServer,
@@ -53,10 +57,11 @@ impl Victim {
         Self::Engine(Containers::Die),
         Self::Engine(Containers::Live),
     ];
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Controller,
         Self::Sidecar,
         Self::VolumeAgent,
+        Self::SecondAgent,
         Self::ClientAgent,
         Self::ApplianceAgent,
         Self::ApiServer,
@@ -69,6 +74,7 @@ impl Victim {
             Self::Controller => "controller",
             Self::Sidecar => "sidecar",
             Self::VolumeAgent => "volume-agent",
+            Self::SecondAgent => "second-agent",
             Self::ClientAgent => "client-agent",
             Self::ApplianceAgent => "appliance-agent",
             Self::ApiServer => "api-server",

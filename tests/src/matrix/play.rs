@@ -138,6 +138,7 @@ impl<S: Scene> Played<'_, S> {
             Victim::Controller => {}
             victim @ (Victim::Sidecar
             | Victim::VolumeAgent
+            | Victim::SecondAgent
             | Victim::ClientAgent
             | Victim::ApplianceAgent) => {
                 if self.stage.scene.kill(victim).is_err() {

@@ -74,6 +74,7 @@ pub(super) fn agent_beside(server: &str, victim: Victim) -> Option<String> {
     let role = match victim {
         Victim::Sidecar => "sidecar",
         Victim::VolumeAgent => "volume",
+        Victim::SecondAgent => "second",
         _ => return None,
     };
     Some(format!("ferry-{role}-{server}"))
