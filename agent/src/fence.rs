@@ -43,7 +43,8 @@ pub(crate) async fn close(engine: &Engine, id: &str) -> Result<Option<String>, S
     match engine.close_gate(&container).await {
         Ok(()) => Ok(None),
         Err(EngineError::Gate { reason, .. }) => Ok(Some(format!(
-            "the engine cannot fence the old container ({why}; {reason}): nobody must start it"
+            "the engine cannot fence container `{}` ({why}; {reason}): nobody must start it",
+            container.name()
         ))),
         Err(error) => Err(error.into()),
     }

@@ -137,6 +137,12 @@ pub enum TreeError {
         /// In what it differs.
         what: &'static str,
     },
+    /// What is to be brought back is not what was copied once.
+    #[error("the backup's `{path}` is not what its manifest says; it was not brought back")]
+    BackupDiffers {
+        /// Path below the root.
+        path: String,
+    },
     /// A pass has no manifest, or has not finished it.
     #[error("there is no manifest `{path}`: the copy was not finished")]
     ManifestMissing {
@@ -208,6 +214,7 @@ impl TreeError {
             Self::LinksOutside { .. } => "tree-links-outside",
             Self::NoSpace { .. } | Self::Full { .. } => "no-space",
             Self::CopyDiffers { .. } => "copy-differs",
+            Self::BackupDiffers { .. } => "backup-differs",
             Self::ManifestMissing { .. } => "manifest-missing",
             Self::ManifestDamaged { .. } => "manifest-damaged",
             Self::ManifestVersion { .. } => "manifest-version",
@@ -237,6 +244,10 @@ impl TreeError {
             Self::CopyDiffers { .. } => {
                 Some("look at the disk of the copy (`dmesg`, `smartctl`), then copy again")
             }
+            Self::BackupDiffers { .. } => Some(
+                "`ferryctl backup verify` names all such files; look at the disk of the backup (`dmesg`, `smartctl`), and bring what is \
+                 named from another backup of yours",
+            ),
             Self::ManifestMissing { .. } | Self::ManifestDamaged { .. } => {
                 Some("copy again: the pass writes a new manifest, and copies what changed only")
             }

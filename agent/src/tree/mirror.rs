@@ -27,10 +27,7 @@ mod entry;
 mod extra;
 mod links;
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Mutex, PoisonError, atomic::AtomicBool};
 
 use rustix::io::Errno;
 
@@ -42,6 +39,7 @@ use super::{
     progress::Meter,
     root::RelPath,
     space::{self, Room},
+    temporary::Temporary,
 };
 pub(super) use content::{BUFFER, Limiter, Stop, fill, hash_of, room_for, same_bytes, seek_data};
 pub(super) use entry::{STALE, is_recent, open_source, set_times, sync_attributes};
@@ -178,7 +176,7 @@ struct Mirror<'a> {
     /// Cleared once the file systems have refused.
     can_clone: AtomicBool,
     can_copy_range: AtomicBool,
-    names: AtomicU64,
+    temporary: Temporary,
     problems: Mutex<Problems>,
 }
 
@@ -188,16 +186,6 @@ impl Mirror<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .add(sentence);
-    }
-
-    /// A name that no program uses, for an entry that is not complete.
-    fn temporary(&self) -> std::ffi::CString {
-        let name = format!(
-            ".ferry~{}~{}",
-            std::process::id(),
-            self.names.fetch_add(1, Relaxed)
-        );
-        std::ffi::CString::new(name).unwrap_or_default()
     }
 
     /// The error of a write that failed for good: a full file system is told as such.
@@ -266,7 +254,7 @@ pub fn copy(
         room: Some(Room::of(dst)?),
         can_clone: AtomicBool::new(true),
         can_copy_range: AtomicBool::new(true),
-        names: AtomicU64::new(0),
+        temporary: Temporary::new(),
         problems: Mutex::default(),
     };
     mirror.run(options.threads, "copy")
@@ -299,7 +287,7 @@ pub fn restore(
         room: None,
         can_clone: AtomicBool::new(true),
         can_copy_range: AtomicBool::new(true),
-        names: AtomicU64::new(0),
+        temporary: Temporary::new(),
         problems: Mutex::default(),
     };
     mirror.run(options.threads, "restore")

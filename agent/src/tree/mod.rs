@@ -40,6 +40,7 @@ mod remove;
 mod root;
 mod scan;
 mod space;
+mod temporary;
 
 pub use compare::{CompareOptions, CompareReport, compare};
 pub use count::{TreeStats, count};

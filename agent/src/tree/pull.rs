@@ -37,6 +37,7 @@ use super::{
     progress::Meter,
     root::RelPath,
     space::{self, Room},
+    temporary::Temporary,
 };
 
 /// Where a tree is pulled from. Calls wait for the other side.
@@ -184,7 +185,7 @@ struct Pull<'a> {
     first: HashMap<Inode, First>,
     /// Which inode of the source a local one with several names stands for.
     claimed: HashMap<u64, Inode>,
-    names: u64,
+    temporary: Temporary,
     buffer: Vec<u8>,
 }
 
@@ -216,13 +217,6 @@ impl Pull<'_> {
                 "it vanished, although nobody should write to the tree",
             );
         }
-    }
-
-    /// A name that no program uses, for an entry that is not complete.
-    fn temporary(&mut self) -> CString {
-        self.names += 1;
-        let name = format!(".ferry~{}~{}", std::process::id(), self.names);
-        CString::new(name).unwrap_or_default()
     }
 
     fn run(mut self, source: &mut dyn Source) -> Result<PullReport, PullError> {
@@ -300,7 +294,7 @@ pub fn pull(
         expected: HashSet::new(),
         first: HashMap::new(),
         claimed: HashMap::new(),
-        names: 0,
+        temporary: Temporary::new(),
         buffer: Vec::new(),
     };
     pull.run(source)

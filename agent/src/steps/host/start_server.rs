@@ -68,12 +68,14 @@ impl Work for StartServer {
         }
         places::check_ours(&container, &cx.run)?;
         // A container that restarts in a loop must not come up again behind our back.
-        let quiet = fence::policy_off(engine, container.id()).await?;
+        fence::policy_off(engine, container.id()).await?;
         places::stop(engine, container.id(), DEFAULT_GRACE).await?;
-        if !quiet {
-            fence::close(engine, container.id()).await?;
-        }
-        Ok(done("the new container is stopped"))
+        // Nor by somebody's hand: the data is about to become the old version's.
+        let unfenced = fence::close(engine, container.id()).await?;
+        Ok(done_with(
+            "the new container is stopped",
+            Vec::from_iter(unfenced),
+        ))
     }
 }
 

@@ -53,7 +53,7 @@ impl Work for HandOverVolume {
         }
         let volume = cx.surroundings.volume()?;
         let (data, copy) = (volume.data.clone(), super::copy_path(volume));
-        // What the target made is kept, out of the way: nothing is deleted.
+        // What the target alone has is kept, out of the way. What both have becomes what it was.
         let aside: StateDir = cx.run_dir.sub(&free_name(cx)?)?;
         let aside_path = aside.path().to_owned();
         let backup = volume.backup.clone();

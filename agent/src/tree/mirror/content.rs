@@ -125,7 +125,9 @@ impl Mirror<'_> {
             match ioctl_ficlone(flow.to, flow.from) {
                 Ok(()) => {
                     if let Some(hasher) = &mut flow.hasher {
-                        hash_all(flow.to, size, flow.buffer, hasher, &mut |_| Ok(()))?;
+                        // Sharing costs the disk nothing; the reading does.
+                        let mut due = |bytes| self.due(bytes);
+                        hash_all(flow.to, size, flow.buffer, hasher, &mut due)?;
                     }
                     return Ok(size);
                 }
@@ -224,12 +226,15 @@ impl Mirror<'_> {
         size: u64,
         buffer: &mut Vec<u8>,
     ) -> Result<Digest, Stop> {
-        hash_of(fd, size, buffer, &mut |bytes| {
-            if let Some(limiter) = &self.limiter {
-                limiter.wait(bytes, &self.meter)?;
-            }
-            self.meter.add(0, bytes)
-        })
+        hash_of(fd, size, buffer, &mut |bytes| self.due(bytes))
+    }
+
+    /// Waits until so many bytes may be read for their hash alone.
+    fn due(&self, bytes: u64) -> Result<(), TreeError> {
+        if let Some(limiter) = &self.limiter {
+            limiter.wait(bytes, &self.meter)?;
+        }
+        self.meter.add(0, bytes)
     }
 }
 

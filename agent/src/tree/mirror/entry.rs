@@ -193,12 +193,13 @@ impl Mirror<'_> {
         found.touched = true;
         // A new name needs no rename: until the file is finished its mtime is that of the copying,
         // and the next pass copies it again.
-        let temporary = (!fresh).then(|| self.temporary());
+        let temporary = (!fresh).then(|| self.temporary.name());
         let target = temporary.as_deref().unwrap_or(name);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let dst = openat(pair.dst, target, flags, Mode::RUSR | Mode::WUSR)?;
+        let proven = pair.proven.and_then(|it| it.digest(name, &before));
         let result = self
-            .fill_file((pair.path, name), &src, &dst, &before, found)
+            .fill_file((pair.path, name), &src, &dst, (&before, proven), found)
             .and_then(|filled| {
                 if filled.stale && !self.live {
                     // Seldom enough to be worth its own sentence: ESTALE says what happened.
@@ -225,10 +226,11 @@ impl Mirror<'_> {
         (dir, name): (&[u8], &CStr),
         src: &OwnedFd,
         dst: &OwnedFd,
-        before: &Meta,
+        (before, proven): (&Meta, Option<Digest>),
         found: &mut Found,
     ) -> Result<Filled, Stop> {
-        let mut hasher = self.keeper.is_some().then(blake3::Hasher::new);
+        let hashed = self.keeper.is_some() || proven.is_some();
+        let mut hasher = hashed.then(blake3::Hasher::new);
         let path = join(dir, name.to_bytes());
         let mut flow = Flow {
             from: src.as_fd(),
@@ -264,7 +266,11 @@ impl Mirror<'_> {
             });
         };
         let digest = hasher.finalize().into();
-        if !self.live && !stale {
+        if proven.is_some_and(|proven| proven != digest) {
+            let path = show(&path);
+            return Err(Stop::Work(TreeError::BackupDiffers { path }));
+        }
+        if self.keeper.is_some() && !self.live && !stale {
             self.read_back(&path, dst, (before, digest), &mut found.buffer)?;
         }
         Ok(Filled {
@@ -303,7 +309,7 @@ impl Mirror<'_> {
         found: &mut Found,
     ) -> Result<Option<Entry>, Stop> {
         found.touched = true;
-        let temporary = self.temporary();
+        let temporary = self.temporary.name();
         let mode = Mode::from_raw_mode(want.bits().into());
         if want.kind() == Kind::Symlink {
             let target = readlinkat(pair.src, name, Vec::new())?;

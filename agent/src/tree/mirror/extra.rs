@@ -11,7 +11,7 @@ use rustix::{
 };
 
 use super::{
-    super::{Root, TreeError, remove::remove_at, root::DIR},
+    super::{Root, TreeError, remove::remove_at, root::DIR, temporary::is_temporary},
     Extra, Mirror,
     dir::Found,
 };
@@ -26,7 +26,7 @@ impl Mirror<'_> {
         found: &mut Found,
     ) -> Result<(), TreeError> {
         found.touched = true;
-        let ours = name.to_bytes().starts_with(b".ferry~");
+        let ours = is_temporary(name);
         let result = match self.extra {
             Extra::Aside(_) if ours => unlinkat(dst, name, AtFlags::empty()),
             Extra::Aside(aside) => move_aside(dir, dst, name, aside),

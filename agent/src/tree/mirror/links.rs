@@ -156,7 +156,7 @@ impl Mirror<'_> {
             Ok(_) | Err(Errno::NOENT) => {}
             Err(e) => return Err(e.into()),
         }
-        let temporary = self.temporary();
+        let temporary = self.temporary.name();
         linkat(&from, &*first.name, &to, &temporary, AtFlags::empty())?;
         renameat(&to, &temporary, &to, &*other.name).map_err(|e| {
             let _ = unlinkat(&to, &temporary, AtFlags::empty());

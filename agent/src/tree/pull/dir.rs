@@ -22,6 +22,7 @@ use super::{
         mirror::sync_attributes,
         remove::remove_at,
         root::RelPath,
+        temporary::is_temporary,
     },
     First, Pull, PullError, Source,
     file::Want,
@@ -138,7 +139,7 @@ impl Pull<'_> {
 
     /// Removes what the source has not, or has otherwise.
     pub(super) fn put_away(&mut self, dir: &Open, name: &CStr) -> Result<(), Errno> {
-        let ours = name.to_bytes().starts_with(b".ferry~");
+        let ours = is_temporary(name);
         match remove_at(dir.fd.as_fd(), name, self.dst.meta(), self.meter.cancel()) {
             Ok(()) => self.report.extras += u64::from(!ours),
             Err(Errno::NOENT) => {}
@@ -230,7 +231,7 @@ impl Pull<'_> {
             self.report.attributes_set += u64::from(set);
             return Ok(());
         }
-        let temporary = self.temporary();
+        let temporary = self.temporary.name();
         if is_link {
             symlinkat(&told.target, &dir.fd, &temporary)?;
         } else {
@@ -288,7 +289,7 @@ impl Pull<'_> {
             Ok(_) | Err(Errno::NOENT) => {}
             Err(e) => return Err(e),
         }
-        let temporary = self.temporary();
+        let temporary = self.temporary.name();
         linkat(&from, from_name, &dir.fd, &temporary, AtFlags::empty())?;
         renameat(&dir.fd, &temporary, &dir.fd, name).inspect_err(|_| {
             // Best effort, as above.

@@ -271,7 +271,7 @@ impl Pull<'_> {
         // A new name needs no rename: until the file is finished its time is that of the writing, and it is asked for again.
         let name = match want.fresh {
             true => want.name.clone(),
-            false => self.temporary(),
+            false => self.temporary.name(),
         };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = openat(&dir.fd, &name, flags, Mode::RUSR | Mode::WUSR)?;

@@ -29,6 +29,10 @@ impl Backed {
     }
 
     fn restore(&self) -> CopyReport {
+        self.try_restore().unwrap()
+    }
+
+    fn try_restore(&self) -> Result<CopyReport, TreeError> {
         let manifest = ManifestFolder::open(&self.folder).unwrap().recall();
         assert!(manifest.is_some());
         let aside = self.field.srv.join(".ferry/aside");
@@ -40,7 +44,7 @@ impl Backed {
             ..RestoreOptions::new(&aside)
         };
         let from = Root::open(&self.field.copy, None).unwrap();
-        restore(&from, &self.field.root(), &options, &Watch::default()).unwrap()
+        restore(&from, &self.field.root(), &options, &Watch::default())
     }
 }
 
@@ -78,6 +82,29 @@ fn data_that_has_the_right_hash_is_left_alone_whatever_the_copy_holds() {
     assert_eq!(backed.restore().files_copied, 0);
     let text = fs::read_to_string(backed.field.srv.join("folder/two")).unwrap();
     assert_eq!(text, "as it was");
+}
+
+/// What the copy lost by itself is not brought back, and the data stays what it is.
+#[test]
+fn a_copy_that_has_gone_bad_is_not_brought_back() {
+    if !is_root() {
+        return;
+    }
+    let backed = Backed::new();
+    forge(&backed.field.copy.join("folder/two"));
+    let there = backed.field.srv.join("folder/two");
+    fs::write(&there, "of a newer version").unwrap();
+    let error = backed.try_restore().unwrap_err();
+    assert!(
+        matches!(&error, TreeError::BackupDiffers { path } if path == "folder/two"),
+        "{error}"
+    );
+    assert_eq!(error.code(), "backup-differs");
+    assert_eq!(fs::read_to_string(&there).unwrap(), "of a newer version");
+    let beside = fs::read_dir(there.parent().unwrap()).unwrap();
+    let names: Vec<_> = beside.map(|it| it.unwrap().file_name()).collect();
+    let left = |name: &std::ffi::OsString| name.to_string_lossy().starts_with(".ferry~");
+    assert!(!names.iter().any(left), "{names:?}");
 }
 
 /// A copy that is of another time than the manifest is compared itself.
