@@ -96,10 +96,12 @@ impl Disk {
         // What the file system needs to note a file's blocks is free as well, so that not all of it can be had at once.
         const MARGIN: u64 = 8 << 20;
         let free = free_bytes(&self.mountpoint())?;
-        if free > MARGIN {
-            self.fill(FULL[0], free - MARGIN)?;
-        }
-        let mut rest = fs_err::File::create(self.mountpoint().join(FULL[1]))?;
+        let mut rest = keeping_time(&self.mountpoint(), || {
+            if free > MARGIN {
+                self.fill(FULL[0], free - MARGIN)?;
+            }
+            Ok(fs_err::File::create(self.mountpoint().join(FULL[1]))?)
+        })?;
         let mut block = vec![0; 1 << 20];
         while !block.is_empty() {
             match rest.write_all(&block).and_then(|()| rest.sync_all()) {
@@ -118,10 +120,12 @@ impl Disk {
     /// # Errors
     /// When it took nothing.
     pub fn empty(&self) -> Result<()> {
-        for file in FULL {
-            fs_err::remove_file(self.mountpoint().join(file))?;
-        }
-        Ok(())
+        keeping_time(&self.mountpoint(), || {
+            for file in FULL {
+                fs_err::remove_file(self.mountpoint().join(file))?;
+            }
+            Ok(())
+        })
     }
 
     /// Takes up so many bytes for a file, without writing them.
@@ -134,6 +138,17 @@ impl Disk {
             .arg(self.mountpoint().join(file)))
         .map(drop)
     }
+}
+
+/// Changes something in a folder of a server, which has the time afterwards that it had: what a test does there is no run's doing.
+///
+/// # Errors
+/// What `change` fails with, or a time that cannot be set.
+pub fn keeping_time<T>(folder: &Path, change: impl FnOnce() -> Result<T>) -> Result<T> {
+    let time = fs_err::metadata(folder)?.modified()?;
+    let changed = change()?;
+    fs_err::File::open(folder)?.set_modified(time)?;
+    Ok(changed)
 }
 
 impl Drop for Disk {

@@ -1,6 +1,6 @@
 //! No room, no permission.
 
-use ferry_tests::disk::{Disk, set_immutable};
+use ferry_tests::disk::{Disk, keeping_time, set_immutable};
 use ferry_tests::matrix::Stage;
 use ferry_tests::server::Options;
 use ferry_tests::{Result, docker};
@@ -108,17 +108,13 @@ fn no_space_after(name: &str, step: &'static str) -> Result<()> {
 pub(crate) fn permission_denied() -> Result<()> {
     let stage = Stage::new()?;
     let (call, _run) = until(&stage, "finished", "copy-volume")?;
-    let file = stage
-        .scene
-        .server
-        .mountpoint()?
-        .join("prometheus/rules/pmm.rules.yml");
-    let file = file.with_file_name("immutable.yml");
-    fs_err::write(&file, "")?;
+    let folder = stage.scene.server.mountpoint()?.join("prometheus/rules");
+    let file = folder.join("immutable.yml");
+    keeping_time(&folder, || Ok(fs_err::write(&file, "")?))?;
     set_immutable(&file, true)?;
     let ended = call.end();
     set_immutable(&file, false)?;
-    fs_err::remove_file(&file)?;
+    keeping_time(&folder, || Ok(fs_err::remove_file(&file)?))?;
     let told = Told {
         code: "tree-immutable",
         says: &["immutable.yml", "chattr -i"],
