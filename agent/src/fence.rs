@@ -1,4 +1,4 @@
-//! Keeps the old server down while its data is half changed, and after it was handed over.
+//! Keeps the old server down while its data is half changed, and after it was handed over; and the new one while a rollback restores.
 //!
 //! The restart policy that is off stops the engine from starting it, but not a person, a cron job or
 //! a script with `docker start`; and an old server that runs on data of the newer version destroys
