@@ -34,6 +34,22 @@ fn closed() -> (tempfile::TempDir, String, Vec<u8>) {
     (folder, run, bytes)
 }
 
+/// A store that is open, so that its run and seven events stand in the log alone.
+fn open() -> (tempfile::TempDir, Journal, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let run = journal.create_run(&samples::plan(), SERVER).unwrap();
+    let started = RunEvent::Started {
+        run: run.clone(),
+        resumed: false,
+    };
+    journal.append_at(&run, 1, &started).unwrap();
+    for n in 0..6 {
+        journal.append_at(&run, 2, &note(&n.to_string())).unwrap();
+    }
+    (folder, journal, run)
+}
+
 /// What a reader gets of a store: everything, or a refusal.
 fn read(folder: &Path, run: &str) -> Result<Vec<Entry>, JournalError> {
     let journal = Journal::open(folder)?;
@@ -152,17 +168,7 @@ fn a_run_that_is_listed_otherwise_than_its_events_say_is_named() {
 /// The log that SQLite keeps beside the file loses its end, as in a crash: whole events remain.
 #[test]
 fn a_torn_log_keeps_whole_events() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path()).unwrap();
-    let run = journal.create_run(&samples::plan(), SERVER).unwrap();
-    let started = RunEvent::Started {
-        run: run.clone(),
-        resumed: false,
-    };
-    journal.append_at(&run, 1, &started).unwrap();
-    for n in 0..6 {
-        journal.append_at(&run, 2, &note(&n.to_string())).unwrap();
-    }
+    let (folder, journal, run) = open();
     let whole = journal.events(&run, 1).unwrap();
     let [file, log] =
         ["ferry.db", "ferry.db-wal"].map(|n| fs_err::read(folder.path().join(n)).unwrap());
@@ -186,17 +192,7 @@ fn a_torn_log_keeps_whole_events() {
 /// A byte of the log changed: only the last event, which nothing was written behind, can pass for one that was torn.
 #[test]
 fn a_changed_byte_of_the_log_is_refused_or_loses_no_event_but_the_last() {
-    let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path()).unwrap();
-    let run = journal.create_run(&samples::plan(), SERVER).unwrap();
-    let started = RunEvent::Started {
-        run: run.clone(),
-        resumed: false,
-    };
-    journal.append_at(&run, 1, &started).unwrap();
-    for n in 0..6 {
-        journal.append_at(&run, 2, &note(&n.to_string())).unwrap();
-    }
+    let (folder, journal, run) = open();
     let log_of = |folder: &Path| fs_err::read(folder.join("ferry.db-wal")).unwrap();
     let last = log_of(folder.path()).len();
     journal.append_at(&run, 3, &note("the last")).unwrap();
