@@ -34,7 +34,7 @@ pub use prove::{ProveOptions, ProveReport, prove};
 
 pub(super) use codec::{Entry, Part, Seen, What, digest_of_attributes};
 pub(super) use keep::{Keeper, Page, Tally};
-pub(super) use proven::Proven;
+pub(super) use proven::{Proven, ProvenFile};
 
 /// Newest format that this version reads, and the one it writes.
 pub const MANIFEST_FORMAT: u32 = 1;

@@ -101,9 +101,12 @@ pub struct RestoreOptions<'a> {
     /// Takes what the backup does not have, and what it has otherwise (another kind of entry); an
     /// empty folder on the same mount, best below the state folder.
     pub aside: &'a Root,
-    /// The backup's manifest: with [`Trust::Bytes`] a file is held against its hash there, and the backup's own is read only where
-    /// the manifest does not know it.
+    /// The backup's manifest: with [`Trust::Bytes`] the data is held against its hashes, and so is what is brought back. A file of the
+    /// backup that is not what stands there ends the restore.
     pub manifest: Option<&'a Manifest>,
+    /// Such a file does not end it: it is brought back as the backup has it, and named in the report. Data that is still what the
+    /// manifest says is left alone.
+    pub accept_damaged: bool,
 }
 
 impl<'a> RestoreOptions<'a> {
@@ -114,6 +117,7 @@ impl<'a> RestoreOptions<'a> {
             trust: Trust::default(),
             aside,
             manifest: None,
+            accept_damaged: false,
         }
     }
 }
@@ -139,6 +143,8 @@ pub struct CopyReport {
     pub mounts: u64,
     /// Bytes of unchanged files that were read because no manifest knew their hash.
     pub bytes_hashed: u64,
+    /// Files that were brought back although the backup's are not what its manifest says.
+    pub damaged: Problems,
     /// BLAKE3 of the manifest, in hexadecimal, where one was written.
     pub manifest: Option<String>,
 }
@@ -171,6 +177,8 @@ struct Mirror<'a> {
     keeper: Option<Keeper<'a>>,
     /// What the source's files hash to, for a restore.
     proven: Option<&'a Manifest>,
+    /// What is not that may be brought back all the same.
+    accept_damaged: bool,
     /// Looked at before something is written; a restore takes what there is.
     room: Option<Room>,
     /// Cleared once the file systems have refused.
@@ -251,6 +259,7 @@ pub fn copy(
             None => None,
         },
         proven: None,
+        accept_damaged: false,
         room: Some(Room::of(dst)?),
         can_clone: AtomicBool::new(true),
         can_copy_range: AtomicBool::new(true),
@@ -263,8 +272,10 @@ pub fn copy(
 /// Makes `dst` equal to the backup `copy`, touching only what differs. Nothing that the backup does
 /// not have is deleted: it is moved aside. Can be repeated, and taken up again after a kill.
 ///
+/// It finds a bad file when it comes to it, and what the backup has lost it cannot know: prove the backup before.
+///
 /// # Errors
-/// [`TreeError::Entries`], [`TreeError::NoSpace`], [`TreeError::Io`], [`TreeError::Cancelled`].
+/// [`TreeError::BackupDiffers`], [`TreeError::Entries`], [`TreeError::NoSpace`], [`TreeError::Io`], [`TreeError::Cancelled`].
 pub fn restore(
     copy: &Root,
     dst: &Root,
@@ -284,6 +295,7 @@ pub fn restore(
         limiter: None,
         keeper: None,
         proven: options.manifest,
+        accept_damaged: options.accept_damaged,
         room: None,
         can_clone: AtomicBool::new(true),
         can_copy_range: AtomicBool::new(true),

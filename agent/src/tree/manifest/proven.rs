@@ -16,28 +16,50 @@ use super::{
     Digest, Manifest, Part, What,
 };
 
-/// The hashes of one directory's files.
-pub(in crate::tree) struct Proven(HashMap<CString, (u64, Stamp, Digest)>);
+/// The files of one directory by its manifest; none where that says nothing of it, or is damaged there.
+#[derive(Default)]
+pub(in crate::tree) struct Proven(HashMap<CString, ProvenFile>);
+
+/// A file as it was copied.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::tree) struct ProvenFile {
+    pub(in crate::tree) size: u64,
+    pub(in crate::tree) digest: Digest,
+    mtime: Stamp,
+}
 
 impl Proven {
-    /// `None` where the manifest says nothing of the directory, or what it says is damaged.
-    pub(in crate::tree) fn of(manifest: &Manifest, dir: &RelPath) -> Option<Self> {
-        let part: Part = manifest.part(dir).ok().flatten()?;
+    pub(in crate::tree) fn of(manifest: &Manifest, dir: &RelPath) -> Self {
+        let part: Option<Part> = manifest.part(dir).ok().flatten();
+        let Some(part) = part else {
+            return Self::default();
+        };
         let files = part.names.iter().zip(&part.entries);
         let files = files.filter_map(|(name, entry)| {
             let entry = entry.as_ref()?;
             let What::File { size, digest, .. } = entry.what else {
                 return None;
             };
-            Some((name.to_owned(), (size, entry.mtime, digest)))
+            let mtime = entry.mtime;
+            let file = ProvenFile {
+                size,
+                digest,
+                mtime,
+            };
+            Some((name.to_owned(), file))
         });
-        Some(Self(files.collect()))
+        Self(files.collect())
     }
 
-    /// The hash of a file that looks like `copy` in the backup; `None` where the manifest speaks of another one.
-    pub(in crate::tree) fn digest(&self, name: &CStr, copy: &Meta) -> Option<Digest> {
-        let (size, mtime, digest) = *self.0.get(name)?;
-        let same = copy.kind() == Kind::File && (size, mtime) == (copy.size, copy.mtime);
-        same.then_some(digest)
+    /// A file by its name.
+    pub(in crate::tree) fn file(&self, name: &CStr) -> Option<ProvenFile> {
+        self.0.get(name).copied()
+    }
+}
+
+impl ProvenFile {
+    /// Whether the backup's file still looks as it did.
+    pub(in crate::tree) fn looks_like(&self, copy: &Meta) -> bool {
+        copy.kind() == Kind::File && (self.size, self.mtime) == (copy.size, copy.mtime)
     }
 }

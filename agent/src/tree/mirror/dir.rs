@@ -63,6 +63,7 @@ impl Found {
         sum.extras += part.extras;
         sum.mounts += part.mounts;
         sum.bytes_hashed += part.bytes_hashed;
+        sum.damaged.merge(part.damaged);
         self.linked.extend(other.linked);
         self.dirs.extend(other.dirs);
     }
@@ -105,7 +106,7 @@ impl Job for Mirror<'_> {
         let stat = |fd: BorrowedFd<'_>| Meta::of(fd).map_err(|e| TreeError::io("stat", &path, e));
         let (want, have) = (stat(src.as_fd())?, stat(dst.as_fd())?);
         let mut page = self.keeper.as_ref().map(|keeper| keeper.page(&path));
-        let proven = self.proven.and_then(|manifest| Proven::of(manifest, &path));
+        let proven = self.proven.map(|manifest| Proven::of(manifest, &path));
         let mut names = Names::default();
         found
             .lister

@@ -18,7 +18,7 @@ use super::{
     super::{
         TreeError, attrs,
         error::{join, show},
-        manifest::{Digest, Entry, Seen, What, digest_of_attributes},
+        manifest::{Digest, Entry, ProvenFile, Seen, What, digest_of_attributes},
         meta::{Kind, Meta, Stamp},
     },
     Mirror, Same,
@@ -159,23 +159,41 @@ impl Mirror<'_> {
                 Ok(match self.same {
                     Same::SinceCopied => times && older(want, have),
                     Same::Times => times,
-                    Same::Bytes if want.size != have.size => false,
-                    Same::Bytes => {
-                        let there = open_source(pair.dst, name)?;
-                        match pair.proven.and_then(|it| it.digest(name, want)) {
-                            Some(digest) => {
-                                let mut due = |_| self.meter.cancel().check();
-                                hash_of(there.as_fd(), have.size, buffer, &mut due)? == digest
-                            }
-                            None => {
-                                let from = open_source(pair.src, name)?;
-                                same_bytes(from.as_fd(), there.as_fd(), &self.meter)?
-                            }
+                    Same::Bytes => match self.proven_file(pair, name, want)? {
+                        Some(file) if file.size != have.size => false,
+                        Some(file) => {
+                            let there = open_source(pair.dst, name)?;
+                            let mut due = |_| self.meter.cancel().check();
+                            hash_of(there.as_fd(), have.size, buffer, &mut due)? == file.digest
                         }
-                    }
+                        None if want.size != have.size => false,
+                        None => {
+                            let there = open_source(pair.dst, name)?;
+                            let from = open_source(pair.src, name)?;
+                            same_bytes(from.as_fd(), there.as_fd(), &self.meter)?
+                        }
+                    },
                 })
             }
         }
+    }
+
+    /// What a file of the backup was when it was copied; `None` where no manifest is asked, or has no such file and that is accepted.
+    fn proven_file(
+        &self,
+        pair: &Pair<'_>,
+        name: &CStr,
+        copy: &Meta,
+    ) -> Result<Option<ProvenFile>, Stop> {
+        let Some(proven) = pair.proven else {
+            return Ok(None);
+        };
+        let file = proven.file(name);
+        if self.accept_damaged || file.is_some_and(|file| file.looks_like(copy)) {
+            return Ok(file);
+        }
+        let path = show(&join(pair.path, name.to_bytes()));
+        Err(Stop::Work(TreeError::BackupDiffers { path }))
     }
 
     fn copy_file(
@@ -197,9 +215,10 @@ impl Mirror<'_> {
         let target = temporary.as_deref().unwrap_or(name);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let dst = openat(pair.dst, target, flags, Mode::RUSR | Mode::WUSR)?;
-        let proven = pair.proven.and_then(|it| it.digest(name, &before));
+        let proven = self.proven_file(pair, name, &before)?;
+        let expected = proven.map(|file| file.digest);
         let result = self
-            .fill_file((pair.path, name), &src, &dst, (&before, proven), found)
+            .fill_file((pair.path, name), &src, &dst, (&before, expected), found)
             .and_then(|filled| {
                 if filled.stale && !self.live {
                     // Seldom enough to be worth its own sentence: ESTALE says what happened.
@@ -209,6 +228,10 @@ impl Mirror<'_> {
                     renameat(pair.dst, target, pair.dst, name)?;
                 }
                 found.report.files_copied += 1;
+                if filled.damaged || proven.is_none() && pair.proven.is_some() {
+                    let path = || show(&join(pair.path, name.to_bytes()));
+                    found.report.damaged.add(path);
+                }
                 found.report.bytes_copied += filled.bytes;
                 found.report.changed_meanwhile += u64::from(filled.stale);
                 Ok(filled.entry)
@@ -258,15 +281,17 @@ impl Mirror<'_> {
         }
         futimens(dst, &times(before.atime, look.mtime))?;
         let Some(hasher) = hasher else {
-            let entry = None;
+            let (entry, damaged) = (None, false);
             return Ok(Filled {
                 bytes,
                 stale,
+                damaged,
                 entry,
             });
         };
         let digest = hasher.finalize().into();
-        if proven.is_some_and(|proven| proven != digest) {
+        let damaged = proven.is_some_and(|proven| proven != digest);
+        if damaged && !self.accept_damaged {
             let path = show(&path);
             return Err(Stop::Work(TreeError::BackupDiffers { path }));
         }
@@ -276,6 +301,7 @@ impl Mirror<'_> {
         Ok(Filled {
             bytes,
             stale,
+            damaged,
             entry: Some(file(&look, before.size, digest, &attributes)),
         })
     }
@@ -371,6 +397,8 @@ pub(in crate::tree) fn sync_attributes(
 struct Filled {
     bytes: u64,
     stale: bool,
+    /// Its bytes are not what the manifest says.
+    damaged: bool,
     entry: Option<Entry>,
 }
 

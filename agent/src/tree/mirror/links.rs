@@ -10,7 +10,7 @@ use rustix::{
 use super::{
     super::{
         TreeError,
-        manifest::{Entry, What},
+        manifest::{Entry, Proven, What},
         meta::Meta,
         root::RelPath,
     },
@@ -35,6 +35,8 @@ impl Mirror<'_> {
         let mut names = mem::take(&mut found.linked);
         names.sort_by(|a, b| (a.inode, &a.dir, &a.name).cmp(&(b.inode, &b.dir, &b.name)));
         let mut written = Vec::new();
+        // What the manifest says of the directory that was needed last: most such files share theirs with others.
+        let mut proven = None;
         for group in names.chunk_by_mut(|a, b| a.inode == b.inode) {
             // The first name that is still there is copied, the others are linked to it.
             let mut first: Option<(usize, Option<Entry>)> = None;
@@ -44,7 +46,7 @@ impl Mirror<'_> {
                     Some((first, entry)) => self
                         .link(&group[*first], &group[index], found)
                         .map(|()| entry.clone()),
-                    None => self.sync_first(&mut group[index..], found),
+                    None => self.sync_first(&mut group[index..], &mut proven, found),
                 };
                 let name = &group[index];
                 match result {
@@ -99,6 +101,7 @@ impl Mirror<'_> {
     fn sync_first(
         &self,
         group: &mut [LinkedName],
+        proven: &mut Option<(RelPath, Proven)>,
         found: &mut Found,
     ) -> Result<Option<Entry>, Stop> {
         self.meter.add(0, 0)?;
@@ -109,12 +112,16 @@ impl Mirror<'_> {
             self.src.open_dir(&first.dir)?,
             self.dst.open_dir(&first.dir)?,
         );
+        if let Some(manifest) = self.proven
+            && proven.as_ref().is_none_or(|(dir, _)| *dir != first.dir)
+        {
+            *proven = Some((first.dir.clone(), Proven::of(manifest, &first.dir)));
+        }
         let pair = Pair {
             path: &first.dir,
             src: src.as_fd(),
             dst: dst.as_fd(),
-            // Few files have several names, and a whole directory would be read from the manifest for each.
-            proven: None,
+            proven: proven.as_ref().map(|(_, proven)| proven),
         };
         let meta = Meta::at(&src, &first.name)?;
         let known = known.filter(|known| known.describes(&meta));

@@ -12,10 +12,15 @@ const FILES: [&str; 3] = ["one", "folder/two", "folder/three"];
 
 impl Backed {
     fn new() -> Self {
+        Self::made(|_| {})
+    }
+
+    fn made(and: impl Fn(&Path)) -> Self {
         let field = Field::new();
         for name in FILES {
             write(&field.srv.join(name), "as it was");
         }
+        and(&field.srv);
         let folder = field.dir.path().join("manifests");
         fs::create_dir(&folder).unwrap();
         let manifests = ManifestFolder::open(&folder).unwrap();
@@ -33,6 +38,10 @@ impl Backed {
     }
 
     fn try_restore(&self) -> Result<CopyReport, TreeError> {
+        self.restore_with(false)
+    }
+
+    fn restore_with(&self, accept_damaged: bool) -> Result<CopyReport, TreeError> {
         let manifest = ManifestFolder::open(&self.folder).unwrap().recall();
         assert!(manifest.is_some());
         let aside = self.field.srv.join(".ferry/aside");
@@ -41,6 +50,7 @@ impl Backed {
         let options = RestoreOptions {
             trust: Trust::Bytes,
             manifest: manifest.as_ref(),
+            accept_damaged,
             ..RestoreOptions::new(&aside)
         };
         let from = Root::open(&self.field.copy, None).unwrap();
@@ -107,16 +117,78 @@ fn a_copy_that_has_gone_bad_is_not_brought_back() {
     assert!(!names.iter().any(left), "{names:?}");
 }
 
-/// A copy that is of another time than the manifest is compared itself.
+/// Who accepts it gets what the copy has, and is told of which files that is not what was copied. What the data still has stays.
 #[test]
-fn a_manifest_of_another_copy_is_not_believed() {
+fn what_has_gone_bad_is_brought_back_where_that_is_accepted() {
     if !is_root() {
         return;
     }
     let backed = Backed::new();
-    let copy = backed.field.copy.join("one");
-    fs::write(&copy, "a later!!").unwrap();
+    for name in ["one", "folder/two"] {
+        fs::write(backed.field.copy.join(name), "bad").unwrap();
+    }
+    let there = backed.field.srv.join("folder/two");
+    fs::write(&there, "of a newer version").unwrap();
+    let restored = backed.restore_with(true).unwrap();
+    assert_eq!(restored.files_copied, 1);
+    assert_eq!(restored.damaged.first, ["folder/two"]);
+    assert_eq!(fs::read_to_string(&there).unwrap(), "bad");
+    let whole = backed.field.srv.join("one");
+    assert_eq!(fs::read_to_string(&whole).unwrap(), "as it was");
+}
+
+/// Size and time are not the manifest's either: it is no longer the file that was copied.
+#[test]
+fn a_copy_that_was_written_to_is_not_brought_back() {
+    if !is_root() {
+        return;
+    }
+    for (name, to) in [("one", "a later!!"), ("folder/three", "longer than before")] {
+        let backed = Backed::new();
+        fs::write(backed.field.copy.join(name), to).unwrap();
+        let error = backed.try_restore().unwrap_err();
+        assert!(
+            matches!(&error, TreeError::BackupDiffers { path } if path == name),
+            "{error}"
+        );
+        let text = fs::read_to_string(backed.field.srv.join(name)).unwrap();
+        assert_eq!(text, "as it was");
+    }
+}
+
+/// A file with several names is copied by another way, which asks the manifest as well.
+#[test]
+fn a_copy_with_several_names_that_has_gone_bad_is_not_brought_back() {
+    if !is_root() {
+        return;
+    }
+    let backed = Backed::made(|srv| {
+        fs::hard_link(srv.join("one"), srv.join("folder/also one")).unwrap();
+    });
+    let (copy, there) = (backed.field.copy.join("one"), backed.field.srv.join("one"));
+    fs::write(&there, "of a newer version").unwrap();
     assert_eq!(backed.restore().files_copied, 1);
-    let text = fs::read_to_string(backed.field.srv.join("one")).unwrap();
-    assert_eq!(text, "a later!!");
+    assert_eq!(fs::read_to_string(&there).unwrap(), "as it was");
+    forge(&copy);
+    fs::write(&there, "of a newer version").unwrap();
+    let error = backed.try_restore().unwrap_err();
+    assert!(matches!(error, TreeError::BackupDiffers { .. }), "{error}");
+    assert_eq!(fs::read_to_string(&there).unwrap(), "of a newer version");
+}
+
+/// Nobody has ever described such a file, so nobody knows what it should be.
+#[test]
+fn what_the_manifest_does_not_know_is_not_brought_back() {
+    if !is_root() {
+        return;
+    }
+    let backed = Backed::new();
+    fs::write(backed.field.copy.join("folder/four"), "from nowhere").unwrap();
+    let error = backed.try_restore().unwrap_err();
+    assert!(
+        matches!(&error, TreeError::BackupDiffers { path } if path == "folder/four"),
+        "{error}"
+    );
+    let restored = backed.restore_with(true).unwrap();
+    assert_eq!(restored.damaged.first, ["folder/four"]);
 }
