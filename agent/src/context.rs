@@ -153,6 +153,8 @@ pub struct Context {
     pub cancel: Cancel,
     /// A key to try, for the steps that do. It is held here for the length of the step, and written down nowhere.
     pub api_key: Option<Secret>,
+    /// For the undo that restores the data: the operator takes the copy as it is.
+    pub accept_damaged_copy: bool,
     pub(crate) events: Arc<EventLog>,
     pub(crate) ledger: Mutex<StepLedger>,
 }

@@ -32,6 +32,8 @@ use crate::{
 pub struct Undo {
     /// The controller's journal has an outcome of the step, so the ledger must know it too.
     pub has_outcome: bool,
+    /// The copy is restored as it is, also where it is not what its manifest says.
+    pub accept_damaged_copy: bool,
 }
 
 /// The events of a step, as a reader gets them.
@@ -184,6 +186,7 @@ impl Runner {
     ) -> Result<Begun, StepError> {
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         let has_outcome = undo.is_some_and(|undo| undo.has_outcome);
+        let accept_damaged_copy = undo.is_some_and(|undo| undo.accept_damaged_copy);
         let undo = undo.is_some();
         let key = Key {
             run: run.to_owned(),
@@ -266,6 +269,7 @@ impl Runner {
             run_dir: self.ledger.run_dir(run)?,
             cancel: cancel.clone(),
             api_key,
+            accept_damaged_copy,
             events: Arc::clone(&events),
             ledger: Mutex::new(ledger),
         };

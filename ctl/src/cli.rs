@@ -462,6 +462,9 @@ pub struct Resume {
 pub struct Rollback {
     /// Which run
     pub run: String,
+    /// Restore what the copy has, also where it is not what was copied: those files are named, and what was in them is lost
+    #[arg(long)]
+    pub accept_damaged_copy: bool,
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,

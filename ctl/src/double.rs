@@ -15,6 +15,7 @@ use ferry_proto::v1::{
     AgentInfo, AttachStepRequest, CancelStepRequest, CancelStepResponse, Facts, Failure,
     GetFactsRequest, GetInfoRequest, ListStepsRequest, ListStepsResponse, Outcome, Place, Progress,
     RunStepRequest, Started, StepEvent, StepStatus,
+    action::Kind as Action,
     agent_service_server::{AgentService, AgentServiceServer},
     step_event::Kind,
     tunnel_service_server::TunnelServiceServer,
@@ -42,6 +43,12 @@ pub(crate) struct State {
     pub(crate) origin_away: HashSet<String>,
     /// How often a step, forward (`false`) or back (`true`), says that its engine does not answer before it does its work.
     pub(crate) engine_away: HashMap<(String, bool), u32>,
+    /// What the proof of a copy fails with, where it does.
+    pub(crate) unproven: Option<&'static str>,
+    /// The manifests that a copy was to be proven by.
+    pub(crate) proven_by: Vec<String>,
+    /// Undos that were asked for with a copy that may be damaged.
+    pub(crate) accepting: Vec<String>,
     /// Steps that do their work and then never end, until `release`d or cancelled.
     pub(crate) hang: HashSet<String>,
     /// Steps whose outcome has a status that is none.
@@ -144,9 +151,13 @@ impl Double {
     }
 
     fn ask(&self, request: RunStepRequest, undo: bool) -> Events {
-        let step = request.step.unwrap().id;
+        let asked = request.step.unwrap();
+        let (step, kind) = (asked.id, asked.action.and_then(|it| it.kind));
         let key = (request.run, step.clone(), undo);
         let mut state = self.state();
+        if request.accept_damaged_copy {
+            state.accepting.push(step.clone());
+        }
         let word = if undo { "undo" } else { "run" };
         state
             .asked
@@ -188,7 +199,15 @@ impl Double {
             state
                 .effects
                 .push(format!("{} {step}", if undo { "undo" } else { "do" }));
-            if !undo && state.origin_away.contains(&step) {
+            if let Some(Action::ProveCopy(prove)) = &kind {
+                state.proven_by.push(prove.digest.clone());
+            }
+            let unproven = state
+                .unproven
+                .filter(|_| matches!(kind, Some(Action::ProveCopy(_))));
+            if let Some(code) = unproven {
+                end(&mut work, &step, undo, Err(code));
+            } else if !undo && state.origin_away.contains(&step) {
                 end(&mut work, &step, undo, Err("origin-lost"));
             } else if state.fail.contains(&(step.clone(), undo)) {
                 end(&mut work, &step, undo, Err("broken"));
@@ -264,6 +283,10 @@ fn push(work: &mut Work, kind: Kind) {
 fn end(work: &mut Work, step: &str, undo: bool, how: Result<StepStatus, &str>) {
     let kind = match how {
         Ok(StepStatus::Succeeded) if undo => Kind::Finished(outcome(StepStatus::Undone)),
+        Ok(StepStatus::Succeeded) if step == "copy-changes" => Kind::Finished(Outcome {
+            values: [("manifest".to_owned(), "of the copy".to_owned())].into(),
+            ..outcome(StepStatus::Succeeded)
+        }),
         Ok(status) => Kind::Finished(outcome(status)),
         Err(code) => Kind::Failed(Failure {
             code: code.into(),

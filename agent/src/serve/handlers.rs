@@ -43,6 +43,7 @@ impl Handlers {
             .ok_or_else(|| Status::invalid_argument("the request names no step"))?;
         let undo = undo.then_some(Undo {
             has_outcome: request.has_outcome,
+            accept_damaged_copy: request.accept_damaged_copy,
         });
         let stream = self
             .runner

@@ -13,12 +13,19 @@ pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
     let journal = session.journal()?;
     let row = journal.run(&arguments.run)?;
     refuse_over(&row)?;
-    let question = format!("{} Take it back?", warning(&row.plan, row.state));
+    let mut warning = warning(&row.plan, row.state);
+    if arguments.accept_damaged_copy {
+        warning.push_str(" What the copy has is restored, also where it is not what was copied.");
+    }
+    let question = format!("{warning} Take it back?");
     session.confirm(arguments.yes, &question).await?;
     let host = session.host_of(&row.plan).await?;
     let (run, plan) = (&row.run, &row.plan);
+    let way = Way::Back {
+        accept_damaged_copy: arguments.accept_damaged_copy,
+    };
     session
-        .drive(&host, &journal, run, plan, OnFailure::Rollback, &Way::Back)
+        .drive(&host, &journal, run, plan, OnFailure::Rollback, &way)
         .await
 }
 

@@ -43,7 +43,10 @@ pub(super) struct Session {
 /// Which way a run is driven.
 pub(super) enum Way {
     Onward,
-    Back,
+    Back {
+        /// The copy is restored as it is, whatever its manifest says.
+        accept_damaged_copy: bool,
+    },
 }
 
 impl Session {
@@ -212,7 +215,7 @@ impl Session {
         let result = self
             .drive_run(host, journal, run, plan, on_failure, way)
             .await?;
-        let backward_was_wanted = matches!(way, Way::Back);
+        let backward_was_wanted = matches!(way, Way::Back { .. });
         if is_upkeep(plan) {
             let end = upkeep::tell(self, journal, &result)?;
             let taken_back = backward_was_wanted && result.state == RunState::RolledBack;
@@ -266,6 +269,12 @@ impl Session {
                 OnFailure::Rollback => driver::OnFailure::Rollback,
                 OnFailure::Hold => driver::OnFailure::Hold,
             },
+            accept_damaged_copy: matches!(
+                way,
+                Way::Back {
+                    accept_damaged_copy: true
+                }
+            ),
             ..driver::Options::default()
         };
         let report = Box::new(move |plan: &Plan, event: &_| reporter.event(plan, event));
@@ -279,7 +288,7 @@ impl Session {
         .with_api_key(self.api_key.clone());
         let result = match way {
             Way::Onward => driver.apply(run).await?,
-            Way::Back => driver.rollback(run).await?,
+            Way::Back { .. } => driver.rollback(run).await?,
         };
         drop(driver);
         if result.is_interrupted() {

@@ -9,6 +9,7 @@ mod backward;
 mod call;
 mod forward;
 mod session;
+mod way_back;
 
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub struct Options {
     pub first_pause: Duration,
     /// The longest pause between two tries.
     pub longest_pause: Duration,
+    /// Restores from a copy that is not what its manifest says.
+    pub accept_damaged_copy: bool,
 }
 
 impl Default for Options {
@@ -56,6 +59,7 @@ impl Default for Options {
             patience: Duration::from_secs(120),
             first_pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(5),
+            accept_damaged_copy: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     error::StepError,
     state_dir::StateDir,
     steps::{Work, count, done},
-    tree::{self, CompareOptions, ManifestFolder, RestoreOptions, Root, Trust},
+    tree::{self, CompareOptions, ManifestFolder, Pass, RestoreOptions, Root, Trust},
 };
 
 pub(in crate::steps) struct HandOverVolume(pub(in crate::steps) v1::HandOverVolume);
@@ -47,6 +47,7 @@ impl Work for HandOverVolume {
         .hint("something changes owners beside the agent: find it, then `ferryctl resume`"))
     }
 
+    /// The controller has the whole copy proven before it asks for this, while the target still runs.
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         if cx.first_kept::<bool>()?.is_none() {
             return Ok(done("the data was not handed over"));
@@ -57,13 +58,19 @@ impl Work for HandOverVolume {
         let aside: StateDir = cx.run_dir.sub(&free_name(cx)?)?;
         let aside_path = aside.path().to_owned();
         let backup = volume.backup.clone();
+        let accept_damaged = cx.accept_damaged_copy;
         let restored = super::on_tree(cx, 0, move |watch| {
-            let manifest = ManifestFolder::open(&backup)?.recall();
+            let manifests = ManifestFolder::open(&backup)?;
+            let manifest = match accept_damaged {
+                false => Some(manifests.read(Pass::Final)?),
+                true => manifests.recall(),
+            };
             let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
             let aside = Root::open(aside.path(), None)?;
             let options = RestoreOptions {
                 trust: Trust::Bytes,
                 manifest: manifest.as_ref(),
+                accept_damaged,
                 ..RestoreOptions::new(&aside)
             };
             tree::restore(&copy, &data, &options, watch)
@@ -96,6 +103,13 @@ impl Work for HandOverVolume {
                 "{} of the newer version kept in `{}`",
                 count(restored.extras, "entry"),
                 aside_path.display()
+            ));
+        }
+        if !restored.damaged.is_empty() {
+            outcome.warnings.push(format!(
+                "{} restored as the copy has it, which is not what was copied: {}",
+                count(restored.damaged.count, "file"),
+                restored.damaged
             ));
         }
         Ok(outcome)

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use ferry_proto::v1::{
-    Action, Failure, Outcome, Place, RunStepRequest, StepEvent, StepStatus, step_event::Kind,
+    Action, Failure, Outcome, Place, RunStepRequest, Step, StepEvent, StepStatus, step_event::Kind,
 };
 
 // The runtime's clock, not the machine's: a simulated network has a time of its own.
@@ -39,7 +39,10 @@ struct Call {
     index: usize,
     place: Place,
     request: RunStepRequest,
+    /// The step is taken back.
     undo: bool,
+    /// It belongs to the way back: a step that is taken back, or what is looked at before that.
+    back: bool,
     /// Stop what may still run before it is undone.
     settle: bool,
     /// The notes that were told, by their index, so that none is told twice: an agent tells a step
@@ -79,24 +82,57 @@ impl<A: Agents> Session<'_, '_, A> {
                 step: Some(step),
                 attempt,
                 has_outcome: self.record.steps[index].outcome.is_some(),
+                accept_damaged_copy: undo && self.driver.options.accept_damaged_copy,
                 api_key,
             },
             undo,
+            back: undo,
             settle,
             told: HashMap::new(),
             silent: None,
         };
+        self.follow(&mut call).await
+    }
+
+    /// Has a step performed that is in no plan, because the way back needs it at step `index`.
+    pub(super) async fn call_beside(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        step: Step,
+    ) -> Result<CallEnd, DriverError> {
+        let mut call = Call {
+            index,
+            place: step.place(),
+            request: RunStepRequest {
+                run: self.run().to_owned(),
+                step: Some(step),
+                attempt,
+                ..RunStepRequest::default()
+            },
+            undo: false,
+            back: true,
+            settle: false,
+            told: HashMap::new(),
+            silent: None,
+        };
+        self.follow(&mut call).await
+    }
+
+    /// Asks until the step is over, however often the connection is lost.
+    async fn follow(&mut self, call: &mut Call) -> Result<CallEnd, DriverError> {
+        let index = call.index;
         let mut pause = self.driver.options.first_pause;
         let mut losses = 0;
         loop {
-            let why = match self.try_once(&mut call).await? {
+            let why = match self.try_once(call).await? {
                 TryEnd::Over(end) => return Ok(end),
                 TryEnd::Lost(why) => why,
             };
             self.driver.agents.forget(call.place).await;
             losses += u32::from(call.silent.is_none());
             if losses > MOST_LOSSES {
-                return Ok(CallEnd::GaveUp(self.gave_up(&call, &why)));
+                return Ok(CallEnd::GaveUp(self.gave_up(call, &why)));
             }
             let since = match call.silent {
                 Some(since) => since,
@@ -109,7 +145,7 @@ impl<A: Agents> Session<'_, '_, A> {
                 }
             };
             if since.elapsed() >= self.driver.options.patience {
-                return Ok(CallEnd::GaveUp(self.gave_up(&call, &why)));
+                return Ok(CallEnd::GaveUp(self.gave_up(call, &why)));
             }
             let stop = self.driver.shutdown.clone();
             if stop
@@ -193,7 +229,7 @@ impl<A: Agents> Session<'_, '_, A> {
     ) -> Result<Option<CallEnd>, DriverError> {
         match event.kind {
             Some(Kind::Progress(progress)) => {
-                self.tell_progress(call.index, call.undo, progress).await?;
+                self.tell_progress(call.index, call.back, progress).await?;
             }
             Some(Kind::Note(text)) if call.told.get(&event.index) != Some(&text) => {
                 call.told.insert(event.index, text.clone());

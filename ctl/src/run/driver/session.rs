@@ -148,7 +148,14 @@ impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
         let end = if undo && !self.record.plan.needs_undo_of(&step) {
             CallEnd::Finished(nothing_to_take_back())
         } else {
-            self.call(index, attempt, undo, settle).await?
+            let unproven = match undo {
+                true => self.prove_copy_before(index, attempt).await?,
+                false => None,
+            };
+            match unproven {
+                Some(end) => end,
+                None => self.call(index, attempt, undo, settle).await?,
+            }
         };
         match &end {
             CallEnd::Finished(outcome) => {

@@ -7,8 +7,8 @@ use std::{
 };
 
 use ferry_proto::v1::{
-    Action, CaptureBaseline, CompareBaseline, LaunchAgents, Place, Plan, RetireAgents, StartServer,
-    Step, StopServer, action::Kind,
+    Action, CaptureBaseline, CompareBaseline, CopyVolume, HandOverVolume, LaunchAgents, Place,
+    Plan, RetireAgents, StartServer, Step, StopServer, action::Kind,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -103,6 +103,32 @@ impl Bench {
             };
             step.action = Some(Action { kind: Some(kind) });
         }
+        Self::of(&ferry_proto::seal(plan).unwrap())
+    }
+
+    /// A plan whose way back restores data from a copy.
+    pub(super) fn with_hand_over() -> Self {
+        let mut plan = plan();
+        for step in &mut plan.steps {
+            step.point_of_no_return = step.id == "start-server";
+        }
+        let step = |id: &str, kind: Kind| Step {
+            id: id.into(),
+            place: Place::Volume.into(),
+            title: id.replace('-', " "),
+            action: Some(Action { kind: Some(kind) }),
+            downtime: true,
+            ..Step::default()
+        };
+        let copy = CopyVolume {
+            final_pass: true,
+            ..CopyVolume::default()
+        };
+        plan.steps
+            .insert(5, step("copy-changes", Kind::CopyVolume(copy)));
+        let hand_over = HandOverVolume::default();
+        plan.steps
+            .insert(7, step("hand-over-volume", Kind::HandOverVolume(hand_over)));
         Self::of(&ferry_proto::seal(plan).unwrap())
     }
 

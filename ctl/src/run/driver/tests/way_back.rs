@@ -1,0 +1,110 @@
+//! The way back that restores data: the copy is proven before the target is stopped.
+
+use super::{
+    super::*,
+    bench::{Bench, quick},
+};
+
+fn places(bench: &Bench) -> (usize, usize, usize) {
+    let effects = bench.effects();
+    let at = |wanted: &str| effects.iter().position(|it| it == wanted).unwrap();
+    (
+        at("do prove-way-back"),
+        at("undo start-server"),
+        at("undo hand-over-volume"),
+    )
+}
+
+#[tokio::test]
+async fn the_copy_is_proven_once_and_before_the_target_is_stopped() {
+    let bench = Bench::with_hand_over();
+    bench.apply().await;
+    let result = bench.driver(quick()).rollback(&bench.run).await.unwrap();
+    assert_eq!(result.state, RunState::RolledBack);
+    let (proof, start, hand_over) = places(&bench);
+    assert_eq!((proof + 1, start + 1), (start, hand_over));
+    assert_eq!(bench.double.state().proven_by, ["of the copy"]);
+    let told = |event: &RunEvent| matches!(event, RunEvent::Note { text, .. } if text.starts_with("the copy is"));
+    assert!(bench.logged().iter().any(told));
+    bench.check(&result);
+}
+
+/// Before the data is handed over nothing is restored, and a run that fails there needs no copy.
+#[tokio::test]
+async fn no_copy_is_proven_where_nothing_is_restored() {
+    let bench = Bench::with_hand_over();
+    let failing = ("transfer-ownership".to_owned(), false);
+    bench.double.state().fail.insert(failing);
+    let result = bench.apply().await;
+    assert_eq!(result.state, RunState::RolledBack);
+    assert!(bench.double.state().proven_by.is_empty());
+
+    // What a crossing fails with behind it is taken back by the copy.
+    let bench = Bench::with_hand_over();
+    let failing = ("start-server".to_owned(), false);
+    bench.double.state().fail.insert(failing);
+    assert_eq!(bench.apply().await.state, RunState::RolledBack);
+    let (proof, start, _) = places(&bench);
+    assert!(proof < start);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_not_proven_holds_the_run_with_its_target_up() {
+    for code in ["copy-not-proven", "manifest-missing", "manifest-other"] {
+        let bench = Bench::with_hand_over();
+        bench.apply().await;
+        bench.double.state().unproven = Some(code);
+        for tries in 1..3 {
+            let result = bench.driver(quick()).rollback(&bench.run).await.unwrap();
+            assert_eq!(result.state, RunState::Held);
+            let failure = result.failure.as_ref().unwrap();
+            assert_eq!(failure.code, code);
+            assert!(failure.hint.contains("was not stopped"), "{}", failure.hint);
+            let way = format!("ferryctl rollback {} --accept-damaged-copy", bench.run);
+            assert!(failure.hint.contains(&way), "{}", failure.hint);
+            let effects = bench.effects();
+            assert!(!effects.contains(&"undo start-server".to_owned()));
+            // It is looked at again each time: somebody may have put it right.
+            assert_eq!(bench.double.state().proven_by.len(), tries);
+            bench.check(&result);
+        }
+        let right = code == "manifest-other";
+        let accept_damaged_copy = !right;
+        if right {
+            bench.double.state().unproven = None;
+        }
+        let options = Options {
+            accept_damaged_copy,
+            ..quick()
+        };
+        let result = bench.driver(options).rollback(&bench.run).await.unwrap();
+        assert_eq!(result.state, RunState::RolledBack);
+        let accepting = bench.double.state().accepting.clone();
+        assert_eq!(
+            accepting.contains(&"hand-over-volume".to_owned()),
+            accept_damaged_copy
+        );
+        bench.check(&result);
+    }
+}
+
+#[tokio::test]
+async fn a_way_back_that_is_killed_at_any_event_proves_the_copy_before_it_restores() {
+    let calm = Bench::with_hand_over();
+    calm.apply().await;
+    let forward = calm.logged().len();
+    calm.driver(quick()).rollback(&calm.run).await.unwrap();
+    let events = calm.logged().len() - forward;
+    for n in 0..events - 1 {
+        let bench = Bench::with_hand_over();
+        bench.apply().await;
+        let mut driver = bench.driver_that_dies(quick(), n).0;
+        let run = bench.run.clone();
+        let killed = tokio::spawn(async move { driver.rollback(&run).await.is_ok() }).await;
+        assert!(killed.is_err(), "the driver was to die after event {n}");
+        let result = bench.apply().await;
+        assert_eq!(result.state, RunState::RolledBack, "killed after {n}");
+        assert_eq!(bench.effects(), calm.effects(), "killed after {n}");
+        bench.check(&result);
+    }
+}
