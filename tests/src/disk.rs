@@ -2,6 +2,7 @@
 //! and what lies on it was allocated and never written.
 
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -149,6 +150,25 @@ pub fn keeping_time<T>(folder: &Path, change: impl FnOnce() -> Result<T>) -> Res
     let changed = change()?;
     fs_err::File::open(folder)?.set_modified(time)?;
     Ok(changed)
+}
+
+/// Turns one bit of a file's content and leaves everything else as it is, its times included. Twice, and the file is as it was.
+///
+/// # Errors
+/// When the file is empty, or cannot be written.
+pub fn flip_bit(file: &Path) -> Result<()> {
+    let opened = fs_err::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(file)?;
+    let before = opened.metadata()?;
+    let mut byte = [0];
+    opened.file().read_exact_at(&mut byte, 0)?;
+    opened.file().write_all_at(&[byte[0] ^ 1], 0)?;
+    let times = std::fs::FileTimes::new()
+        .set_accessed(before.accessed()?)
+        .set_modified(before.modified()?);
+    Ok(opened.file().set_times(times)?)
 }
 
 impl Drop for Disk {

@@ -3,10 +3,9 @@
 mod filters;
 
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use ferry_tests::disk::{Disk, free_bytes};
+use ferry_tests::disk::{Disk, flip_bit, free_bytes};
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::server::{Options, Seed, TestServer};
 use ferry_tests::snapshot::{self, Kind};
@@ -40,22 +39,6 @@ fn listed(tool: &Ferryctl, server: &TestServer) -> Result<Vec<Value>> {
     Ok(lines
         .filter(|line| line["server"] == server.name.as_str())
         .collect())
-}
-
-/// Turns one bit of a file's content and leaves everything else as it is, its times included.
-fn spoil(file: &Path) -> Result<()> {
-    let opened = fs_err::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(file)?;
-    let before = opened.metadata()?;
-    let mut byte = [0];
-    opened.file().read_exact_at(&mut byte, 0)?;
-    opened.file().write_all_at(&[byte[0] ^ 1], 0)?;
-    let times = std::fs::FileTimes::new()
-        .set_accessed(before.accessed()?)
-        .set_modified(before.modified()?);
-    Ok(opened.file().set_times(times)?)
 }
 
 #[test]
@@ -123,7 +106,7 @@ fn a_backup_is_proven_restored_and_given_up() -> Result<()> {
     // One bit that is not as it was is found, and named.
     let file = tree.iter().find(|it| it.kind == Kind::File && it.size > 0);
     let file = file.map(|it| it.path.clone()).unwrap_or_default();
-    spoil(&copy.join(&file))?;
+    flip_bit(&copy.join(&file))?;
     let spoilt = tool.run(&["backup", "verify", &run])?;
     assert_eq!(spoilt.code, 1, "{}", spoilt.shown());
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -134,7 +117,7 @@ fn a_backup_is_proven_restored_and_given_up() -> Result<()> {
     let refused = tool.run(&["backup", "restore", &run, "--into", &other])?;
     assert_eq!(refused.code, 1, "{}", refused.shown());
     assert!(docker(&["volume", "inspect", &other]).is_err());
-    spoil(&copy.join(&file))?;
+    flip_bit(&copy.join(&file))?;
 
     // Declared finished: the old container goes, the backup stays, and there is no way back.
     let old = format!("{}-2.44.1-{run}", server.name);

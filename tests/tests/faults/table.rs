@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ferry_tests::Result;
 
-use crate::{disk, engine, programs};
+use crate::{copies, disk, engine, programs};
 
 /// A fault as it is told to operators.
 struct Row {
@@ -54,6 +54,23 @@ faults! {
     the_dump_waits_for_a_lock: programs {
         fault: "`pg_dump` cannot go on", place: "somebody has locked a table",
         happens: "rolled back after a minute; the table is named", operator: "see who holds the lock in `pg_locks`, migrate again",
+    }
+    a_dump_cannot_be_restored: copies {
+        fault: "a dump that cannot be restored", place: "its proof",
+        happens: "rolled back while the server goes on serving; what the restore stumbled over is named", operator: "mend what is named in the database, migrate again",
+    }
+    the_copy_is_damaged_before_its_proof: copies {
+        fault: "the copy's disk gives other bytes than it was given", place: "the proof of the live copy",
+        happens: "rolled back while the server goes on serving; the file is named", operator: "look at the disk, choose another place for the copy, migrate again",
+    }
+    the_copy_is_damaged_after_the_crossing: copies {
+        fault: "the copy is damaged or files of it are lost", place: "before a rollback",
+        happens: "held before PMM 3 is stopped; the files are named", operator: "put the files right, `ferryctl resume RUN`",
+    }
+    #[ignore = "a crossing of its own"]
+    a_damaged_copy_is_accepted: copies {
+        fault: "the copy is damaged, and nobody can put it right", place: "before a rollback",
+        happens: "with `--accept-damaged-copy` rolled back; data that is as it was stays, the damaged files are restored as the copy has them, and named", operator: "bring the named files from elsewhere",
     }
     the_supervisor_does_not_answer: programs {
         fault: "supervisor hangs", place: "stop of the services, and it comes back",
