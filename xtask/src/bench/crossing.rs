@@ -38,11 +38,11 @@ pub(crate) struct Args {
     /// How often each way is taken
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
-    /// Ferry alone, with a tenth of the bytes in as many files: what grows with the bytes is seen beside a measurement without this
+    /// Ferry alone, in turns with so many bytes and with a tenth of them in as many files: what grows with the bytes
     #[arg(long)]
-    tenth: bool,
+    growth: bool,
     /// Ferry and the server's own stop and start alone: what is shown in minutes of how much is Ferry's own
-    #[arg(long, conflicts_with = "tenth")]
+    #[arg(long, conflicts_with = "growth")]
     own: bool,
     /// Measure what is built quickly instead of what is shipped
     #[arg(long)]
@@ -57,26 +57,49 @@ enum Way {
     Bare,
 }
 
+/// What Ferry's downtime may be, in those of another way.
+#[derive(Clone, Copy)]
+enum Goal {
+    None,
+    AtMost(f64),
+    Below(f64),
+}
+
+impl Goal {
+    /// The goal, and whether it was reached.
+    fn told(self, ratio: f64) -> String {
+        let (goal, met) = match self {
+            Self::None => return String::new(),
+            Self::AtMost(most) => (format!("at most {most:.2}"), ratio <= most),
+            Self::Below(bound) => (format!("below {bound:.2}"), ratio < bound),
+        };
+        format!("{goal}: {}", if met { "reached" } else { "missed" })
+    }
+}
+
 /// Each way, and what Ferry's downtime may be of its own.
-const WAYS: [(Way, &str, &str); 6] = [
-    (Way::Ferry, "ferryctl migrate", ""),
+const WAYS: [(Way, &str, Goal); 6] = [
+    (Way::Ferry, "ferryctl migrate", Goal::None),
     (
         Way::Script(Copy::Yes),
         "script, with backup",
-        "at most 0.20",
+        Goal::AtMost(0.2),
     ),
-    (Way::Script(Copy::No), "script, no backup", "below 1"),
-    (Way::Manual(Copy::Yes), "by hand, with cp -a", ""),
-    (Way::Manual(Copy::No), "by hand, no backup", ""),
-    (Way::Bare, "own stop, own start", "at most 1.25"),
+    (Way::Script(Copy::No), "script, no backup", Goal::Below(1.0)),
+    (Way::Manual(Copy::Yes), "by hand, with cp -a", Goal::None),
+    (Way::Manual(Copy::No), "by hand, no backup", Goal::None),
+    (Way::Bare, "own stop, own start", Goal::AtMost(1.25)),
 ];
+
+/// From a tenth of the bytes to all of them.
+const GROWTH: Goal = Goal::Below(1.1);
 
 impl Args {
     fn has(&self, way: Way) -> bool {
         match way {
             Way::Ferry => true,
-            Way::Bare => !self.tenth,
-            Way::Script(_) | Way::Manual(_) => !self.tenth && !self.own,
+            Way::Bare => true,
+            Way::Script(_) | Way::Manual(_) => !self.own,
         }
     }
 }
@@ -95,14 +118,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let images = args.images.images()?;
     let load = Load {
         files: args.kilofiles * 1000,
-        mebibytes: if args.tenth {
-            args.mebibytes / 10
-        } else {
-            args.mebibytes
-        },
+        mebibytes: args.mebibytes,
         services: args.services,
     };
     say::line(format!("{load}, {} rounds", args.rounds));
+    if args.growth {
+        return growth(args.rounds, load, &binaries, &images);
+    }
     let mut passages = vec![Vec::new(); WAYS.len()];
     for round in 1..=args.rounds {
         for ((way, name, _), passages) in WAYS.iter().zip(&mut passages) {
@@ -118,6 +140,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     say::data(table(&passages));
+    Ok(())
+}
+
+/// Measures what grows with the bytes.
+fn growth(rounds: u32, load: Load, binaries: &Binaries, images: &Images) -> Result<()> {
+    let tenth = Load {
+        mebibytes: load.mebibytes / 10,
+        ..load
+    };
+    let mut down = [Vec::new(), Vec::new()];
+    for round in 1..=rounds {
+        for (load, down) in [tenth, load].into_iter().zip(&mut down) {
+            let took = pass(Way::Ferry, load, binaries, images)?.downtime;
+            let mebibytes = load.mebibytes;
+            say::line(format!(
+                "round {round}  {mebibytes:>6} MiB  down {}",
+                say::took(took)
+            ));
+            down.push(took);
+        }
+    }
+    let [few, all] = down.map(|times| median(times.into_iter()).as_secs_f64());
+    say::data(format!(
+        "{} MiB {few:.2} s, {} MiB {all:.2} s: {:.2}   {}",
+        tenth.mebibytes,
+        load.mebibytes,
+        all / few,
+        GROWTH.told(all / few)
+    ));
     Ok(())
 }
 
@@ -188,9 +239,10 @@ fn table(passages: &[Vec<Passage>]) -> String {
         let whole = median(passages.iter().map(|passage| passage.whole));
         let ratio = ferry.as_secs_f64() / downtime.as_secs_f64();
         let line = format!(
-            "{name:<20} {:>8.2} s {:>8.2} s   {ratio:>10.2}   {goal}",
+            "{name:<20} {:>8.2} s {:>8.2} s   {ratio:>10.2}   {}",
             downtime.as_secs_f64(),
             whole.as_secs_f64(),
+            goal.told(ratio)
         );
         text.push_str(line.trim_end());
         text.push('\n');
@@ -228,12 +280,15 @@ mod tests {
         let text = table(&[of(4), of(10), of(5), of(4), of(4), of(4)]);
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[1].ends_with(" 1.00"), "{text}");
-        assert!(lines[2].ends_with(" 0.40   at most 0.20"), "{text}");
-        assert!(lines[3].ends_with(" 0.80   below 1"), "{text}");
-        assert!(lines[6].ends_with(" 1.00   at most 1.25"), "{text}");
+        assert!(lines[2].ends_with(" 0.40   at most 0.20: missed"), "{text}");
+        assert!(lines[3].ends_with(" 0.80   below 1.00: reached"), "{text}");
+        assert!(
+            lines[6].ends_with(" 1.00   at most 1.25: reached"),
+            "{text}"
+        );
         // Ways that were not taken have no line.
         let own = table(&[of(4), vec![], vec![], vec![], vec![], of(2)]);
         assert_eq!(own.lines().count(), 3, "{own}");
-        assert!(own.ends_with(" 2.00   at most 1.25"), "{own}");
+        assert!(own.ends_with(" 2.00   at most 1.25: missed"), "{own}");
     }
 }
