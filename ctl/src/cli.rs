@@ -358,6 +358,12 @@ pub struct Rehearse {
     /// Which server, and what it shall become.
     #[command(flatten)]
     pub subject: Subject,
+    /// By which recipe the crossing shall go.
+    #[command(flatten)]
+    pub way: Way,
+    /// How fast the copy is made.
+    #[command(flatten)]
+    pub pace: Pace,
     /// Leave the new server running on the copy, to look at it
     #[arg(long)]
     pub keep: bool,

@@ -93,7 +93,8 @@ impl Wishes {
 }
 
 /// The ways from PMM 2 to PMM 3, of which both stop the server, keep a proven copy, and go back by it; and what may have to come before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Recipe {
     /// The volume stays as it is, its owners change
     #[default]
@@ -118,11 +119,15 @@ impl Recipe {
 }
 
 impl Recipe {
-    /// What a plan was made by; the default for what is no crossing.
+    /// What a plan was made by, or tries; the default for what is no crossing.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let all = [Self::PmmInPlace, Self::PmmDumpRestore, Self::PmmMoveData];
-        let found = all.into_iter().find(|it| it.name() == plan.recipe);
+        let name = match plan.is_rehearsal() {
+            true => &plan.rehearses,
+            false => &plan.recipe,
+        };
+        let found = all.into_iter().find(|it| it.name() == *name);
         found.unwrap_or_default()
     }
 }

@@ -342,14 +342,30 @@ fn targets_that_exit_in_a_loop_are_empty_or_never_ready_would_fail() -> Result<(
     Ok(())
 }
 
+/// How long these steps took in the first run of a call, in milliseconds.
+fn took(done: &Finished, steps: &[&str]) -> Result<Option<u64>> {
+    let lines = done.json()?;
+    let took = |step: &&str| {
+        let ended = |line: &&Value| line["event"] == "finished" && line["step_id"] == **step;
+        let took = &lines.iter().find(ended)?["outcome"]["elapsed_ms"];
+        took.as_u64().or_else(|| took.as_str()?.parse().ok())
+    };
+    Ok(steps.iter().map(took).sum())
+}
+
 #[test]
 fn a_migration_goes_on_when_its_rehearsal_succeeded() -> Result<()> {
-    let server = TestServer::used(Options::default())?;
+    let server = TestServer::used(Options {
+        // PMM 3 complains of what it does not know, with its value.
+        env: vec![("HOUSE_SITE".into(), "behind-the-hill".into())],
+        ..Options::default()
+    })?;
     let seen = Seen::of(&server)?;
     let tool = Ferryctl::new()?;
     let address = server.address();
     let words = ["migrate", &address, "--to", TO, "--rehearse", "--yes"];
-    let done = tool.run(&[&words[..], &["--output", "json"]].concat())?;
+    let how = ["--recipe", "pmm-dump-restore", "--output", "json"];
+    let done = tool.run(&[&words[..], &how].concat())?;
     assert_eq!(done.code, 0, "{}", done.shown());
     let ends: Vec<Value> = done
         .json()?
@@ -363,6 +379,17 @@ fn a_migration_goes_on_when_its_rehearsal_succeeded() -> Result<()> {
         assert_eq!(end["kind"], kind);
         assert_eq!(end["state"], "done", "{end}");
     }
+    let mend = rehearsal["mend"].to_string();
+    assert!(
+        mend.contains("unknown environment variable") && mend.contains("HOUSE_SITE"),
+        "{mend}"
+    );
+    assert!(!mend.contains("behind-the-hill"), "{mend}");
+    // The second dump and its restore are in the downtime that is told, as they were measured.
+    assert_eq!(rehearsal["recipe"], "pmm-dump-restore");
+    let measured = rehearsal["downtime"]["measured_ms"].as_u64();
+    let both = took(&done, &["dump-databases", "prove-dumps"])?;
+    assert!(both.is_some() && measured > both, "{both:?}: {rehearsal}");
 
     assert_eq!(witness::version(&server)?, "3.8.1");
     assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);

@@ -14,6 +14,8 @@ pub(super) async fn run(arguments: &Rehearse, session: &Session) -> End {
     let address: Address = arguments.subject.server.parse()?;
     let host = session.host(address.engine()).await?;
     let wishes = Wishes {
+        recipe: arguments.way.recipe,
+        bytes_per_second: arguments.pace.io_limit,
         jobs: arguments.jobs,
         ready_seconds: arguments.patience.ready_timeout,
         compare_seconds: arguments.patience.compare_timeout,

@@ -4,7 +4,7 @@ use ferry_proto::v1::{Outcome, action::Kind};
 
 use crate::{
     recipes::{
-        Compose, Unit, Wishes, downtime, pmm_client_upgrade, pmm_in_place, pmm_move_appliance,
+        self, Compose, Recipe, Unit, Wishes, downtime, pmm_client_upgrade, pmm_move_appliance,
         pmm_move_data, policy,
     },
     report::{RehearsalReport, RunSummary},
@@ -85,6 +85,7 @@ pub(super) fn of_rehearsal(result: &RunResult) -> RehearsalReport {
         from_version: plan.from_version.clone(),
         to_version: plan.to_version.clone(),
         to_image: target(record),
+        recipe: Recipe::of(plan),
         downtime: if done {
             expected_downtime(record)
         } else {
@@ -118,9 +119,10 @@ fn expected_downtime(record: &RunRecord) -> Option<downtime::Downtime> {
         allowed: policy::Allowed::of(plan),
         compose: Compose::of(plan),
         unit: Unit::of(plan),
+        recipe: Recipe::of(plan),
         ..Wishes::new(target(record))
     };
-    let crossing = pmm_in_place::plan(&plan.server, facts, &wishes, plan.created?).ok()?;
+    let crossing = recipes::plan(&plan.server, facts, &wishes, plan.created?).ok()?;
     Some(downtime::expected(&crossing.steps, |wanted| {
         outcome(record, wanted, false).map(|it| it.elapsed_ms)
     }))

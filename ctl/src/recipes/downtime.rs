@@ -26,6 +26,9 @@ pub fn expected(
             Some(Kind::TransferOwnership(_)) => {
                 Some(|kind| matches!(kind, Kind::TransferOwnership(_)))
             }
+            // While nobody writes, of the same databases as in the rehearsal.
+            Some(Kind::DumpDatabases(_)) => Some(|kind| matches!(kind, Kind::DumpDatabases(_))),
+            Some(Kind::ProveDumps(_)) => Some(|kind| matches!(kind, Kind::ProveDumps(_))),
             Some(Kind::StartServer(_)) => Some(|kind| matches!(kind, Kind::StartRehearsal(_))),
             Some(Kind::WaitUntilReady(_)) => Some(|kind| matches!(kind, Kind::WaitUntilReady(_))),
             _ => None,
@@ -47,7 +50,38 @@ fn kind(step: &Step) -> Option<&Kind> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::samples;
+    use crate::{
+        recipes::{Recipe, Wishes, plan},
+        samples,
+    };
+
+    /// A second dump and its restore are downtime where the recipe has them, and a rehearsal does both.
+    #[test]
+    fn the_dump_at_rest_counts_as_it_was_measured() {
+        let wishes = Wishes {
+            recipe: Recipe::PmmDumpRestore,
+            ..samples::wishes()
+        };
+        let crossing = plan("docker:p", samples::facts(), &wishes, Default::default()).unwrap();
+        let both = |it: fn(&Kind) -> bool| {
+            let dump = Kind::DumpDatabases(Default::default());
+            let proof = Kind::ProveDumps(Default::default());
+            (it(&dump) || it(&proof)).then_some(60_000)
+        };
+        let without = expected(&crossing.steps, |_| None);
+        let with = expected(&crossing.steps, both);
+        assert_eq!(with.measured_ms, 120_000);
+        let estimates = crossing.steps.iter().filter(|step| {
+            step.downtime
+                && matches!(
+                    kind(step),
+                    Some(Kind::DumpDatabases(_) | Kind::ProveDumps(_))
+                )
+        });
+        let estimates: u64 = estimates.map(|step| step.estimate_ms).sum();
+        assert!(estimates > 0);
+        assert_eq!(with.total_ms, without.total_ms - estimates + 120_000);
+    }
 
     #[test]
     fn what_was_measured_takes_the_place_of_its_estimate() {

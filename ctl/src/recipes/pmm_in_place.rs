@@ -49,7 +49,8 @@ pub fn plan(
     })
 }
 
-/// Makes the plan of a rehearsal: the same crossing of a copy, which is discarded unless it is to be kept.
+/// Makes the plan of a rehearsal: the same crossing of a copy, which is discarded unless it is to be kept. It is one for both recipes: the copy
+/// gets a new cluster in either case, because that of a running server is torn.
 ///
 /// # Errors
 /// As [`plan`]: what blocks the crossing blocks its rehearsal.
@@ -87,6 +88,10 @@ pub(super) fn made(
     let plan = Plan {
         created: Some(created),
         recipe: recipe.to_owned(),
+        rehearses: match recipe {
+            REHEARSAL => wishes.recipe.name().to_owned(),
+            _ => String::new(),
+        },
         server: server.to_owned(),
         from_version: ground.version_now().to_owned(),
         to_version: ground.version_then().to_owned(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::text::{Look, Tone, hang};
 use crate::{
-    recipes::downtime::Downtime,
+    recipes::{Recipe, downtime::Downtime},
     run::events::RunState,
     units::{elapsed, estimate},
 };
@@ -27,6 +27,8 @@ pub struct RehearsalReport {
     pub to_version: String,
     /// The image of that version, as it was typed.
     pub to_image: String,
+    /// The recipe of the crossing that was tried.
+    pub recipe: Recipe,
     /// How long the server would not serve; absent when the rehearsal did not come to its end.
     pub downtime: Option<Downtime>,
     /// The step that failed, or that it stands at; empty when it came to its end.
@@ -55,12 +57,16 @@ impl RehearsalReport {
             to_image,
             ..
         } = &self;
+        let way = match self.recipe {
+            Recipe::PmmInPlace => String::new(),
+            recipe => format!(" --recipe {}", recipe.name()),
+        };
         self.next = match self.state {
             RunState::Done | RunState::Finished => {
-                vec![format!("ferryctl migrate {address} --to {to_image}")]
+                vec![format!("ferryctl migrate {address} --to {to_image}{way}")]
             }
             RunState::RolledBack if self.failure.is_some() => {
-                vec![format!("ferryctl rehearse {address} --to {to_image}")]
+                vec![format!("ferryctl rehearse {address} --to {to_image}{way}")]
             }
             RunState::RolledBack => Vec::new(),
             RunState::Running | RunState::RollingBack | RunState::Held => vec![
@@ -212,6 +218,7 @@ mod tests {
             from_version: "2.44.1".into(),
             to_version: "3.8.1".into(),
             to_image: "percona/pmm-server:3.8.1".into(),
+            recipe: Recipe::PmmInPlace,
             downtime: Some(Downtime {
                 total_ms: 41_000,
                 measured_ms: 23_400,
@@ -229,6 +236,16 @@ mod tests {
             failure: None,
             next: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_command_that_comes_next_is_of_the_recipe_that_was_tried() {
+        let mut tried = report();
+        tried.recipe = Recipe::PmmDumpRestore;
+        let next = tried.with_ways_on().next;
+        let command = "ferryctl migrate docker:pmm-server --to percona/pmm-server:3.8.1";
+        assert_eq!(next, [format!("{command} --recipe pmm-dump-restore")]);
+        assert_eq!(report().with_ways_on().next, [command]);
     }
 
     #[test]
