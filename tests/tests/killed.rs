@@ -9,7 +9,7 @@ use ferry_tests::kill::{
     self, BULK_OWNER, Bulk, Call, Ended, Tool, agents_of, is, kill_container, owners, pid_of, send,
 };
 use ferry_tests::random::Random;
-use ferry_tests::server::{Options, Seed, TestServer};
+use ferry_tests::server::{Fault, Options, Seed, TestServer};
 use ferry_tests::snapshot::{self, Entry, differences};
 use ferry_tests::{Result, images};
 use rustix::process::Signal;
@@ -36,7 +36,17 @@ struct Scene {
 
 impl Scene {
     fn new(bulk: Option<(usize, usize)>) -> Result<Self> {
+        Self::with(bulk, None)
+    }
+
+    /// Whose PMM 3 has a fault.
+    fn failing(fault: Fault) -> Result<Self> {
+        Self::with(None, Some(fault))
+    }
+
+    fn with(bulk: Option<(usize, usize)>, fault: Option<Fault>) -> Result<Self> {
         let server = TestServer::start(&Options {
+            fault,
             seed: Seed {
                 nodes: 5,
                 services: 12,
@@ -68,8 +78,22 @@ impl Scene {
     }
 
     fn migrate(&self) -> Result<Call> {
-        self.tool
-            .start(&["migrate", &self.address, "--to", &self.target, "--yes"])
+        self.migrate_with(&[])
+    }
+
+    fn migrate_with(&self, more: &[&str]) -> Result<Call> {
+        let words = ["migrate", &self.address, "--to", &self.target, "--yes"];
+        self.tool.start(&[&words[..], more].concat())
+    }
+
+    /// The journal of the killed controller ends with this word, and stands where that leaves it.
+    fn assert_said(&self, run: &str, word: &str) -> Result<()> {
+        let status = self.tool.run(&["status"])?;
+        assert_eq!(status.last("run")["run"], run, "{status:?}");
+        let state = &status.last("run")["state"];
+        let backward = state == "rolling-back";
+        assert!(word == "failed" || backward, "after `{word}`: {state}");
+        Ok(())
     }
 
     fn bulk(&self) -> &Bulk {
@@ -307,6 +331,39 @@ fn agents_that_are_killed_are_started_again_and_the_run_goes_on() -> Result<()> 
     for step in ["stop-services", "transfer-ownership"] {
         assert!(ended.count("reconnecting", step) > 0, "{step}: {ended:?}");
     }
+    scene.assert_crossed(&run, &ended)
+}
+
+/// A step has failed, and nothing is written down yet of what follows from that; and the moment after.
+#[test]
+fn a_controller_killed_when_a_step_has_failed_goes_on_back() -> Result<()> {
+    for word in ["failed", "rolling-back"] {
+        let scene = Scene::failing(Fault::Empty)?;
+        let more = ["--compare-timeout", "4"];
+        let mut call = scene.migrate_with(&more)?;
+        let run = call.run_name()?;
+        call.wait_for("the failure", |line| line["event"] == word)?;
+        call.kill()?;
+        scene.assert_said(&run, word)?;
+        let ended = scene.tool.run(&["resume", &run])?;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert_eq!(ended.last("summary")["state"], "rolled-back", "{ended:?}");
+        scene.assert_as_before()?;
+    }
+    Ok(())
+}
+
+/// An agent is lost, and the controller too while it looks for it.
+#[test]
+fn a_controller_killed_while_it_looks_for_an_agent_is_resumed() -> Result<()> {
+    let scene = Scene::new(None)?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    call.wait_for("the stop", is("progress", "stop-services", false))?;
+    kill_container(&scene.sidecar())?;
+    call.wait_for("the loss", |line| line["event"] == "reconnecting")?;
+    call.kill()?;
+    let ended = scene.tool.run(&["resume", &run])?;
     scene.assert_crossed(&run, &ended)
 }
 

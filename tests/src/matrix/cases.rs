@@ -93,7 +93,38 @@ pub enum Event {
     Finished,
     /// So many milliseconds after it was intended.
     Within(u64),
+    /// The journal says this of the run as a whole, which has the place of the step then.
+    OfRun(&'static str),
 }
+
+impl Event {
+    /// The word of the journal that comes before the blow.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Intended | Self::Within(_) => "intended",
+            Self::Finished => "finished",
+            Self::OfRun(word) => word,
+        }
+    }
+
+    /// What the journal says of a run, by its word.
+    #[must_use]
+    pub fn of_run(word: &str) -> Option<Self> {
+        const OF_RUN: [&str; 5] = [
+            "started",
+            "rolling-back",
+            "downtime-started",
+            "downtime-ended",
+            "ended",
+        ];
+        let known = OF_RUN.into_iter().find(|it| *it == word);
+        known.map(Self::OfRun)
+    }
+}
+
+/// In the place of a step's name, where the run as a whole is meant.
+pub const RUN: &str = "run";
 
 /// A part of the journey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +187,20 @@ pub struct Case {
     pub way: Way,
 }
 
+impl Case {
+    /// Whether somebody is away whom a step has to ask: then it may end in a rollback, or be held.
+    #[must_use]
+    pub fn may_fail(&self) -> bool {
+        matches!(self.victim, Victim::Engine(_) | Victim::ApiServer)
+    }
+
+    /// Whether the run may be taken back for it by itself.
+    #[must_use]
+    pub fn may_give_up(&self) -> bool {
+        self.may_fail() && self.way == Way::Resume && !self.leg.undoes()
+    }
+}
+
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match self.way {
@@ -167,6 +212,7 @@ impl fmt::Display for Case {
             Event::Intended => f.write_str("intended")?,
             Event::Finished => f.write_str("finished")?,
             Event::Within(ms) => write!(f, "within-{ms}ms")?,
+            Event::OfRun(word) => f.write_str(word)?,
         }
         write!(f, ":{}:{way}", self.victim.word())
     }
@@ -198,7 +244,10 @@ impl FromStr for Case {
             event: match event {
                 "intended" => Event::Intended,
                 "finished" => Event::Finished,
-                other => Event::Within(within(other).ok_or(())?),
+                other => match within(other) {
+                    Some(ms) => Event::Within(ms),
+                    None => Event::of_run(other).ok_or(())?,
+                },
             },
             victim: *Victim::ALL
                 .iter()
@@ -213,14 +262,14 @@ impl FromStr for Case {
     }
 }
 
-/// A word of the journal about a step, as an undisturbed run had it.
+/// A word of the journal about a step or the run, as an undisturbed run had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The step.
     pub step: String,
     /// On which part of the journey.
     pub leg: Leg,
-    /// `Intended` or `Finished`.
+    /// `Intended`, `Finished` or `OfRun`.
     pub event: Event,
     /// Those of [`Victim::PASSING`] that lived then.
     pub agents: Vec<Victim>,
@@ -229,7 +278,7 @@ pub struct Moment {
 }
 
 /// All cases: each step of the plan, there and, where a run goes back, back from its end and from before the target could write, at each of its
-/// moments, and somewhere within it when it is long.
+/// moments, and somewhere within it when it is long; and each word about the run as a whole.
 ///
 /// # Errors
 /// When the undisturbed run said nothing of a step: it would be missing in the matrix.
@@ -240,6 +289,22 @@ pub fn cases(
     random: &mut Random,
 ) -> Result<Vec<Case>> {
     let mut all = Vec::new();
+    let mut add = |step: &str, leg, event, moment: &Moment| {
+        for victim in Victim::ALL {
+            if Victim::PASSING.contains(&victim) && !moment.agents.contains(&victim) {
+                continue;
+            }
+            for way in [Way::Resume, Way::Rollback] {
+                all.push(Case {
+                    step: step.to_owned(),
+                    leg,
+                    event,
+                    victim,
+                    way,
+                });
+            }
+        }
+    };
     let mut legs = vec![(Leg::There, steps)];
     if goes_back {
         // Of the step at which it was cut off nobody knows how far it came.
@@ -263,22 +328,12 @@ pub fn cases(
                 hits.insert(1, (within, intended));
             }
             for (event, moment) in hits {
-                for victim in Victim::ALL {
-                    if Victim::PASSING.contains(&victim) && !moment.agents.contains(&victim) {
-                        continue;
-                    }
-                    for way in [Way::Resume, Way::Rollback] {
-                        let step = step.clone();
-                        all.push(Case {
-                            step,
-                            leg,
-                            event,
-                            victim,
-                            way,
-                        });
-                    }
-                }
+                add(step, leg, event, moment);
             }
+        }
+        let of_run = |it: &&Moment| it.leg == leg && matches!(it.event, Event::OfRun(_));
+        for moment in moments.iter().filter(of_run) {
+            add(RUN, leg, moment.event, moment);
         }
     }
     Ok(all)
@@ -427,6 +482,28 @@ mod tests {
         for case in early {
             assert_eq!(case.to_string().parse().as_ref(), Ok(case));
         }
+    }
+
+    #[test]
+    fn words_about_the_run_are_moments_too() {
+        let (steps, mut moments) = three_steps();
+        let without = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
+        for (word, leg) in [
+            ("downtime-started", Leg::There),
+            ("rolling-back", Leg::Back),
+        ] {
+            let event = Event::of_run(word).unwrap();
+            moments.push(seen(RUN, leg, event, &[Victim::Sidecar], 0));
+        }
+        let with = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
+        // Controller, two engines, and the agent; two ways.
+        assert_eq!(with.len(), without.len() + 2 * 4 * 2);
+        for case in with.iter().filter(|it| it.step == RUN) {
+            assert_eq!(case.to_string().parse().as_ref(), Ok(case));
+        }
+        let name = "run:undo-rolling-back:sidecar:resume";
+        assert!(with.iter().any(|it| it.to_string() == name));
+        assert_eq!(Event::of_run("progress"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::Case;
+use super::cases::RUN;
 use super::server::Description;
 use crate::Result;
 use crate::compose::Project;
@@ -11,7 +12,9 @@ use crate::server::{Data, Options, TestServer};
 use crate::units::{Unit, Units};
 
 /// The steps of the first journey. One that is missing here is played in all journeys that have it.
-const FIRST: [&str; 24] = [
+const FIRST: [&str; 25] = [
+    // What the driver says of a run it says in all of them.
+    RUN,
     "pull-image",
     "launch-agents",
     "capture-baseline",

@@ -5,7 +5,8 @@
 //! tells which agents there are at each moment and how long each step takes. So a new step is in the matrix by being in the plan, and
 //! an agent is a victim wherever it is seen to live.
 //!
-//! Each case has a name, such as `transfer-ownership:intended:volume-agent:resume`, and is played alone by `FERRY_MATRIX_CASE=NAME`.
+//! Each case has a name, such as `transfer-ownership:intended:volume-agent:resume`, and is played alone by `FERRY_MATRIX_CASE=NAME`. What the
+//! journal says of the run as a whole is `run:downtime-started:…`.
 //! A scene is used for case after case, because each ends with the proof that all is as it was.
 
 mod appliance;
@@ -21,7 +22,7 @@ mod stage;
 mod upkeep;
 
 pub use appliance::ApplianceScene;
-pub use cases::{Case, Event, Leg, Moment, Victim, Way, cases, named, slice, turn};
+pub use cases::{Case, Event, Leg, Moment, RUN, Victim, Way, cases, named, slice, turn};
 pub use client::ClientScene;
 pub use cluster::ClusterScene;
 pub use journey::Journey;
@@ -44,6 +45,8 @@ const CHOSEN: &str = "FERRY_MATRIX_CASE";
 const AWAY: Duration = Duration::from_millis(700);
 /// One of so many blows may find its victim gone; on a busy machine it was one of 25.
 const MOST_MISSED: usize = 8;
+/// One run of so many may be taken back by itself; of 17 it was none.
+const MOST_GIVEN_UP: usize = 3;
 /// No more than so many of the cases, spread evenly over them.
 const NUMBER: &str = "FERRY_MATRIX_NUMBER";
 
@@ -106,7 +109,7 @@ pub fn work<S: Scene>(
         return Err(Error::of("nobody has such a case".to_owned()));
     }
     let mut failed = Vec::new();
-    let mut missed = 0;
+    let (mut missed, mut gave_up) = (0, 0);
     for case in &mine {
         let began = std::time::Instant::now();
         let end = play(&stage, engine, &undisturbed, case);
@@ -114,6 +117,7 @@ pub fn work<S: Scene>(
         match end {
             Ok(course) => {
                 missed += usize::from(course.blow == Blow::Missed);
+                gave_up += usize::from(course.gave_up);
                 random.tell(&format!("{case}: as it should be, {seconds} s{course}"));
             }
             Err(error) => {
@@ -129,6 +133,13 @@ pub fn work<S: Scene>(
     // A victim may be gone by chance. Where it is so again and again nobody is hit.
     if missed > 1 + mine.len() / MOST_MISSED {
         failed.push(format!("{missed} blows hit nobody"));
+    }
+    // A run may be taken back where nobody could be asked. One that always is does not wait for anybody.
+    let could = mine.iter().filter(|case| case.may_give_up()).count();
+    if gave_up > 1 + could / MOST_GIVEN_UP {
+        failed.push(format!(
+            "{gave_up} of {could} runs were taken back for an engine that was away for a moment"
+        ));
     }
     if !failed.is_empty() {
         return Err(Error::of(format!(

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::stage::told;
-use super::{AWAY, Case, Event, Leg, Observed, Scene, Stage, Undisturbed, Victim, Way, turn};
+use super::{AWAY, Case, Event, Leg, Observed, RUN, Scene, Stage, Undisturbed, Victim, Way, turn};
 use crate::engine::{Containers, PrivateEngine};
 use crate::kill::{Call, Ended};
 use crate::{Error, Result};
@@ -122,15 +122,15 @@ impl<S: Scene> Played<'_, S> {
     /// Waits for the moment, and kills.
     fn strike(&self, mut call: Call) -> Result<(Struck, Blow)> {
         let mut blow = Blow::Hit;
-        let word = match self.case.event {
-            Event::Intended | Event::Within(_) => "intended",
-            Event::Finished => "finished",
-        };
-        call.wait_for(&self.case.to_string(), |line| {
-            line["event"] == word
-                && line["step_id"] == self.case.step
-                && line["undo"] == self.case.leg.undoes()
-        })?;
+        let (word, of_run) = (self.case.event.word(), self.case.step == RUN);
+        // Its start was waited for to learn the run's name.
+        if word != "started" {
+            call.wait_for(&self.case.to_string(), |line| {
+                let of_step =
+                    || line["step_id"] == self.case.step && line["undo"] == self.case.leg.undoes();
+                line["event"] == word && (of_run || of_step())
+            })?;
+        }
         if let Event::Within(milliseconds) = self.case.event {
             std::thread::sleep(Duration::from_millis(milliseconds));
         }
@@ -179,7 +179,7 @@ impl<S: Scene> Played<'_, S> {
         };
         let ended = self.unheld(ended)?;
         let rolled_back = ended.report()["state"] == "rolled-back";
-        if rolled_back && self.may_fail() {
+        if rolled_back && self.case.may_fail() {
             self.gave_up.set(true);
             self.stage.expect(&ended, 1)?;
             return self.as_before();
@@ -225,7 +225,7 @@ impl<S: Scene> Played<'_, S> {
     /// Where the engine was away a run may be held, and says so; with the engine it goes on.
     fn unheld(&self, mut ended: Ended) -> Result<Ended> {
         for _ in 0..MOST_RESUMES {
-            if ended.code != 4 || !self.may_fail() {
+            if ended.code != 4 || !self.case.may_fail() {
                 break;
             }
             let told = ended.report()["next"].to_string();
@@ -253,11 +253,6 @@ impl<S: Scene> Played<'_, S> {
             }
         }
         self.as_before()
-    }
-
-    /// A host step has nobody to ask without an engine or a cluster.
-    fn may_fail(&self) -> bool {
-        matches!(self.case.victim, Victim::Engine(_) | Victim::ApiServer)
     }
 
     fn kills_programs(&self) -> bool {

@@ -1,8 +1,8 @@
 //! What case after case is played on, and the undisturbed run that the cases are measured against.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Event, Journey, Leg, Moment, Observed, Scene, ServerScene, Victim, turn};
+use super::{Event, Journey, Leg, Moment, Observed, RUN, Scene, ServerScene, Victim, turn};
 use crate::kill::{Call, Ended};
 use crate::server::{Options, TestServer};
 use crate::{Error, Result};
@@ -91,6 +91,8 @@ impl<S: Scene> Stage<S> {
         let mut moments = Vec::new();
         let mut call = self.begin()?;
         let run = call.run_name()?;
+        let started = Event::OfRun("started");
+        moments.push(self.moment(RUN, Leg::There, started, Duration::ZERO));
         self.watch(&mut call, Leg::There, &mut moments)?;
         self.expect(&call.end()?, 0)?;
         let steps = self.steps(&run)?;
@@ -152,21 +154,26 @@ impl<S: Scene> Stage<S> {
     fn watch(&self, call: &mut Call, leg: Leg, moments: &mut Vec<Moment>) -> Result<()> {
         let began = Instant::now();
         loop {
-            let line = call.wait_for("the end of the run", |line| {
-                line["event"] == "ended" || event_of(line).is_some()
-            })?;
+            let line = call.wait_for("the end of the run", |line| event_of(line).is_some())?;
             let Some(event) = event_of(&line) else {
                 return Ok(());
             };
-            let at = began.elapsed();
-            let agents = Victim::PASSING.into_iter();
-            moments.push(Moment {
-                step: line["step_id"].as_str().unwrap_or_default().to_owned(),
-                leg,
-                event,
-                agents: agents.filter(|it| self.scene.lives(*it)).collect(),
-                at,
-            });
+            let step = line["step_id"].as_str().unwrap_or(RUN);
+            moments.push(self.moment(step, leg, event, began.elapsed()));
+            if event.word() == "ended" {
+                return Ok(());
+            }
+        }
+    }
+
+    fn moment(&self, step: &str, leg: Leg, event: Event, at: Duration) -> Moment {
+        let agents = Victim::PASSING.into_iter();
+        Moment {
+            step: step.to_owned(),
+            leg,
+            event,
+            agents: agents.filter(|it| self.scene.lives(*it)).collect(),
+            at,
         }
     }
 
@@ -231,11 +238,11 @@ pub(super) fn told(what: &str, changes: &[String]) -> Result<()> {
     )))
 }
 
-/// `intended` or `finished`, when the line is one of these of a step.
+/// What the line says of a step or of the run, when that is a moment.
 fn event_of(line: &serde_json::Value) -> Option<Event> {
     match line["event"].as_str()? {
         "intended" => Some(Event::Intended),
         "finished" => Some(Event::Finished),
-        _ => None,
+        word => Event::of_run(word),
     }
 }

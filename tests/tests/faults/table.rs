@@ -124,25 +124,31 @@ faults! {
 const KILLED: &[Row] = &[
     Row {
         fault: "`ferryctl` killed",
-        place: "any step, any moment, there and back; in a rehearsal; on a client's host; in a cluster",
+        place: "every step, at each word of the journal and somewhere within the long ones, there and back; in a rehearsal; on a client's host; in a cluster",
         happens: "the agents finish the step they are at; nothing is lost",
         operator: "`ferryctl resume RUN` or `ferryctl rollback RUN`",
     },
     Row {
         fault: "an agent killed",
-        place: "any step, any moment, there and back; in a rehearsal; on a client's host; in a cluster",
+        place: "every step, at each word of the journal and somewhere within the long ones, there and back; in a rehearsal; on a client's host; in a cluster",
         happens: "it is started again and the run goes on",
         operator: "nothing",
     },
     Row {
+        fault: "`ferryctl` killed when a step has failed, or when it looks for an agent that was killed",
+        place: "before it is written down what follows from that, and behind it",
+        happens: "the run is taken back, or goes on, as it would have",
+        operator: "`ferryctl resume RUN`",
+    },
+    Row {
         fault: "engine's daemon killed",
-        place: "any step, any moment, there and back, with and without `--live-restore`",
+        place: "the same, with and without `--live-restore`",
         happens: "the run goes on when the daemon is back, else is rolled back or held; without `--live-restore` the daemon kills the server's programs too",
         operator: "start the engine; `ferryctl resume RUN` when held",
     },
     Row {
         fault: "a cluster's API server away for a moment",
-        place: "any step, any moment, there and back",
+        place: "the same",
         happens: "the run goes on when it is back, else is rolled back or held",
         operator: "`ferryctl resume RUN` when held",
     },
