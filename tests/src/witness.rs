@@ -1,16 +1,16 @@
 //! What a server shows to somebody who asks it, and whether it is the same one: asked by the tests themselves, because a tool that
 //! proves its own success proves little.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::Result;
 use crate::command::{docker, output};
 use crate::server::{Container, seeded_key};
 use crate::snapshot::{self, Entry};
+use crate::{Error, Result};
 
 /// What a server holds that a migration has to bring across.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,6 +132,40 @@ pub fn strangers(root: &Path, (uid, gid): (u32, u32)) -> Result<Vec<String>> {
     let found = output(&mut find)?;
     let text = String::from_utf8_lossy(&found.stdout).into_owned();
     Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// Every table of the server's databases, with its number of rows and a hash of them.
+///
+/// # Errors
+/// When PostgreSQL does not answer.
+pub fn tables(server: &Container) -> Result<BTreeMap<String, (u64, String)>> {
+    const EACH: &str = "SELECT n.nspname || '.' || c.relname || ' ' || (xpath('/row/c/text()', query_to_xml(format(\
+        'SELECT count(*) || '' '' || md5(coalesce(string_agg(t::text, chr(10) ORDER BY t::text), '''')) AS c FROM %I.%I t', \
+        n.nspname, c.relname), false, true, '')))[1]::text \
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')";
+    let mut tables = BTreeMap::new();
+    for database in ["pmm-managed", "grafana"] {
+        for line in server.psql(database, EACH)?.lines() {
+            let mut words = line.rsplitn(3, ' ');
+            let hash = words.next().unwrap_or_default().to_owned();
+            let rows = words.next().and_then(|it| it.parse().ok());
+            let rows = rows.ok_or_else(|| Error::of(format!("no number of rows: {line}")))?;
+            let table = words.next().unwrap_or_default();
+            tables.insert(format!("{database} {table}"), (rows, hash));
+        }
+    }
+    Ok(tables)
+}
+
+/// The engine's networks that are called after a server.
+///
+/// # Errors
+/// When the engine does not answer.
+pub fn networks(name: &str) -> Result<Vec<String>> {
+    let listed = docker(&["network", "ls", "--format", "{{.Name}}"])?;
+    let named = listed.lines().filter(|it| it.contains(name));
+    Ok(named.map(|it| format!("network {it}")).collect())
 }
 
 /// What the engine holds that has to do with a server, besides the server itself: `container NAME`, `volume NAME`.

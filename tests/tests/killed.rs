@@ -300,6 +300,27 @@ fn an_old_server_that_somebody_starts_in_between_stays_down() -> Result<()> {
     Ok(())
 }
 
+/// The other way: PMM 3 must not run on data that is half PMM 2's again.
+#[test]
+fn a_new_server_that_somebody_starts_during_the_restore_stays_down() -> Result<()> {
+    let scene = Scene::new(Some(MANY))?;
+    let mut call = scene.migrate()?;
+    let run = call.run_name()?;
+    assert_eq!(call.end()?.code, 0);
+    let mut call = scene.tool.start(&["rollback", &run, "--yes"])?;
+    call.wait_for("the restore", is("intended", "hand-over-volume", true))?;
+    let agent = pid_of(&scene.volume_agent())?;
+    send(agent, Signal::STOP)?;
+    call.kill()?;
+    assert!(scene.server.is_v3()?, "the new container has its name yet");
+    scene.server.assert_start_is_fruitless()?;
+    send(agent, Signal::CONT)?;
+    let ended = scene.tool.run(&["resume", &run])?;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_eq!(ended.last("summary")["state"], "rolled-back", "{ended:?}");
+    scene.assert_as_before()
+}
+
 #[test]
 fn a_controller_killed_while_it_looks_is_in_nobodys_way() -> Result<()> {
     let scene = Scene::new(None)?;

@@ -24,6 +24,8 @@ pub struct Observed {
     version: String,
     /// `None` where a run has nothing to do with what the server has in it.
     seen: Option<Seen>,
+    /// The rows of each table, and their hash.
+    tables: BTreeMap<String, (u64, String)>,
     unclean: Vec<String>,
     beside: Vec<String>,
     owners: BTreeMap<PathBuf, (u32, u32, u32)>,
@@ -50,6 +52,7 @@ impl Observed {
         server.wait_ready()?;
         Ok(Self {
             seen: Some(seen(server)?),
+            tables: witness::tables(server)?,
             owners: owners(data)?,
             still: witness::at_rest(data)?,
             ..Self::alone(server)?
@@ -69,7 +72,9 @@ impl Observed {
     fn and_around(mut self, server: &TestServer, run: Option<&str>) -> Result<Self> {
         self.containers
             .insert(server.name.clone(), settings(server, run)?);
-        self.and_beside(server, witness::beside(&server.name)?, run)
+        let mut beside = witness::beside(&server.name)?;
+        beside.extend(witness::networks(&server.name)?);
+        self.and_beside(server, beside, run)
     }
 
     /// With what the engine has beside a server, and how it was told to make it.
@@ -106,6 +111,7 @@ impl Observed {
             containers: BTreeMap::new(),
             version: witness::version(server)?,
             seen: None,
+            tables: BTreeMap::new(),
             unclean: server.unclean()?,
             beside: Vec::new(),
             owners: BTreeMap::new(),
@@ -185,6 +191,18 @@ impl Observed {
         if let (Some(was), Some(is)) = (&self.seen, &now.seen) {
             changes.extend(was.lost(is));
         }
+        for table in self
+            .tables
+            .keys()
+            .chain(now.tables.keys())
+            .collect::<BTreeSet<_>>()
+        {
+            let rows = |it: &Self| it.tables.get(table).map(|(rows, _)| *rows);
+            if rows(self) != rows(now) {
+                let (was, is) = (rows(self), rows(now));
+                changes.push(format!("the rows of {table} were {was:?}, are {is:?}"));
+            }
+        }
         changes.extend(differences(&blurred(&self.still), &blurred(&now.still)));
         changes
     }
@@ -194,6 +212,15 @@ impl Observed {
     pub fn changes_of_the_same(&self, now: &Self) -> Vec<String> {
         let mut changes = self.changes(now);
         changes.extend(differences(&self.still, &now.still));
+        for (table, was) in &self.tables {
+            if now
+                .tables
+                .get(table)
+                .is_some_and(|is| is.0 == was.0 && is.1 != was.1)
+            {
+                changes.push(format!("{table} has other rows"));
+            }
+        }
         if self.id != now.id {
             changes.push(format!(
                 "container {} took the place of {}",
