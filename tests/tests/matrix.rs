@@ -74,6 +74,7 @@ fn the_other_journeys_with_an_engine_that_dies() -> Result<()> {
         Journey::EditedFile,
         EDITED_UNIT,
         STARTED_BY_UNIT,
+        Journey::ToFolder,
         Journey::Rehearsal,
     ] {
         // What one fails at says nothing of the next.
@@ -124,6 +125,12 @@ fn an_edited_unit() -> Result<()> {
 #[ignore = "dozens of crossings"]
 fn a_unit_that_starts_its_container() -> Result<()> {
     own(STARTED_BY_UNIT, 0, 1, usize::MAX)
+}
+
+#[test]
+#[ignore = "dozens of crossings"]
+fn a_backup_in_a_folder() -> Result<()> {
+    own(Journey::ToFolder, 0, 1, usize::MAX)
 }
 
 #[test]

@@ -56,6 +56,8 @@ pub enum Journey {
     EditedUnit(&'static str),
     /// As the first, by a server that a unit of systemd starts and does not make. The program stands for systemd as above.
     StartedByUnit(&'static str),
+    /// As the first, with its backup in a folder of the host.
+    ToFolder,
     /// Not at all: on a copy, which is thrown away.
     Rehearsal,
 }
@@ -88,9 +90,11 @@ impl Journey {
                 let units = Units::of(Path::new(double))?;
                 Description::Unit(Unit::starting(server, units)?)
             }
-            Self::InPlace | Self::NewCluster | Self::MoveData | Self::Rehearsal => {
-                Description::None
-            }
+            Self::InPlace
+            | Self::NewCluster
+            | Self::MoveData
+            | Self::ToFolder
+            | Self::Rehearsal => Description::None,
         })
     }
 
@@ -102,7 +106,7 @@ impl Journey {
             Self::MoveData => &["--data-to-volume"],
             Self::EditedFile => &["--compose", "edit"],
             Self::EditedUnit(_) | Self::StartedByUnit(_) => &["--unit", "edit"],
-            Self::Rehearsal => &[],
+            Self::ToFolder | Self::Rehearsal => &[],
         }
     }
 
@@ -130,6 +134,14 @@ impl Journey {
             Self::EditedFile => &["replace-container"],
             Self::EditedUnit(_) => &["fence-server", "stop-server", "start-server"],
             Self::StartedByUnit(_) => &[],
+            Self::ToFolder => &[
+                "launch-agents",
+                "copy-volume",
+                "prove-copy",
+                "copy-changes",
+                "hand-over-volume",
+                "retire-agents",
+            ],
             // All of it is something else on a copy.
             Self::Rehearsal => return all,
         };

@@ -52,6 +52,8 @@ pub struct ServerScene {
     journey: Journey,
     tool: Tool,
     plans: tempfile::TempDir,
+    /// What backups are told to go to, where they go to a folder.
+    backups: tempfile::TempDir,
 }
 
 impl ServerScene {
@@ -87,6 +89,7 @@ impl ServerScene {
             target: images::ensure()?.pmm3,
             journey,
             plans: tempfile::tempdir()?,
+            backups: tempfile::tempdir()?,
             server,
         })
     }
@@ -131,7 +134,12 @@ impl Scene for ServerScene {
             return self.tool.start(&self.words("rehearse", &address));
         }
         let words = self.words("migrate", &address);
-        self.tool.start(&[&words[..], &["--yes"]].concat())
+        let folder = self.backups.path().to_string_lossy();
+        let mut more = vec!["--yes"];
+        if self.journey == Journey::ToFolder {
+            more.extend(["--backup-to", &folder]);
+        }
+        self.tool.start(&[&words[..], &more].concat())
     }
 
     fn goes_back(&self) -> bool {
@@ -140,7 +148,12 @@ impl Scene for ServerScene {
 
     fn observed(&self, run: Option<&str>) -> Result<Observed> {
         let seen = Observed::of(&self.server, run)?;
-        Ok(seen.described_by(self.description.files()?, run))
+        let mut described = self.description.files()?;
+        for entry in fs_err::read_dir(self.backups.path())? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            described.push((name, "a folder".to_owned()));
+        }
+        Ok(seen.described_by(described, run))
     }
 
     fn agent(&self, victim: Victim) -> Option<String> {
