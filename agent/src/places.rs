@@ -101,6 +101,24 @@ pub async fn check_old_container(
     Ok(old)
 }
 
+/// What the old container of a run is called, while it is kept.
+#[must_use]
+pub fn aside_name(server: &str, version: &str, run: &str) -> String {
+    format!("{server}-{version}-{run}")
+}
+
+/// Whether a container is called as the old one of a run, whatever version it had. A run has one server: it is not asked what stands between.
+#[must_use]
+pub fn aside_belongs_to(name: &str, server: &str, run: &str) -> bool {
+    let rest = name
+        .strip_prefix(server)
+        .and_then(|rest| rest.strip_prefix('-'));
+    let version = rest
+        .and_then(|rest| rest.strip_suffix(run))
+        .and_then(|rest| rest.strip_suffix('-'));
+    !run.is_empty() && version.is_some()
+}
+
 fn gone(what: String) -> StepError {
     StepError::new("way-back-gone", format!("the way back is gone: {what}"))
         .hint("the server is as it was before this command; restore it from a backup of your own")
@@ -474,6 +492,24 @@ fn no_data(server: &ContainerInspect, data: &str) -> StepError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_old_container_says_by_its_name_which_run_has_set_it_aside() {
+        let aside = aside_name("pmm", "2.44.1", "7f3a9c21");
+        assert!(aside_belongs_to(&aside, "pmm", "7f3a9c21"));
+        for (server, run) in [
+            ("pm", "7f3a9c21"),
+            ("pmm", "9c21"),
+            ("pmm", ""),
+            ("", "7f3a9c21"),
+        ] {
+            assert!(!aside_belongs_to(&aside, server, run), "{server} {run}");
+        }
+        // Of an image that names no version.
+        let unnamed = aside_name("pmm", "", "7f3a9c21");
+        assert!(aside_belongs_to(&unnamed, "pmm", "7f3a9c21"));
+        assert!(!aside_belongs_to("pmm-7f3a9c21", "pmm", "7f3a9c21"));
+    }
 
     #[test]
     fn trees_get_a_quarter_of_the_memory_and_never_less_than_others() {

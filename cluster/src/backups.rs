@@ -1,14 +1,15 @@
 //! The backups of a namespace: claims by their labels, whichever journal knows of them.
 
 use ferry_agent::error::StepError;
-use ferry_proto::v1::{BackupFacts, Facts, GetFactsRequest};
+use ferry_proto::v1::{BackupFacts, Facts, GetFactsRequest, KeptFacts};
 use serde_json::Value;
 
 use crate::{
     Kubernetes,
     api::{Kind, text},
     claims, look,
-    record::{RUN_LABEL, SERVER_LABEL},
+    record::{RUN_LABEL, SERVER_LABEL, record_name},
+    workload::Name,
 };
 
 /// What only the claims with copies have.
@@ -24,11 +25,35 @@ pub(crate) async fn observe(
     };
     let found = cluster.api.list(Kind::Claims, namespace, SELECTOR).await?;
     let pods = cluster.api.list(Kind::Pods, namespace, "").await?;
+    let mut backups = backups(namespace, &found, &pods);
+    for backup in &mut backups {
+        look_at_crossing(cluster, backup).await?;
+    }
     Ok(Facts {
         engine: Some(look::engine(cluster, namespace).await?),
-        backups: backups(namespace, &found, &pods),
+        backups,
         ..Facts::default()
     })
+}
+
+/// Says what the crossing keeps for the way back: a ConfigMap, which both `finish` and a rollback take away, and nobody else.
+async fn look_at_crossing(cluster: &Kubernetes, backup: &mut BackupFacts) -> Result<(), StepError> {
+    let server = Name::parse(&backup.server)?;
+    let name = record_name(&server, &backup.run);
+    let maps = Kind::ConfigMaps;
+    match cluster.api.find(maps, &server.namespace, &name).await {
+        Ok(None) => backup.crossing_over = true,
+        Ok(Some(_)) => {
+            backup.kept = Some(KeptFacts {
+                run: backup.run.clone(),
+                what: format!("ConfigMap `{name}`"),
+            });
+        }
+        // Who may not look does not know: that is what the facts say then.
+        Err(error) if error.is_forbidden() => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 fn backups(namespace: &str, found: &[Value], pods: &[Value]) -> Vec<BackupFacts> {

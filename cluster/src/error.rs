@@ -92,6 +92,11 @@ impl ClusterError {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// This user may not ask for that.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { status: 403, .. })
+    }
+
     /// It is there already, or was changed by somebody else.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Refused { status: 409, .. })

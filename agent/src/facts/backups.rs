@@ -1,5 +1,7 @@
 //! The backups that are there, and what a folder is like that one shall be made in.
 
+mod kept;
+
 use std::collections::BTreeMap;
 
 use ferry_proto::v1::{BackupFacts, FolderFacts};
@@ -51,8 +53,46 @@ pub(super) async fn observe(
             });
         }
     }
+    look_at_crossings(host, &mut found).await?;
     found.sort_by(|a, b| (&a.server, &a.run).cmp(&(&b.server, &b.run)));
     Ok(found)
+}
+
+/// Says of each what its crossing keeps for the way back.
+async fn look_at_crossings(host: &Host, backups: &mut [BackupFacts]) -> Result<(), StepError> {
+    if backups.is_empty() {
+        return Ok(());
+    }
+    let all = host.engine.list_containers(&[]).await?;
+    let mut servers = BTreeMap::new();
+    for backup in backups {
+        if !servers.contains_key(&backup.server) {
+            let present = kept::present(host, &all, &backup.server).await?;
+            servers.insert(backup.server.clone(), present);
+        }
+        let present = servers.get(&backup.server).and_then(Option::as_ref);
+        // Only of a volume it is known by its name where the data was.
+        let data = data_volume(backup);
+        let gone = match data {
+            Some(volume) => host.engine.find_volume(volume).await?.is_none(),
+            None => false,
+        };
+        let crossing = kept::Crossing {
+            run: &backup.run,
+            server: &backup.server,
+            created: backup.created.as_ref().map(|it| it.seconds),
+        };
+        let seen = kept::judge(&all, crossing, present, gone);
+        (backup.kept, backup.crossing_over) = (seen.kept, seen.over);
+    }
+    Ok(())
+}
+
+/// The volume that a backup is a copy of, where its name tells. One that is called after the server is a copy of what has no name of its own.
+fn data_volume(backup: &BackupFacts) -> Option<&str> {
+    let suffix = format!("-ferry-{}", backup.run);
+    let volume = backup.volume.strip_suffix(&suffix)?;
+    Some(volume).filter(|it| !it.is_empty() && *it != backup.server)
 }
 
 /// `<server>-ferry-<run>` says whose it is.
@@ -117,6 +157,24 @@ mod tests {
         assert_eq!(of("/mnt/b/pmm-ferry-7f3a9c21"), pair("7f3a9c21", "pmm"));
         assert_eq!(of("/mnt/b/a-ferry-b-ferry-r1-2"), pair("r1-2", "a-ferry-b"));
         assert_eq!(of("/mnt/b/other"), pair("", ""));
+    }
+
+    #[test]
+    fn a_volume_says_by_its_name_what_it_is_a_copy_of() {
+        let of = |volume: &str| {
+            let backup = BackupFacts {
+                run: "r1".into(),
+                server: "pmm".into(),
+                volume: volume.into(),
+                ..BackupFacts::default()
+            };
+            data_volume(&backup).map(str::to_owned)
+        };
+        assert_eq!(of("pmm-data-ferry-r1").as_deref(), Some("pmm-data"));
+        // A folder of the host, or a volume that nobody has named.
+        assert_eq!(of("pmm-ferry-r1"), None);
+        assert_eq!(of("other"), None);
+        assert_eq!(of(""), None);
     }
 
     #[test]

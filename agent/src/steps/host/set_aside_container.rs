@@ -6,7 +6,7 @@ use ferry_proto::v1::{self, Outcome};
 use crate::{
     context::Context,
     error::StepError,
-    fence,
+    fence, places,
     steps::{Work, done, done_with},
 };
 
@@ -14,7 +14,7 @@ pub(in crate::steps) struct SetAsideContainer(pub(in crate::steps) v1::SetAsideC
 
 impl SetAsideContainer {
     fn aside(&self, run: &str) -> String {
-        format!("{}-{}-{run}", self.0.name, self.0.version)
+        places::aside_name(&self.0.name, &self.0.version, run)
     }
 }
 
