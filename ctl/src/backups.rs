@@ -3,9 +3,9 @@
 
 pub mod policy;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ferry_proto::v1::{BackupFacts, BackupPlace, Facts, StepStatus, action::Kind};
+use ferry_proto::v1::{BackupFacts, BackupPlace, Facts, KeptFacts, StepStatus, action::Kind};
 use serde::Serialize;
 
 use crate::{
@@ -69,9 +69,23 @@ pub struct Backup {
     pub used_by: Vec<String>,
     /// The server was carried over, and its last crossing is not declared finished.
     pub server_unfinished: bool,
+    /// What a crossing of its server that no journal here knows keeps for the way back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+    /// No journal here knows its run, and nothing on the engine shows that the crossing is over.
+    pub end_unknown: bool,
     /// Who has begun to remove it, when it is there all the same: it may be a part of a backup only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub removal: Option<Removal>,
+}
+
+/// What a crossing keeps beside its server until it is declared finished, as the engine shows it to everybody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// The run.
+    pub run: String,
+    /// ``container `pmm-server-2.44.1-7f3a9c21` ``.
+    pub what: String,
 }
 
 /// A removal of a backup that was begun, while the backup is there.
@@ -88,6 +102,12 @@ impl Backup {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.removal.is_none()
+    }
+
+    /// Its own run keeps something for the way back, and no journal here knows that run.
+    #[must_use]
+    pub fn is_kept_by_its_run(&self) -> bool {
+        self.kept.as_ref().is_some_and(|it| it.run == self.run)
     }
 
     /// Where it is, as agents are told.
@@ -228,9 +248,9 @@ fn server_of(row: &RunRow) -> &str {
         .map_or("", |container| container.name.as_str())
 }
 
-/// Whether the last crossing of each server was declared finished; servers that were never carried
+/// When the last crossing of each server was begun, and whether it was declared finished; servers that were never carried
 /// over are not in it.
-fn last_crossings(known: &[Known], engine: &str) -> BTreeMap<String, bool> {
+fn last_crossings(known: &[Known], engine: &str) -> BTreeMap<String, (i64, bool)> {
     let mut last: BTreeMap<String, (i64, bool)> = BTreeMap::new();
     for (row, _) in known {
         let finished = match row.state {
@@ -246,9 +266,7 @@ fn last_crossings(known: &[Known], engine: &str) -> BTreeMap<String, bool> {
             }
         }
     }
-    last.into_iter()
-        .map(|(server, (_, finished))| (server, finished))
-        .collect()
+    last
 }
 
 /// All backups of an engine, those of one server together, the newest first. `known` are the
@@ -267,6 +285,23 @@ pub fn together(found: &Facts, known: &[Known], removing: &[Known]) -> Vec<Backu
         .map(|facts| {
             let of_it = |(row, _): &&Known| row.run == facts.run && engine_of(row) == engine;
             let mut backup = backup(facts, known.iter().find(of_it), &crossings);
+            // What a journal here knows, that says; what it does not know, only the engine shows.
+            let strange = |kept: &&KeptFacts| {
+                let mut here = known.iter().filter(|(row, _)| engine_of(row) == engine);
+                !here.any(|(row, _)| row.run == kept.run)
+            };
+            backup.kept = facts.kept.as_ref().filter(strange).map(|kept| Kept {
+                run: kept.run.clone(),
+                what: kept.what.clone(),
+            });
+            let later = crossings.get(&backup.server);
+            // Of which nobody knows how old it is, nothing is known to be later.
+            let finished_later = backup.created > 0
+                && later.is_some_and(|&(begun, finished)| finished && begun > backup.created);
+            backup.end_unknown = backup.standing == Standing::Orphan
+                && backup.kept.is_none()
+                && !facts.crossing_over
+                && !finished_later;
             let here = removing.iter().filter(|(row, _)| engine_of(row) == engine);
             let mut removals = here.filter_map(removal);
             backup.removal = removals
@@ -275,6 +310,15 @@ pub fn together(found: &Facts, known: &[Known], removing: &[Known]) -> Vec<Backu
             backup
         })
         .collect();
+    let mut unfinished = BTreeSet::new();
+    for backup in &backups {
+        if backup.server_unfinished || backup.kept.is_some() {
+            unfinished.insert(backup.server.clone());
+        }
+    }
+    for backup in &mut backups {
+        backup.server_unfinished = unfinished.contains(&backup.server);
+    }
     backups.sort_by(|a, b| {
         (&a.server, std::cmp::Reverse(a.created), &a.run).cmp(&(
             &b.server,
@@ -285,7 +329,11 @@ pub fn together(found: &Facts, known: &[Known], removing: &[Known]) -> Vec<Backu
     backups
 }
 
-fn backup(facts: &BackupFacts, known: Option<&Known>, last: &BTreeMap<String, bool>) -> Backup {
+fn backup(
+    facts: &BackupFacts,
+    known: Option<&Known>,
+    last: &BTreeMap<String, (i64, bool)>,
+) -> Backup {
     let said = facts.created.as_ref().map(|time| {
         time.seconds
             .saturating_mul(1000)
@@ -311,7 +359,9 @@ fn backup(facts: &BackupFacts, known: Option<&Known>, last: &BTreeMap<String, bo
         digest: known.map(|(_, record)| digest(record)).unwrap_or_default(),
         standing,
         used_by: facts.used_by.clone(),
-        server_unfinished: last.get(server) == Some(&false),
+        server_unfinished: last.get(server).is_some_and(|(_, finished)| !finished),
+        kept: None,
+        end_unknown: false,
         removal: None,
     }
 }

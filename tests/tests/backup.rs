@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ferry_tests::disk::{Disk, flip_bit, free_bytes};
 use ferry_tests::ferryctl::{Ferryctl, Finished};
+use ferry_tests::host_agent::HostAgent;
 use ferry_tests::server::{Options, Seed, TestServer};
 use ferry_tests::snapshot::{self, Kind};
 use ferry_tests::witness::{self, Seen};
@@ -158,6 +159,40 @@ fn a_backup_is_proven_restored_and_given_up() -> Result<()> {
     assert!(docker(&["volume", "inspect", &volume]).is_err());
     let left: Vec<String> = witness::beside(&server.name)?;
     assert_eq!(left, [format!("volume {restored}")]);
+    Ok(())
+}
+
+#[test]
+fn the_way_back_of_another_journals_crossing_is_no_orphan_that_may_go() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let tool = Ferryctl::new()?;
+    let (_, run) = migrated(&tool, &server, &[])?;
+    let volume = format!("{}-data-ferry-{run}", server.name);
+    let old = format!("{}-2.44.1-{run}", server.name);
+    // An agent that may touch this server's alone: to a stranger the backups of other tests are orphans as well.
+    let agent = HostAgent::start(&[&server.name])?;
+    let (engine, tls) = (agent.address(""), agent.tls());
+    let (engine, tls) = (engine.trim_end_matches('/'), tls.to_string_lossy());
+    let stranger = tool.stranger()?;
+    let prune = || {
+        let words = ["backup", "--engine", engine, "prune", "--orphans", "--yes"];
+        let done = stranger.run(&[&words[..], &["--tls", &tls]].concat())?;
+        assert_eq!(done.code, 0, "{}", done.shown());
+        Ok::<_, ferry_tests::Error>(done)
+    };
+    let kept = prune()?;
+    let flat = kept.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    for words in [&*old, &format!("ferryctl finish {run}"), "--state-dir"] {
+        assert!(flat.contains(words), "no {words}: {}", kept.shown());
+    }
+    assert!(docker(&["volume", "inspect", &volume]).is_ok());
+    let verified = tool.run(&["backup", "verify", &run])?;
+    assert_eq!(verified.code, 0, "{}", verified.shown());
+
+    let finished = tool.run(&["finish", &run, "--yes"])?;
+    assert_eq!(finished.code, 0, "{}", finished.shown());
+    prune()?;
+    assert!(docker(&["volume", "inspect", &volume]).is_err());
     Ok(())
 }
 

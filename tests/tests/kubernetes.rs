@@ -357,6 +357,10 @@ fn a_backup_on_a_claim_is_proven_restored_and_given_up() -> Result<()> {
     let of_it = ["backup", "--engine", "kubernetes:monitoring"];
     let orphan = stranger.run(&[&of_it[..], &["list"]].concat())?;
     assert_eq!(orphan.lines[0]["standing"], "orphan", "{orphan:?}");
+    // Whoever has the journal, it is the way back.
+    let pruned = stranger.run(&[&of_it[..], &["prune", "--orphans", "--yes"]].concat())?;
+    assert_eq!(pruned.count("intended", "remove-backup"), 0, "{pruned:?}");
+    assert!(pruned.stderr.contains(&record[0]), "{pruned:?}");
     let unread = stranger.run(&[&of_it[..], &["verify", run]].concat())?;
     assert_eq!((unread.code, code(&unread)), (2, &json!("no-agent-image")));
 

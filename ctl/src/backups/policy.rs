@@ -1,9 +1,10 @@
 //! Which backups may be removed. Whatever is asked for, some stay: that of an open run, one that is
-//! in use, and the last one of a server whose crossing nobody has declared finished.
+//! in use, and the last one of a server whose crossing nobody has declared finished. The crossing may
+//! be another journal's: then what the engine shows decides, and where that shows nothing, the newest stays.
 
 use serde::Serialize;
 
-use super::{Backup, Standing};
+use super::{Backup, Kept, Standing};
 
 /// What `ferryctl backup prune` was asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub enum Verdict {
     InUse,
     /// Its server's crossing was not declared finished, and it is the one to go back to.
     WayBack,
+    /// Another journal's crossing made it and keeps something for the way back still.
+    KeptByItsRun,
+    /// Nobody here can tell whether its crossing was declared finished, and it is the newest such of its server.
+    EndUnknown,
     /// No journal here knows it, so nobody here knows what it is worth.
     Orphan,
     /// It is among the newest of its server that were to be kept.
@@ -39,20 +44,35 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Why it stays, as the end of a sentence; empty when it goes.
+    /// Why the backup stays, as the end of a sentence; empty when it goes.
     #[must_use]
-    pub fn why(self) -> &'static str {
-        match self {
+    pub fn why(self, backup: &Backup) -> String {
+        let plain = match self {
             Self::Remove => "",
             Self::OpenRun => "its run is not over",
             Self::BeingRemoved => "a run that is not over is removing it (`ferryctl status`)",
             Self::InUse => "it is in use",
-            Self::WayBack => "its server is not declared finished",
+            Self::WayBack | Self::KeptByItsRun => return way_back(backup),
+            Self::EndUnknown => {
+                "it is the newest of its server, and only the journal of its run knows whether that was declared finished: \
+                 `--state-dir` names another journal's folder"
+            }
             Self::Orphan => "no journal here knows its run (`--orphans` takes such too)",
             Self::Newest => "it is among the newest of its server",
             Self::Recent => "it is not old enough",
-        }
+        };
+        plain.to_owned()
     }
+}
+
+fn way_back(backup: &Backup) -> String {
+    let Some(Kept { run, what }) = &backup.kept else {
+        return "its server is not declared finished".to_owned();
+    };
+    format!(
+        "its server is not declared finished: run {run} keeps {what} for the way back; \
+         `ferryctl finish {run}`, with `--state-dir` for the folder that has its journal, ends that"
+    )
 }
 
 /// What becomes of each backup, in their order. `now` in milliseconds since the epoch.
@@ -74,8 +94,14 @@ fn verdict(backups: &[Backup], index: usize, wish: Wish, now: i64) -> Verdict {
     if !backup.used_by.is_empty() {
         return Verdict::InUse;
     }
+    if backup.is_kept_by_its_run() {
+        return Verdict::KeptByItsRun;
+    }
     if backup.server_unfinished && is_way_back(backups, index) {
         return Verdict::WayBack;
+    }
+    if is_newest_unknown(backups, index) {
+        return Verdict::EndUnknown;
     }
     if backup.standing == Standing::Orphan && !wish.orphans {
         return Verdict::Orphan;
@@ -94,19 +120,35 @@ fn verdict(backups: &[Backup], index: usize, wish: Wish, now: i64) -> Verdict {
 
 /// Whether an unfinished server goes back to it: the newest backup of a crossing that is not finished,
 /// or, where somebody has removed that, the newest there is. Where a removal of it was begun, the
-/// newest that is whole is kept beside it.
+/// newest that is whole is kept beside it. What another journal's crossing keeps stays anyway, and takes the place of none that a
+/// journal here goes back to.
 fn is_way_back(backups: &[Backup], index: usize) -> bool {
-    let server = &backups[index].server;
-    let newest = |fits: &dyn Fn(&Backup) -> bool| {
-        (0..backups.len())
-            .filter(|&other| backups[other].server == *server && fits(&backups[other]))
-            .max_by_key(|&other| (backups[other].created, std::cmp::Reverse(other)))
+    let of = |fits: &dyn Fn(&Backup) -> bool| {
+        newest(backups, index, &|it| {
+            it.standing == Standing::Unfinished && fits(it)
+        })
+        .or_else(|| newest(backups, index, &|it| it.is_kept_by_its_run() && fits(it)))
+        .or_else(|| newest(backups, index, fits))
     };
-    let unfinished = |it: &Backup| it.standing == Standing::Unfinished;
-    let last = newest(&unfinished).or_else(|| newest(&|_| true));
-    let whole = newest(&|it| unfinished(it) && it.is_whole())
-        .or_else(|| newest(&|it: &Backup| it.is_whole()));
-    [last, whole].contains(&Some(index))
+    [of(&|_| true), of(&Backup::is_whole)].contains(&Some(index))
+}
+
+/// Whether it is the newest of those of its server of which nobody here can tell whether their crossing was declared finished, or
+/// the newest that is whole, of any kind where none of those is. It stays beside what a journal here takes for the way back: that journal
+/// does not know of its crossing.
+fn is_newest_unknown(backups: &[Backup], index: usize) -> bool {
+    let of = |fits: &dyn Fn(&Backup) -> bool| newest(backups, index, fits);
+    let last = of(&|it| it.end_unknown);
+    let whole = of(&|it| it.end_unknown && it.is_whole()).or_else(|| of(&Backup::is_whole));
+    last.is_some() && [last, whole].contains(&Some(index))
+}
+
+/// The newest backup of the same server that fits. Among those of one moment the order decides.
+fn newest(backups: &[Backup], index: usize, fits: &dyn Fn(&Backup) -> bool) -> Option<usize> {
+    let server = &backups[index].server;
+    (0..backups.len())
+        .filter(|&other| backups[other].server == *server && fits(&backups[other]))
+        .max_by_key(|&other| (backups[other].created, std::cmp::Reverse(other)))
 }
 
 /// How many whole ones of the same server are newer. Among those of one moment the order decides.
@@ -145,6 +187,8 @@ mod tests {
             standing,
             used_by: Vec::new(),
             server_unfinished: standing == Standing::Unfinished,
+            kept: None,
+            end_unknown: false,
             removal: None,
         }
     }
@@ -234,6 +278,60 @@ mod tests {
         assert_eq!(judged(&ageless, old), [Verdict::Recent]);
     }
 
+    fn kept_by(run: &str) -> Option<Kept> {
+        Some(Kept {
+            run: run.into(),
+            what: format!("container `a-2.44.1-{run}`"),
+        })
+    }
+
+    const ALL: Wish = Wish {
+        older_than: None,
+        keep: 0,
+        orphans: true,
+    };
+
+    #[test]
+    fn another_journals_way_back_stays_even_where_orphans_may_go() {
+        let mut one = [backup("a", 9, Standing::Orphan)];
+        one[0].kept = kept_by(&one[0].run);
+        one[0].server_unfinished = true;
+        assert_eq!(judged(&one, ALL), [Verdict::KeptByItsRun]);
+        assert_eq!(
+            judged(&one, ALL)[0].why(&one[0]),
+            "its server is not declared finished: run a9 keeps container `a-2.44.1-a9` for the way back; \
+             `ferryctl finish a9`, with `--state-dir` for the folder that has its journal, ends that"
+        );
+        // A later crossing has a backup of its own: the older one is of a crossing that is over.
+        let mut two = [one[0].clone(), backup("a", 20, Standing::Orphan)];
+        two[1].kept = kept_by("a9");
+        two[1].server_unfinished = true;
+        assert_eq!(judged(&two, ALL), [Verdict::KeptByItsRun, Verdict::Remove]);
+        // Where that one is gone, the older is what is left to go back to.
+        let left = [two[1].clone()];
+        assert_eq!(judged(&left, ALL), [Verdict::WayBack]);
+        assert!(judged(&left, ALL)[0].why(&left[0]).contains("finish a9"));
+    }
+
+    #[test]
+    fn where_nothing_tells_the_newest_of_a_server_stays() {
+        let mut all = [
+            backup("a", 1, Standing::Finished),
+            backup("a", 3, Standing::Orphan),
+            backup("a", 9, Standing::Orphan),
+        ];
+        for it in &mut all[1..] {
+            it.end_unknown = true;
+        }
+        let (kept, goes) = (Verdict::EndUnknown, Verdict::Remove);
+        assert_eq!(judged(&all, ALL), [goes, kept, goes]);
+        // What may be half of one takes no whole one's place.
+        all[1].removal = Some(removal(false));
+        assert_eq!(judged(&all, ALL), [goes, kept, kept]);
+        all[2].removal = Some(removal(false));
+        assert_eq!(judged(&all, ALL), [kept, kept, goes]);
+    }
+
     #[test]
     fn age_and_number_are_counted_for_each_server() {
         let all = [
@@ -262,20 +360,42 @@ mod tests {
             Just(Standing::Orphan),
         ];
         let begun = proptest::option::weighted(0.2, any::<bool>());
-        let one = ("[a-c]", 0_i64..100, standing, any::<bool>(), begun);
+        // What the engine shows of its run: nothing that could tell, its own way back, or that it is over.
+        let shown = prop_oneof![Just(Shown::Nothing), Just(Shown::Kept), Just(Shown::Over)];
+        let one = ("[a-c]", 0_i64..100, standing, any::<bool>(), begun, shown);
         let unfinished = proptest::collection::vec(any::<bool>(), 3);
         (proptest::collection::vec(one, 0..12), unfinished).prop_map(|(all, unfinished)| {
             let made = all
                 .into_iter()
-                .map(|(server, days, standing, used, begun)| {
+                .map(|(server, days, standing, used, begun, shown)| {
                     let mut it = backup(&server, days, standing);
                     it.removal = begun.map(removal);
                     it.used_by = used.then(|| "somebody".to_owned()).into_iter().collect();
                     it.server_unfinished = unfinished[usize::from(server.as_bytes()[0] - b'a')];
+                    // Only of what no journal here knows is the engine asked.
+                    let shown = Some(shown).filter(|_| standing == Standing::Orphan);
+                    it.end_unknown = shown == Some(Shown::Nothing);
+                    it.kept = kept_by(&it.run).filter(|_| shown == Some(Shown::Kept));
                     it
                 });
-            made.collect()
+            let mut all: Vec<Backup> = made.collect();
+            let kept: Vec<String> = all
+                .iter()
+                .filter(|it| it.kept.is_some())
+                .map(|it| it.server.clone())
+                .collect();
+            for it in &mut all {
+                it.server_unfinished |= kept.contains(&it.server);
+            }
+            all
         })
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Shown {
+        Nothing,
+        Kept,
+        Over,
     }
 
     proptest! {
@@ -294,7 +414,8 @@ mod tests {
                 prop_assert!(!goes || backup.standing != Standing::Open);
                 prop_assert!(!goes || backup.used_by.is_empty());
                 prop_assert!(!goes || orphans || backup.standing != Standing::Orphan);
-                prop_assert_eq!(goes, verdict.why().is_empty());
+                prop_assert_eq!(goes, verdict.why(backup).is_empty());
+                prop_assert!(!goes || backup.kept.is_none());
                 if let Some(days) = days {
                     prop_assert!(!goes || backup.created <= NOW - days * DAY);
                 }
@@ -305,7 +426,13 @@ mod tests {
                 let whole = || of_it.iter().filter(|(it, _)| it.is_whole());
                 let stay = whole().filter(|(_, verdict)| stays(verdict)).count();
                 prop_assert!(stay >= keep.min(whole().count()));
-                if !of_it.iter().any(|(it, _)| it.server_unfinished) {
+                // Of a server that may be unfinished for all that is known here, whoever has the journal.
+                let unknown = || of_it.iter().filter(|(it, _)| it.end_unknown);
+                if let Some(newest) = unknown().map(|(it, _)| it.created).max() {
+                    prop_assert!(unknown().any(|(it, verdict)| it.created == newest && stays(verdict)));
+                }
+                let unfinished = of_it.iter().any(|(it, _)| it.server_unfinished);
+                if !unfinished && unknown().next().is_none() {
                     continue;
                 }
                 // The last whole one stays, and where there is none the last one.
@@ -313,7 +440,8 @@ mod tests {
                 prop_assert!(of_it.iter().any(|(_, verdict)| stays(verdict)));
                 // The newest way back is the one that is kept, not just any.
                 let ways = || of_it.iter().filter(|(it, _)| it.standing == Standing::Unfinished);
-                if let Some(newest) = ways().map(|(it, _)| it.created).max() {
+                let newest = ways().map(|(it, _)| it.created).max();
+                if let Some(newest) = newest.filter(|_| unfinished) {
                     let mut of_then = ways().filter(|(it, _)| it.created == newest);
                     prop_assert!(of_then.any(|(_, verdict)| stays(verdict)));
                 }

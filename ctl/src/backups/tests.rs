@@ -147,6 +147,59 @@ fn another_engines_runs_are_not_this_ones() {
     let seen = together(&found(vec![volume("aa")]), &there, &[]);
     assert_eq!(seen[0].standing, Standing::Orphan);
     assert!(!seen[0].server_unfinished);
+    assert!(seen[0].end_unknown, "it is not this journal that knows");
+}
+
+#[test]
+fn of_what_no_journal_here_knows_the_engine_says_whether_it_is_over() {
+    let kept_by = |run: &str| {
+        Some(KeptFacts {
+            run: run.into(),
+            what: format!("container `pmm-server-2.44.1-{run}`"),
+        })
+    };
+    let over = BackupFacts {
+        crossing_over: true,
+        ..volume("ee")
+    };
+    let seen = |all: &[BackupFacts], known: &[Known]| {
+        let seen = together(&found(all.to_vec()), known, &[]);
+        let of = |it: &Backup| (it.server_unfinished, it.kept.is_some(), it.end_unknown);
+        seen.iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        seen(std::slice::from_ref(&over), &[]),
+        [(false, false, false)]
+    );
+    // An agent of another release says nothing of it.
+    assert_eq!(seen(&[volume("ee")], &[]), [(false, false, true)]);
+    let kept = BackupFacts {
+        kept: kept_by("ee"),
+        ..volume("ee")
+    };
+    assert_eq!(
+        seen(std::slice::from_ref(&kept), &[]),
+        [(true, true, false)]
+    );
+    // All backups of that server are of an unfinished one.
+    let both = seen(&[kept, over], &[]);
+    assert!(both.iter().all(|it| it.0), "{both:?}");
+    // What a journal here knows, that says.
+    let own = BackupFacts {
+        kept: kept_by("aa"),
+        ..volume("aa")
+    };
+    let known = [crossing("aa", 10, RunState::Finished, Where::NewVolume)];
+    assert_eq!(seen(&[own], &known), [(false, false, false)]);
+    // A crossing that was finished here, later than what nobody knows was made.
+    let mut early = volume("ee");
+    early.created = Some(Default::default());
+    assert_eq!(seen(&[early.clone()], &known), [(false, false, true)]);
+    let known = [crossing("aa", 9000, RunState::Finished, Where::NewVolume)];
+    early.created.as_mut().unwrap().seconds = 8;
+    assert_eq!(seen(&[early.clone()], &known), [(false, false, false)]);
+    early.created.as_mut().unwrap().seconds = 10;
+    assert_eq!(seen(&[early], &known), [(false, false, true)]);
 }
 
 #[test]

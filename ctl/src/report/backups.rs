@@ -136,7 +136,7 @@ pub fn judged(judged: &[Judged<'_>], look: Look) -> String {
     }
     for it in judged.iter().filter(|it| !goes(it)) {
         let start = format!("  {}    ", look.paint(Tone::Aside, "keep"));
-        let text = format!("{}: {}", words(it.backup), it.verdict.why());
+        let text = format!("{}: {}", words(it.backup), it.verdict.why(it.backup));
         hang(&mut out, &start, 10, &text, look.width);
     }
     out

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    backups::{Backup, Removal, Standing, policy::Verdict},
+    backups::{Backup, Kept, Removal, Standing, policy::Verdict},
     recipes::upkeep as recipe,
 };
 
@@ -19,6 +19,8 @@ fn backup(run: &str, standing: Standing) -> Backup {
         standing,
         used_by: Vec::new(),
         server_unfinished: false,
+        kept: None,
+        end_unknown: false,
         removal: None,
     }
 }
@@ -78,6 +80,25 @@ fn what_would_be_removed_and_why_the_rest_stays() {
         .map(|(backup, verdict)| Judged { backup, verdict })
         .collect();
     insta::assert_snapshot!(both(|look| super::super::judged(&judged, look)));
+    let mut strange = [all[2].clone(), all[2].clone()];
+    strange[0].kept = Some(Kept {
+        run: "11111111".into(),
+        what: "container `pmm-server-2.44.1-11111111`".into(),
+    });
+    let strange = [
+        Judged {
+            backup: &strange[0],
+            verdict: Verdict::KeptByItsRun,
+        },
+        Judged {
+            backup: &strange[1],
+            verdict: Verdict::EndUnknown,
+        },
+    ];
+    insta::assert_snapshot!(
+        "what_stays_of_another_journal",
+        both(|look| super::super::judged(&strange, look))
+    );
     insta::assert_snapshot!(
         "nothing_to_prune",
         both(|look| super::super::judged(&judged[..1], look))
