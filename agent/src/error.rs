@@ -96,8 +96,8 @@ impl From<StepError> for Failure {
 }
 
 /// What a full disk is told as, wherever it is met: the one failure of a disk that an operator mends at once.
-const NO_SPACE: &str = "no-space";
-const NO_SPACE_HINT: &str =
+pub(crate) const NO_SPACE: &str = "no-space";
+pub(crate) const NO_SPACE_HINT: &str =
     "free or add space on the disk that is written to, then `ferryctl migrate` again";
 
 impl From<std::io::Error> for StepError {

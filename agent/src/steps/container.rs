@@ -8,6 +8,7 @@ mod heal_roles;
 mod migrate_api_keys;
 mod own_key;
 mod prove_dumps;
+mod room;
 mod stop_services;
 mod wait_until_ready;
 

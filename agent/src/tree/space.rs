@@ -1,5 +1,6 @@
 //! How much room a file system has.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rustix::io::Errno;
@@ -22,13 +23,13 @@ pub struct FsSpace {
     pub fs_type: u64,
 }
 
-/// Asks the file system of `root` for its room.
+/// Asks the file system of what is open for its room.
 ///
 /// # Errors
 /// [`TreeError::Io`].
-pub fn fs_space(root: &Root) -> Result<FsSpace, TreeError> {
-    let vfs = rustix::fs::fstatvfs(root).map_err(|e| TreeError::io("statvfs", b"", e))?;
-    let fs = rustix::fs::fstatfs(root).map_err(|e| TreeError::io("statfs", b"", e))?;
+pub fn fs_space(of: impl AsFd) -> Result<FsSpace, TreeError> {
+    let vfs = rustix::fs::fstatvfs(&of).map_err(|e| TreeError::io("statvfs", b"", e))?;
+    let fs = rustix::fs::fstatfs(&of).map_err(|e| TreeError::io("statfs", b"", e))?;
     Ok(FsSpace {
         total_bytes: vfs.f_blocks.saturating_mul(vfs.f_frsize),
         free_bytes: vfs.f_bavail.saturating_mul(vfs.f_frsize),
@@ -83,6 +84,45 @@ impl Room {
     }
 }
 
+/// The same for what others write: programs of the server, which know nothing of a reserve.
+#[derive(Debug)]
+pub struct RoomWatch {
+    place: OwnedFd,
+    reserve: u64,
+}
+
+/// There is less than what is left to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortage {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes that are left to others.
+    pub reserve: u64,
+}
+
+impl RoomWatch {
+    /// Watches the file system of what is open.
+    ///
+    /// # Errors
+    /// [`TreeError::Io`].
+    pub fn of(place: BorrowedFd<'_>) -> Result<Self, TreeError> {
+        let reserve = reserve(fs_space(place)?.total_bytes);
+        let place = place
+            .try_clone_to_owned()
+            .map_err(|error| TreeError::io("dup", b"", error))?;
+        Ok(Self { place, reserve })
+    }
+
+    /// What is missing, when the reserve is begun.
+    ///
+    /// # Errors
+    /// [`TreeError::Io`].
+    pub fn look(&self) -> Result<Option<Shortage>, TreeError> {
+        let (free, reserve) = (fs_space(&self.place)?.free_bytes, self.reserve);
+        Ok((free < reserve).then_some(Shortage { free, reserve }))
+    }
+}
+
 /// The error of a file system, or of a quota, that was not foreseen to be full.
 pub(super) fn full(root: &Root, path: &[u8], met: Errno) -> TreeError {
     let (free, inodes) =
@@ -103,7 +143,15 @@ fn reserve(total: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::reserve;
+    use super::{RoomWatch, reserve};
+
+    #[test]
+    fn a_file_system_with_room_lacks_nothing() {
+        let proc = std::fs::File::open("/proc").unwrap();
+        // It has no size, and so no reserve.
+        let watch = RoomWatch::of(std::os::fd::AsFd::as_fd(&proc)).unwrap();
+        assert_eq!(watch.look().unwrap(), None);
+    }
 
     #[test]
     fn the_reserve_fits_small_and_large_file_systems() {

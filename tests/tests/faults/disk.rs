@@ -1,8 +1,11 @@
 //! No room, no permission.
 
-use ferry_tests::disk::{Disk, keeping_time, set_immutable};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ferry_tests::disk::{Disk, free_bytes, keeping_time, set_immutable};
 use ferry_tests::matrix::Stage;
-use ferry_tests::server::Options;
+use ferry_tests::server::{Options, TestServer};
 use ferry_tests::{Result, docker};
 
 use crate::scene::{
@@ -11,6 +14,13 @@ use crate::scene::{
 
 /// A server whose data has a file system of its own, that can be filled up. The disk comes first, so that it goes last.
 fn on_a_disk(name: &str) -> Result<(Disk, Stage)> {
+    on_a_disk_with(name, |_| Ok(()))
+}
+
+fn on_a_disk_with(
+    name: &str,
+    prepare: impl FnOnce(&TestServer) -> Result<()>,
+) -> Result<(Disk, Stage)> {
     let disk = Disk::make(
         &format!("ferry-test-{}-{name}", std::process::id()),
         8 << 30,
@@ -20,7 +30,7 @@ fn on_a_disk(name: &str) -> Result<(Disk, Stage)> {
             volume: Some(disk.volume.clone()),
             ..Options::default()
         },
-        |_| Ok(()),
+        prepare,
     )?;
     Ok((disk, stage))
 }
@@ -60,6 +70,54 @@ pub(crate) fn no_space_for_the_dump() -> Result<()> {
     no_space_after("dump", "capture-baseline")
 }
 
+/// A dump that would take the last room of the server's disk is ended while there is room for the server that runs.
+pub(crate) fn a_dump_that_would_fill_the_disk() -> Result<()> {
+    // What cannot be compressed, each row in as many bytes in the dump.
+    const LARGE: &str = "CREATE TABLE zz_large (content bytea); \
+        ALTER TABLE zz_large ALTER content SET STORAGE EXTERNAL; \
+        WITH one AS MATERIALIZED (SELECT string_agg(uuid_send(gen_random_uuid()), '') AS content FROM generate_series(1, 65536)) \
+        INSERT INTO zz_large SELECT content FROM one, generate_series(1, 250)";
+    // What `ferryd` leaves to others on a file system of 8 GiB, and what the dump finds beside it.
+    const RESERVE: u64 = (8 << 30) / 20;
+    const ROOM: u64 = 80 << 20;
+    let (disk, stage) =
+        on_a_disk_with("room", |server| server.psql("pmm-managed", LARGE).map(drop))?;
+    let (call, _run) = until(&stage, "finished", "capture-baseline")?;
+    let free = free_bytes(&disk.mountpoint())?;
+    keeping_time(&disk.mountpoint(), || {
+        disk.fill("room", free - RESERVE - ROOM)
+    })?;
+    let (least, ended) = least_free(&disk, || call.end())?;
+    keeping_time(&disk.mountpoint(), || {
+        Ok(fs_err::remove_file(disk.mountpoint().join("room"))?)
+    })?;
+    assert!(least > RESERVE / 2, "only {least} bytes were free once");
+    let told = Told {
+        code: "no-space",
+        says: &["the dump of `pmm-managed`", "left for others", "removed"],
+    };
+    rolled_back(&stage, &ended, told)
+}
+
+/// The least that was free on a disk while something was done.
+fn least_free<T>(disk: &Disk, done: impl FnOnce() -> Result<T>) -> Result<(u64, T)> {
+    let over = AtomicBool::new(false);
+    let (least, done) = std::thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut least = u64::MAX;
+            while !over.load(Ordering::Relaxed) {
+                least = least.min(free_bytes(&disk.mountpoint()).unwrap_or(u64::MAX));
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            least
+        });
+        let done = done();
+        over.store(true, Ordering::Relaxed);
+        (looks.join().unwrap_or(0), done)
+    });
+    Ok((least, done?))
+}
+
 /// The server's own disk fills up later, when baseline and ledgers have something to write.
 pub(crate) fn no_space_for_the_ledger() -> Result<()> {
     no_space_after("ledger", "copy-volume")
@@ -72,7 +130,10 @@ fn no_space_after(name: &str, step: &'static str) -> Result<()> {
     disk.fill_up()?;
     let failed = call.wait_for("the failure", |line| line["event"] == "failed")?;
     let failure = failed["failure"].to_string();
-    assert!(failure.contains("No space left on device"), "{failed:#}");
+    // What is watched is ended with a word of its own.
+    let says = ["No space left on device", "left for others"];
+    let says = says.into_iter().find(|it| failure.contains(it));
+    let says = says.unwrap_or_else(|| panic!("{failed:#}"));
     let code = failed["failure"]["code"].as_str().unwrap_or_default();
     assert!(
         ["ledger", "no-space", "tool-failed"].contains(&code),
@@ -89,7 +150,7 @@ fn no_space_after(name: &str, step: &'static str) -> Result<()> {
     let ended = call.end()?;
     let told = Told {
         code,
-        says: &["No space left on device"],
+        says: &[says],
     };
     match ended.code {
         // Not even the undo could be written down before there was room.

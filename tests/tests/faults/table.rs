@@ -33,6 +33,10 @@ faults! {
         fault: "no space left", place: "the server's own disk, at the dump",
         happens: "rolled back; held when not even the way back can be written down", operator: "free space on the volume, start programs that ended, `ferryctl resume RUN` when held",
     }
+    a_dump_that_would_fill_the_disk: disk {
+        fault: "little space left", place: "the server's own disk, which a dump or its proof would fill",
+        happens: "it is ended while there is room for the server, and what it wrote is removed; rolled back", operator: "free space on the volume, migrate again",
+    }
     no_space_for_the_ledger: disk {
         fault: "no space left", place: "the server's own disk, at the ledger",
         happens: "rolled back; held when not even the way back can be written down", operator: "free space on the volume, start programs that ended, `ferryctl resume RUN` when held",

@@ -1,19 +1,21 @@
 //! Dumps the databases with the server's own tools while it runs: the second safety net beside the
 //! copy of the volume, and the one that another major version can read.
 
-use std::num::NonZeroU8;
+use std::{num::NonZeroU8, os::fd::AsFd as _};
 
 use async_trait::async_trait;
 use ferry_proto::v1::{self, Outcome};
 
 use crate::{
+    blocking,
     context::Context,
     error::StepError,
     server::postgres::{ARCHIVE, Dump, DumpProgress, DumpRequest, verify_manifest},
     steps::{Work, done, done_with},
+    tree::{self, CancelFlag, RoomWatch},
 };
 
-use super::exports;
+use super::{exports, room};
 
 pub(in crate::steps) struct DumpDatabases(pub(in crate::steps) v1::DumpDatabases);
 
@@ -52,6 +54,17 @@ pub(super) fn dumped(cx: &Context, database: &str) -> Result<Dumped, StepError> 
     })
 }
 
+/// Gives back what this attempt has written: others lack the room.
+async fn remove(cx: &Context, made: &[(String, &str)]) -> Result<(), StepError> {
+    for (folder, database) in made {
+        cx.run_dir.remove(&manifest_name(database))?;
+        let (parent, folder) = (cx.run_dir.fd().try_clone_to_owned()?, folder.clone());
+        // Not the step's own flag: what is cancelled has to be cleared away as well.
+        blocking::run(move || tree::remove(parent.as_fd(), &folder, &CancelFlag::new())).await?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Work for DumpDatabases {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
@@ -67,6 +80,8 @@ impl Work for DumpDatabases {
             .and_then(NonZeroU8::new)
             .unwrap_or(NonZeroU8::MIN);
         let mut bytes: u64 = 0;
+        let watch = RoomWatch::of(cx.run_dir.fd())?;
+        let mut made = Vec::new();
         for database in &self.0.databases {
             cx.check_cancelled()?;
             let taken = cx.run_dir.names()?;
@@ -79,15 +94,33 @@ impl Work for DumpDatabases {
                 dir: cx.run_dir.path().join(&name),
                 jobs,
             };
+            made.push((name.clone(), database.as_str()));
             let mut report = |progress: DumpProgress| {
                 cx.progress(progress.written, 0, "bytes", database);
             };
-            let (dump, archive) = if container.state_apart.is_some() {
-                let dump = postgres.dump_apart(&request, &mut report, &cx.cancel.token);
-                (dump.await?, Some(ARCHIVE.to_owned()))
-            } else {
-                let dump = postgres.dump(&request, &mut report, &cx.cancel.token);
-                (dump.await?, None)
+            let apart = container.state_apart.is_some();
+            let archive = apart.then(|| ARCHIVE.to_owned());
+            let (postgres, request) = (&postgres, &request);
+            let dump = room::watched(
+                || watch.look(),
+                &cx.cancel.token,
+                |stop| async move {
+                    if apart {
+                        postgres.dump_apart(request, &mut report, &stop).await
+                    } else {
+                        postgres.dump(request, &mut report, &stop).await
+                    }
+                },
+            );
+            let dump = match dump.await {
+                Ok(dump) => dump,
+                Err(ended) => {
+                    if ended.is_short() {
+                        remove(cx, &made).await?;
+                    }
+                    let what = format!("the dump of `{database}`");
+                    return Err(ended.told(&what, cx.run_dir.path()));
+                }
             };
             bytes += dump.manifest.size();
             let dumped = Dumped {

@@ -18,14 +18,17 @@ use ferry_proto::{
     v1::{self, Outcome},
 };
 
-use super::dump_databases::{CLUSTER, Dumped, dumped};
+use super::{
+    dump_databases::{CLUSTER, Dumped, dumped},
+    room,
+};
 use crate::{
     blocking,
     context::Context,
     error::StepError,
     server::postgres::{Postgres, ProofRequest, ToProve, verify_manifest},
     steps::{Work, count, done},
-    tree::{self, CancelFlag, Root, fs_space},
+    tree::{self, CancelFlag, RoomWatch, Root, fs_space},
 };
 
 pub(in crate::steps) struct ProveDumps(pub(in crate::steps) v1::ProveDumps);
@@ -83,12 +86,24 @@ impl Work for ProveDumps {
             cx.progress(steps_done, 0, "parts", what);
             steps_done += 1;
         };
-        let found = postgres
-            .prove_dumps(&request, &mut report, &cx.cancel.token)
-            .await;
-        let compared = match found {
+        let watch = RoomWatch::of(cx.run_dir.fd())?;
+        let (of, request) = (&postgres, &request);
+        let found = room::watched(
+            || watch.look(),
+            &cx.cancel.token,
+            |stop| async move { of.prove_dumps(request, &mut report, &stop).await },
+        );
+        let compared = match found.await {
             Ok(found) => compare(&expected, &found),
-            Err(error) => Err(StepError::from(error).during("a dump cannot be restored")),
+            Err(ended) if ended.is_short() => {
+                clear(cx, &postgres).await?;
+                let what = "the cluster that the dumps are proven in";
+                return Err(ended.told(what, cx.run_dir.path()));
+            }
+            Err(ended) => {
+                let error = ended.told("", cx.run_dir.path());
+                Err(error.during("a dump cannot be restored"))
+            }
         };
         if compared.is_err() || !self.0.keep {
             let cleared = clear(cx, &postgres).await;
