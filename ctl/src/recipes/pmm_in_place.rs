@@ -19,10 +19,12 @@ use pbjson_types::Timestamp;
 use self::steps::Ground;
 use super::{
     PlanRefused, Recipe, Version, Wishes,
-    catalogue::{cluster, image},
+    catalogue::{backup, cluster, image},
     check::Subject,
     count_of, findings, policy,
+    space::Space,
 };
+use crate::units::bytes;
 
 /// The name of this recipe in a plan.
 pub const NAME: &str = "pmm-in-place";
@@ -66,6 +68,11 @@ pub fn rehearsal(
     }
     if facts.cluster.is_some() {
         return Err(not_in_a_cluster(&facts, wishes));
+    }
+    if let Some(finding) = no_room_for_the_copy(&facts) {
+        let mut findings = findings(&facts, wishes);
+        findings.insert(0, finding);
+        return Err(PlanRefused { findings });
     }
     made(REHEARSAL, server, facts, wishes, created, |ground| {
         ground.rehearsal_steps(wishes, keep)
@@ -112,6 +119,23 @@ pub(super) fn made(
         ..Plan::default()
     };
     ferry_proto::seal(plan).map_err(|error| refused(findings, &error.to_string()))
+}
+
+/// What a rehearsal lacks that its crossing may have elsewhere: dumps and scratch cluster lie on the copy.
+fn no_room_for_the_copy(facts: &Facts) -> Option<v1::Finding> {
+    let (server, data) = (facts.server.as_ref()?, facts.data.as_ref()?);
+    let (space, free) = (Space::of_rehearsal(server, data), data.backup_free_bytes);
+    // Of a server that was not measured something else is said.
+    (data.bytes > 0 && free < space.at_backup()).then(|| v1::Finding {
+        severity: Severity::Blocker.into(),
+        code: backup::DISK_TOO_SMALL.name().to_owned(),
+        text: format!(
+            "the copy of the rehearsal needs {}, {} are free where the engine keeps volumes",
+            space.backup_words(),
+            bytes(free)
+        ),
+        hint: "free or add space where the engine keeps volumes, then rehearse again".to_owned(),
+    })
 }
 
 fn not_in_a_cluster(facts: &Facts, wishes: &Wishes) -> PlanRefused {
@@ -321,6 +345,26 @@ mod tests {
                 .all(|step| !step.downtime && !step.point_of_no_return)
         );
         insta::assert_json_snapshot!(plan.steps);
+    }
+
+    #[test]
+    fn a_rehearsal_needs_its_room_where_its_copy_is() {
+        let rehearsed = |free: u64| {
+            let mut facts = samples::facts();
+            let data = facts.data.as_mut().unwrap();
+            data.backup_same_disk = false;
+            data.backup_free_bytes = free;
+            let of = super::Space::of_rehearsal(facts.server.as_ref().unwrap(), data);
+            let wishes = samples::wishes();
+            let made = super::rehearsal("docker:p", facts, &wishes, false, Default::default());
+            (of.at_backup(), made)
+        };
+        let (needed, _) = rehearsed(0);
+        assert!(rehearsed(needed).1.is_ok());
+        let refused = rehearsed(needed - 1).1.unwrap_err();
+        let finding = &refused.findings[0];
+        assert_eq!(finding.code, "disk-too-small");
+        assert!(finding.text.contains("scratch cluster"), "{finding:?}");
     }
 
     #[test]

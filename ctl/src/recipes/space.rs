@@ -20,7 +20,19 @@ pub(super) struct Space {
     /// The new cluster in the copy of the run's folder, where the recipe keeps one.
     kept: u64,
     manifest: u64,
-    same_disk: bool,
+    /// Where the dumps are written and proven.
+    worked: Worked,
+}
+
+/// Where the dumps and the cluster that proves them lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worked {
+    /// Beside the data, on a disk of its own, and a copy of the dumps in the backup.
+    AtData,
+    /// As that, on the disk of the backup.
+    AtDataOnSameDisk,
+    /// On the copy alone, as in a rehearsal: nothing is written beside the data.
+    OnTheCopy,
 }
 
 /// What data needs on a new volume that it is copied to as it is, with the manifests of the passes.
@@ -47,7 +59,19 @@ impl Space {
             scratch: cluster,
             kept: if renews { cluster } else { 0 },
             manifest: data.entries.saturating_mul(MANIFEST_LINE),
-            same_disk: data.backup_same_disk,
+            worked: if data.backup_same_disk {
+                Worked::AtDataOnSameDisk
+            } else {
+                Worked::AtData
+            },
+        }
+    }
+
+    /// What a rehearsal needs: its agents can only read beside the data, so that dumps and scratch cluster lie on the copy.
+    pub(super) fn of_rehearsal(server: &ServerFacts, data: &DataFacts) -> Self {
+        Self {
+            worked: Worked::OnTheCopy,
+            ..Self::of(server, data, Recipe::PmmInPlace)
         }
     }
 
@@ -73,13 +97,15 @@ impl Space {
 
     fn backup_parts(self) -> Vec<(&'static str, u64)> {
         let mut parts = vec![("copy", self.copy)];
-        if self.same_disk {
-            parts.extend([
+        match self.worked {
+            Worked::AtDataOnSameDisk => parts.extend([
                 ("dumps and a copy of them", self.dumps.saturating_mul(2)),
                 ("scratch cluster", self.scratch),
-            ]);
-        } else {
-            parts.push(("copy of the dumps", self.dumps));
+            ]),
+            Worked::AtData => parts.push(("copy of the dumps", self.dumps)),
+            Worked::OnTheCopy => {
+                parts.extend([("dumps", self.dumps), ("scratch cluster", self.scratch)])
+            }
         }
         parts.push(("copy of the new cluster", self.kept));
         parts.push(("manifest", self.manifest));
@@ -87,10 +113,10 @@ impl Space {
     }
 
     fn data_parts(self) -> Vec<(&'static str, u64)> {
-        if self.same_disk {
-            return Vec::new();
+        match self.worked {
+            Worked::AtData => vec![("dumps", self.dumps), ("scratch cluster", self.scratch)],
+            Worked::AtDataOnSameDisk | Worked::OnTheCopy => Vec::new(),
         }
-        vec![("dumps", self.dumps), ("scratch cluster", self.scratch)]
     }
 }
 
@@ -126,6 +152,22 @@ mod tests {
         assert_eq!(apart, total(&data));
         data.backup_same_disk = true;
         assert_eq!(Space::of(&server, &data, Recipe::PmmInPlace).at_data(), 0);
+    }
+
+    #[test]
+    fn a_rehearsal_needs_nothing_beside_the_data() {
+        let facts = samples::facts();
+        let (server, mut data) = (facts.server.unwrap(), facts.data.unwrap());
+        for same in [false, true] {
+            data.backup_same_disk = same;
+            let crossing = Space::of(&server, &data, Recipe::PmmInPlace);
+            let rehearsal = Space::of_rehearsal(&server, &data);
+            assert_eq!(rehearsal.at_data(), 0);
+            // The dumps are there once, and the cluster lies where they do.
+            let all = crossing.at_backup() + crossing.at_data();
+            assert_eq!(rehearsal.at_backup(), all - crossing.dumps);
+            assert!(rehearsal.backup_words().contains("scratch cluster"));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
     steps::{Ground, Refine as _, SETTLE_SECONDS, step},
 };
 use crate::{
-    recipes::{Wishes, estimate},
+    recipes::{Wishes, estimate, space::Space},
     units::{bytes, estimate as duration},
 };
 
@@ -28,7 +28,7 @@ impl Ground<'_> {
         });
         let needs = format!(
             "needs {}, {} free",
-            bytes(self.data.bytes),
+            bytes(Space::of_rehearsal(self.server, self.data).at_backup()),
             bytes(self.data.backup_free_bytes)
         );
         let mut steps = vec![
@@ -71,6 +71,7 @@ impl Ground<'_> {
     fn proof_to_use(&self, wishes: &Wishes) -> Step {
         let mut proof = self.proof(wishes);
         proof.place = Place::Volume.into();
+        // What it needs is counted with the copy.
         proof.remark.clear();
         let kind = proof.action.as_mut().and_then(|it| it.kind.as_mut());
         if let Some(Kind::ProveDumps(prove)) = kind {
