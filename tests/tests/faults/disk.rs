@@ -92,6 +92,12 @@ pub(crate) fn a_dump_that_would_fill_the_disk() -> Result<()> {
         Ok(fs_err::remove_file(disk.mountpoint().join("room"))?)
     })?;
     assert!(least > RESERVE / 2, "only {least} bytes were free once");
+    // The room is given back: of the dump that was ended nothing is left.
+    let free_now = free_bytes(&disk.mountpoint())?;
+    assert!(
+        free_now + (ROOM / 2) > free,
+        "{free} bytes were free before, and {free_now} are now"
+    );
     let told = Told {
         code: "no-space",
         says: &["the dump of `pmm-managed`", "left for others", "removed"],
