@@ -3,16 +3,19 @@
 mod filters;
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ferry_tests::disk::{Disk, flip_bit, free_bytes};
 use ferry_tests::ferryctl::{Ferryctl, Finished};
 use ferry_tests::host_agent::HostAgent;
+use ferry_tests::kill::{Tool, is, send};
 use ferry_tests::server::{Options, Seed, TestServer};
 use ferry_tests::snapshot::{self, Kind};
 use ferry_tests::witness::{self, Seen};
 use ferry_tests::{Result, docker};
 use filters::assert_said;
+use rustix::process::Signal;
 use serde_json::Value;
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
@@ -320,4 +323,105 @@ fn on_a_disk_that_shares_blocks_a_copy_takes_next_to_none() -> Result<()> {
     let back = tool.run(&["rollback", &run, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
     Ok(())
+}
+
+/// Where the dumps are proven nobody gets in from outside: no port, a folder of its own, and no rights but the database's.
+#[test]
+fn dumps_are_proven_where_nobody_else_reaches() -> Result<()> {
+    let server = TestServer::used(Options::default())?;
+    let tool = Tool::new()?;
+    let mut call = tool.start(&["migrate", &server.address(), "--to", TO, "--yes"])?;
+    let run = call.run_name()?;
+    call.wait_for("the proof", is("intended", "prove-dumps", false))?;
+    let folder = format!("/srv/.ferry/runs/{run}/proof");
+    let outside = server
+        .mountpoint()?
+        .join(format!(".ferry/runs/{run}/proof"));
+    let mut scratch = None;
+    server.wait_until("the scratch cluster", 60, || {
+        // It makes its socket behind all ports that it would listen on.
+        let listens = outside.join(".s.PGSQL.5432").exists();
+        scratch = serving(&folder).filter(|_| listens);
+        scratch.is_some()
+    })?;
+    // It is looked at while it stands still.
+    let pid = scratch.unwrap_or_default();
+    send(pid, Signal::STOP)?;
+    let seen = Scratch::of(pid, &outside);
+    send(pid, Signal::CONT)?;
+    let seen = seen?;
+    let of_the_database = fs_err::metadata(server.mountpoint()?.join("postgres14"))?.uid();
+    assert_eq!(seen.uids, [of_the_database; 4]);
+    assert_ne!(of_the_database, 0);
+    assert_eq!(seen.capabilities, 0, "it could do more than its user");
+    assert_eq!(seen.ports, 0, "it listens on a port");
+    assert_eq!(seen.folder, (0o700, of_the_database));
+    let done = call.end()?;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(serving(&folder).is_none());
+    Ok(())
+}
+
+/// The PostgreSQL, by its first process, whose data lies in this folder, as it sees it.
+fn serving(folder: &str) -> Option<u32> {
+    let data = format!("{folder}/data");
+    let mut processes = fs_err::read_dir("/proc").ok()?.flatten();
+    processes.find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let words = fs_err::read(entry.path().join("cmdline")).ok()?;
+        let mut words = words.split(|byte| *byte == 0);
+        let is_server = words.next()?.ends_with(b"/postgres");
+        (is_server && words.any(|word| word == data.as_bytes())).then_some(pid)
+    })
+}
+
+/// What a stranger could reach of it.
+struct Scratch {
+    uids: [u32; 4],
+    capabilities: u64,
+    /// Sockets of its own that listen on an address.
+    ports: usize,
+    /// Mode and owner of its folder.
+    folder: (u32, u32),
+}
+
+impl Scratch {
+    fn of(pid: u32, folder: &Path) -> Result<Self> {
+        let status = fs_err::read_to_string(format!("/proc/{pid}/status"))?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().trim().to_owned()
+        };
+        let mut uids = [0; 4];
+        for (uid, word) in uids.iter_mut().zip(field("Uid:").split_whitespace()) {
+            *uid = word.parse().unwrap_or_default();
+        }
+        let own: Vec<String> = fs_err::read_dir(format!("/proc/{pid}/fd"))?
+            .filter_map(|entry| fs_err::read_link(entry.ok()?.path()).ok())
+            .filter_map(|link| {
+                let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+                Some(inode.to_owned())
+            })
+            .collect();
+        let mut ports = 0;
+        for table in ["tcp", "tcp6"] {
+            let table = fs_err::read_to_string(format!("/proc/{pid}/net/{table}"))?;
+            let listening = table.lines().filter(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                // `0A` is a socket that listens; its inode is the tenth word.
+                words.get(3) == Some(&"0A")
+                    && words
+                        .get(9)
+                        .is_some_and(|it| own.iter().any(|own| own == it))
+            });
+            ports += listening.count();
+        }
+        let meta = fs_err::metadata(folder)?;
+        Ok(Self {
+            uids,
+            capabilities: u64::from_str_radix(&field("CapEff:"), 16).unwrap_or(u64::MAX),
+            ports,
+            folder: (meta.mode() & 0o7777, meta.uid()),
+        })
+    }
 }
