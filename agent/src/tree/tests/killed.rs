@@ -18,7 +18,6 @@ fn helper() {
         return;
     };
     let mode = fs::read_to_string(dir.join("mode")).unwrap();
-    let watch = Watch::default();
     fs::write(dir.join("started"), "").unwrap();
     match &*mode {
         "first" => drop(give(
@@ -32,16 +31,9 @@ fn helper() {
             LinkCheck::Along,
         )),
         "back" => drop(give_back(&dir.join("srv"), &dir.join("record"))),
-        "copy" => {
-            let src = Root::open(&dir.join("srv"), None).unwrap();
-            let dst = Root::open(&dir.join("copy"), None).unwrap();
-            let folder = ManifestFolder::open(&dir).unwrap();
-            let options = CopyOptions {
-                manifest: Some(&folder),
-                ..CopyOptions::new(Pass::Live)
-            };
-            drop(copy(&src, &dst, &options, &watch));
-        }
+        "live" => drop(killed_copies::pass(&dir, Pass::Live)),
+        "final" => drop(killed_copies::pass(&dir, Pass::Final)),
+        "restore" => drop(killed_copies::bring_back(&dir)),
         other => panic!("{other}"),
     }
 }
@@ -73,7 +65,7 @@ fn start(dir: &Path, mode: &str) -> Child {
 }
 
 /// Kills the helper after `delay`; true where it was still at work.
-fn killed_after(dir: &Path, mode: &str, delay: Duration) -> bool {
+pub(super) fn killed_after(dir: &Path, mode: &str, delay: Duration) -> bool {
     let mut child = start(dir, mode);
     thread::sleep(delay);
     let _ = kill_process(Pid::from_child(&child), Signal::KILL);
@@ -81,14 +73,14 @@ fn killed_after(dir: &Path, mode: &str, delay: Duration) -> bool {
 }
 
 /// How long the helper works when it is left alone.
-fn undisturbed(dir: &Path, mode: &str) -> Duration {
+pub(super) fn undisturbed(dir: &Path, mode: &str) -> Duration {
     let mut child = start(dir, mode);
     let begin = Instant::now();
     assert!(child.wait().unwrap().success());
     begin.elapsed()
 }
 
-fn large(root: &Path) {
+pub(super) fn large(root: &Path) {
     sample(root);
     for folder in 0..60 {
         for file in 0..100 {
@@ -184,51 +176,4 @@ fn a_cancelled_transfer_is_resumed_and_undone_exactly() {
     assert!(is_given(&root).wrong.is_empty());
     give_back(&root, &path).unwrap();
     assert_back(&snapshot(&root), &before);
-}
-
-#[test]
-fn a_killed_copy_is_completed_by_the_next_pass() {
-    if !is_root() {
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let (root, other) = (dir.path().join("srv"), dir.path().join("copy"));
-    large(&root);
-    fs::create_dir(&other).unwrap();
-    let whole = undisturbed(dir.path(), "copy");
-    fs::remove_dir_all(&other).unwrap();
-    fs::create_dir(&other).unwrap();
-    for step in 1..=4 {
-        killed_after(dir.path(), "copy", whole * step / 8);
-    }
-    let (src, dst) = (
-        Root::open(&root, None).unwrap(),
-        Root::open(&other, None).unwrap(),
-    );
-    let watch = Watch::default();
-    let folder = ManifestFolder::open(dir.path()).unwrap();
-    let last = CopyOptions {
-        manifest: Some(&folder),
-        ..CopyOptions::new(Pass::Final)
-    };
-    copy(&src, &dst, &last, &watch).unwrap();
-    let manifest = folder.read(Pass::Final).unwrap();
-    let proof = prove(&dst, &manifest, &ProveOptions::default(), &watch).unwrap();
-    assert!(proof.is_proven(), "{proof:?}");
-    let options = CompareOptions {
-        content: true,
-        ..CompareOptions::default()
-    };
-    let report = compare(&src, &dst, &options, &watch).unwrap();
-    assert!(report.is_same(), "{report:?}");
-    let again = copy(&src, &dst, &last, &watch).unwrap();
-    assert_eq!(
-        (
-            again.files_copied,
-            again.attributes_set,
-            again.extras,
-            again.bytes_hashed
-        ),
-        (0, 0, 0, 0)
-    );
 }

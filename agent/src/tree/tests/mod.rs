@@ -6,6 +6,7 @@ mod count;
 mod field;
 mod flags;
 mod killed;
+mod killed_copies;
 mod lies;
 mod links;
 mod mounts;
