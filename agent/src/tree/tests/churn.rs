@@ -10,13 +10,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Runs `work` again and again for a while, beside `disturb`, which a busy machine or disk gives the time it needs.
-fn beside(disturb: impl Fn(u64) + Sync, mut work: impl FnMut()) {
-    let (stop, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
+/// Runs `work` again and again for a while, beside `disturb`, which a busy machine or disk gives the time it needs. Both say whether they
+/// did: that something was disturbed, and that something of it was met. Without enough of either nothing was tried.
+fn beside(disturb: impl Fn(u64) -> bool + Sync, mut work: impl FnMut() -> bool) {
+    const ENOUGH: u64 = 50;
+    const MET: u64 = 5;
+    let (stop, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (mut met, mut rounds) = (0, 0);
     thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(Relaxed) {
-                disturb(rounds.fetch_add(1, Relaxed));
+            for round in 0.. {
+                if stop.load(Relaxed) {
+                    break;
+                }
+                done.fetch_add(u64::from(disturb(round)), Relaxed);
             }
         });
         // Stopped however the work ends, or a failed assertion would wait for ever.
@@ -28,16 +35,24 @@ fn beside(disturb: impl Fn(u64) + Sync, mut work: impl FnMut()) {
         }
         let _stop = Stop(&stop);
         let start = Instant::now();
-        let enough = |took: Duration| took.as_millis() >= 1500 && rounds.load(Relaxed) > 50;
-        while !enough(start.elapsed()) && start.elapsed() < Duration::from_secs(60) {
-            work();
+        let enough = |met| {
+            start.elapsed() >= Duration::from_millis(1500)
+                && done.load(Relaxed) > ENOUGH
+                && met >= MET
+        };
+        while !enough(met) && start.elapsed() < Duration::from_secs(60) {
+            met += u64::from(work());
+            rounds += 1;
         }
     });
-    assert!(rounds.into_inner() > 50, "it was disturbed");
+    let done = done.into_inner();
+    eprintln!("disturbed {done} times, met in {met} of {rounds} rounds");
+    assert!(done > ENOUGH, "it was disturbed {done} times");
+    assert!(met >= MET, "it was met in {met} of {rounds} rounds");
 }
 
 /// Folders and files come, change and go; errors of the disturber itself are part of it.
-fn churn(root: &Path, round: u64) {
+fn churn(root: &Path, round: u64) -> bool {
     let n = round % 7;
     let dir = root.join(format!("churn/{n}"));
     let _ = fs::create_dir_all(dir.join("in/ner"));
@@ -56,29 +71,32 @@ fn churn(root: &Path, round: u64) {
         "a file in its place",
     );
     let _ = fs::remove_file(root.join(format!("churn/{}", (n + 3) % 7)));
+    dir.join("in/moved").exists()
 }
 
+/// Folders that take turns with a link: many, so that a walk on a busy machine, too, comes between.
+const TURNS: u64 = 20;
+
 /// A folder and a link to the neighbour's folder of the same content take turns under each name.
-fn exchange(root: &Path) {
-    let _ = renameat_with(
-        CWD,
-        root.join("turn/a"),
-        CWD,
-        root.join("turn/b"),
-        RenameFlags::EXCHANGE,
-    );
+fn exchange(root: &Path, round: u64) -> bool {
+    let [one, other] = ["a", "b"].map(|it| root.join(format!("turn/{it}{}", round % TURNS)));
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_ok()
 }
 
 fn turning() -> Field {
     let f = Field::new();
-    for n in 0..50 {
-        write(&f.srv.join(format!("turn/a/sub/{n}")), "of the tree");
+    for n in 0..3 {
+        for turn in 0..TURNS {
+            write(&f.srv.join(format!("turn/a{turn}/sub/{n}")), "of the tree");
+        }
         write(
             &f.outside.join(format!("turn/sub/{n}")),
             b"what lies outside stays outside",
         );
     }
-    symlink(f.outside.join("turn"), f.srv.join("turn/b")).unwrap();
+    for turn in 0..TURNS {
+        symlink(f.outside.join("turn"), f.srv.join(format!("turn/b{turn}"))).unwrap();
+    }
     f
 }
 
@@ -90,16 +108,19 @@ fn a_count_and_a_live_pass_take_entries_that_come_and_go_as_normal() {
     let f = Field::new();
     fs::create_dir(f.srv.join("churn")).unwrap();
     let outside = f.seal();
-    let mut vanished = 0;
+    let (mut vanished, mut changed) = (0, 0);
     beside(
         |round| churn(&f.srv, round),
         || {
             let stats = count(&f.root(), &Watch::default()).unwrap();
             assert!(stats.entries >= 8 && stats.unreadable.is_empty());
-            vanished += f.pass(Pass::Live).unwrap().vanished;
+            let report = f.pass(Pass::Live).unwrap();
+            vanished += report.vanished;
+            changed += report.changed_meanwhile;
+            vanished > 0 && changed > 0
         },
     );
-    eprintln!("{vanished} entries vanished");
+    eprintln!("{vanished} entries vanished, {changed} changed");
     f.assert_sealed(&outside);
     f.pass(Pass::Final).unwrap();
     let compared = f.compare().unwrap();
@@ -114,21 +135,29 @@ fn work_that_needs_a_tree_at_rest_names_what_moved_or_is_right() {
     let f = Field::new();
     fs::create_dir(f.srv.join("churn")).unwrap();
     let outside = f.seal();
-    let named = |error: TreeError| {
+    let mut named = 0;
+    let mut name = |error: TreeError| {
         let error = error.to_string();
         assert!(error.contains("churn"), "{error}");
+        named += 1;
     };
+    let mut met = false;
     beside(
         |round| churn(&f.srv, round),
         || {
-            let _ = f.pass(Pass::Final).map_err(named);
-            let _ = f.compare().map_err(named);
-            let _ = f.give(LinkCheck::Along).map_err(named);
-            let _ = f.give_back().map_err(named);
-            let _ = f.restore(Trust::Times).map_err(named);
+            let results = [
+                f.pass(Pass::Final).map(drop),
+                f.compare().map(|report| met |= !report.is_same()),
+                f.give(LinkCheck::Along).map(drop),
+                f.give_back().map(drop),
+                f.restore(Trust::Times).map(drop),
+            ];
             assert_eq!(fs::read(f.srv.join("plain")).unwrap(), b"of the tree");
+            let failed = results.into_iter().filter_map(Result::err);
+            failed.map(&mut name).count() > 0
         },
     );
+    assert!(named > 0 && met, "{named} errors, and no difference");
     f.assert_sealed(&outside);
     // At rest again, all of it succeeds; what the record says of the time before fits nothing now.
     fs::remove_file(f.record()).unwrap();
@@ -146,16 +175,14 @@ fn a_folder_exchanged_for_a_link_leads_no_count_and_no_copy_out() {
     }
     let f = turning();
     let outside = f.seal();
-    let mut vanished = 0;
     beside(
-        |_| exchange(&f.srv),
+        |round| exchange(&f.srv, round),
         || {
             let stats = count(&f.root(), &Watch::default()).unwrap();
             assert!(stats.unreadable.is_empty(), "{stats:?}");
-            vanished += f.pass(Pass::Live).unwrap().vanished;
+            f.pass(Pass::Live).unwrap().vanished > 0
         },
     );
-    eprintln!("{vanished} entries vanished");
     f.assert_sealed(&outside);
     f.round();
 }
@@ -169,7 +196,7 @@ fn a_folder_exchanged_for_a_link_leads_no_change_out() {
     let outside = f.seal();
     let (mut done, mut failed) = (0, 0);
     beside(
-        |_| exchange(&f.srv),
+        |round| exchange(&f.srv, round),
         || {
             let results = [
                 f.give(LinkCheck::Along).map(|_| ()),
@@ -179,6 +206,7 @@ fn a_folder_exchanged_for_a_link_leads_no_change_out() {
                 f.restore(Trust::Bytes).map(|_| ()),
                 f.compare().map(|_| ()),
             ];
+            let before = failed;
             for result in results {
                 match result {
                     Ok(()) => done += 1,
@@ -188,6 +216,7 @@ fn a_folder_exchanged_for_a_link_leads_no_change_out() {
                     }
                 }
             }
+            failed > before
         },
     );
     eprintln!("{done} done, {failed} failed");
