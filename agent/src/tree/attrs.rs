@@ -4,7 +4,10 @@
 //! has effects. The descriptor's own link in `/proc/self/fd` leads to the same inode without
 //! resolving a name again: the way that systemd and libpathrs go too.
 
-use std::{ffi::CStr, os::fd::AsFd, os::fd::AsRawFd};
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+};
 
 use rustix::{
     fs::{
@@ -29,15 +32,16 @@ pub(super) fn open_path(dir: impl AsFd, name: &CStr) -> Result<std::os::fd::Owne
     )
 }
 
-pub(super) fn link(fd: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+/// The descriptor's own link. It is borrowed: one that is closed meanwhile leads nowhere, or to what has its number by then.
+pub(super) fn link(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
 /// Sets permission bits.
 pub(super) fn set_mode(fd: impl AsFd, bits: u16) -> Result<()> {
     chmodat(
         CWD,
-        link(fd),
+        link(fd.as_fd()),
         Mode::from_raw_mode(bits.into()),
         rustix::fs::AtFlags::empty(),
     )
@@ -57,7 +61,7 @@ pub(super) fn set_owner(fd: impl AsFd, owner: Owner) -> Result<()> {
 
 /// One extended attribute; `None` where it is absent or the file system has none.
 pub(super) fn get(fd: impl AsFd, name: &CStr) -> Result<Option<Vec<u8>>> {
-    let path = link(fd);
+    let path = link(fd.as_fd());
     loop {
         let size = match getxattr_query(&path, name) {
             Ok(size) => size,
@@ -79,12 +83,12 @@ pub(super) fn get(fd: impl AsFd, name: &CStr) -> Result<Option<Vec<u8>>> {
 
 /// Sets one extended attribute.
 pub(super) fn set(fd: impl AsFd, name: &CStr, value: &[u8]) -> Result<()> {
-    setxattr(link(fd), name, value, XattrFlags::empty())
+    setxattr(link(fd.as_fd()), name, value, XattrFlags::empty())
 }
 
 /// Names of all extended attributes that belong to the entry rather than to where it lies.
 fn names(fd: impl AsFd) -> Result<Vec<std::ffi::CString>> {
-    let path = link(fd);
+    let path = link(fd.as_fd());
     let list = loop {
         let size = match listxattr_query(&path) {
             Ok(0) | Err(Errno::NOTSUP) => return Ok(Vec::new()),
@@ -143,7 +147,7 @@ pub(super) fn replace_all(to: impl AsFd, wanted: &[(std::ffi::CString, Vec<u8>)]
     let present = all_of_open(&to).or_else(|_| all(&to))?;
     for (name, _) in &present {
         if !wanted.iter().any(|(n, _)| n == name) {
-            removexattr(link(&to), name.as_c_str())?;
+            removexattr(link(to.as_fd()), name.as_c_str())?;
         }
     }
     for pair in wanted.iter().filter(|w| !present.contains(w)) {
