@@ -129,13 +129,6 @@ impl Meta {
     pub(super) fn is_linked(&self) -> bool {
         self.nlink > 1 && self.kind() != Kind::Dir
     }
-
-    /// A regular file from which `chown` may take something away: setuid, setgid, or a capability.
-    /// A capability is looked for on executable files alone: on others it has no effect, and asking
-    /// each of a million data files would cost as much as changing their owners.
-    pub(super) fn may_lose_by_chown(&self) -> bool {
-        self.kind() == Kind::File && self.mode & 0o6111 != 0
-    }
 }
 
 impl From<Statx> for Meta {

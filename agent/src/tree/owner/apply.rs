@@ -11,7 +11,7 @@ use super::{
     super::{
         Problems, Root, TreeError, attrs,
         error::{show, show_in},
-        meta::Meta,
+        meta::{Kind, Meta},
         progress::Meter,
         record::{Item, Part},
         scan::sentence,
@@ -106,7 +106,8 @@ fn give_and_put_back(dir: impl AsFd, name: &CStr, item: &Item, target: Owner) ->
 
 /// Sets the mode and the capability that the record names, where they differ.
 pub(super) fn put_back(fd: impl AsFd, item: &Item) -> Result<()> {
-    if Meta::of(&fd)?.mode != item.mode {
+    // A symbolic link has no mode of its own.
+    if item.kind() != Kind::Symlink && Meta::of(&fd)?.mode != item.mode {
         attrs::set_mode(&fd, item.mode & 0o7777)?;
     }
     if let Some(capability) = &item.capability

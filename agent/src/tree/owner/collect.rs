@@ -4,7 +4,9 @@
 //! holds the very inodes that the manifest names (a name that is made, removed or exchanged gives its
 //! directory new times), so one look at the directory stands for a look at each of its plain files. What
 //! may lose more than its owner, or lie outside the tree under another name, is looked at itself all the
-//! same. What somebody does in between to a single file, its owner, its mode or a second name elsewhere, does
+//! same. Without a manifest every file is asked for its capability, which `chown` takes from a file that nobody may
+//! execute as well: measured, that is twice what `statx` costs, 0.4 s for 100,000 files and one worker.
+//! Where the file system has no attributes, one file is asked. What somebody does in between to a single file, its owner, its mode or a second name elsewhere, does
 //! not show in its directory and would not be seen: there is nobody, the container has stopped. The step's
 //! verification looks at every entry's owner.
 
@@ -115,6 +117,8 @@ pub(super) struct Found {
     pub(super) links: Links,
     pub(super) linked: Vec<LinkedName>,
     pub(super) changed: u64,
+    /// A device whose file system knows no extended attributes.
+    no_attributes: Option<u64>,
 }
 
 impl Found {
@@ -259,7 +263,7 @@ impl Found {
             folder.dirs.names.push(name);
             folder.dirs.items.push(plain(meta));
         } else {
-            match describe(fd, name, meta) {
+            match self.describe(fd, name, meta) {
                 Ok(item) => {
                     if item.linked {
                         self.linked.push(LinkedName {
@@ -275,6 +279,19 @@ impl Found {
             }
         }
         Ok(())
+    }
+
+    /// What the record says of an entry, its capability included.
+    fn describe(&mut self, dir: BorrowedFd<'_>, name: &CStr, meta: &Meta) -> Result<Item, Errno> {
+        let mut item = plain(meta);
+        if self.no_attributes != Some(meta.dev) {
+            match attrs::get_at(dir, name, attrs::CAPABILITY) {
+                Ok(capability) => item.capability = capability.map(Into::into),
+                Err(Errno::NOTSUP) => self.no_attributes = Some(meta.dev),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(item)
     }
 
     /// Takes an entry that is to change.
@@ -329,14 +346,4 @@ pub(super) fn plain(meta: &Meta) -> Item {
         linked: meta.is_linked(),
         capability: None,
     }
-}
-
-/// What the record says of an entry, its capability included.
-fn describe(dir: BorrowedFd<'_>, name: &CStr, meta: &Meta) -> Result<Item, Errno> {
-    let mut item = plain(meta);
-    if meta.may_lose_by_chown() {
-        let fd = attrs::open_path(dir, name)?;
-        item.capability = attrs::get(&fd, attrs::CAPABILITY)?.map(Into::into);
-    }
-    Ok(item)
 }

@@ -157,9 +157,7 @@ fn make(dir: impl AsFd, name: &CStr, item: &Item, meta: &Meta) -> Result<bool, E
         attrs::set_owner(&fd, item.owner)?;
         changed = true;
     }
-    if item.kind() != Kind::Symlink {
-        apply::put_back(&fd, item)?;
-    }
+    apply::put_back(&fd, item)?;
     Ok(changed)
 }
 

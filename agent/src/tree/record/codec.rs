@@ -25,9 +25,10 @@ impl Item {
         Kind::of_mode(self.mode)
     }
 
-    /// Whether a change of owner takes more than the owner.
+    /// Whether a change of owner takes more than the owner: from anything but a directory. Setgid stays where the group may not execute
+    /// (it meant mandatory locking once), but that is looked at afterwards rather than foretold.
     pub(in crate::tree) fn loses_by_chown(&self) -> bool {
-        self.kind() == Kind::File && (self.mode & 0o6000 != 0 || self.capability.is_some())
+        self.kind() != Kind::Dir && (self.mode & 0o6000 != 0 || self.capability.is_some())
     }
 }
 

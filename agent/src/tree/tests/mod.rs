@@ -14,6 +14,7 @@ mod names;
 mod nodes;
 mod odd;
 mod owning;
+mod privileges;
 mod proving;
 mod pulling;
 mod recording;
