@@ -1,5 +1,5 @@
-//! A tree as it is told to the agent of another machine: its entries, and what files hold. Nothing of it is changed, its times of
-//! access neither.
+//! A tree as it is told to the agent of another machine: its entries, and what files hold. Nothing of it is changed, the times of
+//! access of files and folders neither; the kernel knows no way to read a symbolic link without one.
 //!
 //! The other side decides what it needs and asks for it, so that nothing has to be remembered here, and a pull that was cut off goes
 //! on from what lies on the other side.

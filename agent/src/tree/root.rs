@@ -60,7 +60,8 @@ impl Root {
             source,
         };
         let bytes = path.as_os_str().as_bytes();
-        let (fd, has_openat2) = match openat2(dir, path, DIR, Mode::empty(), NO_LINKS) {
+        let open = |flags| openat2(dir, path, flags, Mode::empty(), NO_LINKS);
+        let (fd, has_openat2) = match unnoticed(open) {
             Ok(fd) => (fd, true),
             Err(error) if is_missing(error) => (
                 open_by_names(dir, bytes).map_err(|e| fail(e.into()))?,
@@ -113,9 +114,9 @@ impl Root {
         dir.is_empty() && self.exclude.iter().any(|e| e.as_bytes() == name)
     }
 
-    /// Opens a directory below the root for reading.
+    /// Opens a directory below the root for reading, which leaves no access time.
     pub(super) fn open_dir(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        self.open_below(path, DIR)
+        unnoticed(|flags| self.open_below(path, flags))
     }
 
     /// Opens what `path` names: beneath the root, through no symbolic link, across no mount.
@@ -184,6 +185,15 @@ const BELOW: ResolveFlags = NO_LINKS
     .union(ResolveFlags::BENEATH)
     .union(ResolveFlags::NO_XDEV);
 
+/// Opens a directory so that reading it leaves no access time, as [`super::mirror::open_source`] opens a file. That may only who owns it
+/// or has `CAP_FOWNER`; others open it as anybody would.
+fn unnoticed<T>(open: impl Fn(OFlags) -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+    match open(DIR.union(OFlags::NOATIME)) {
+        Err(rustix::io::Errno::PERM) => open(DIR),
+        other => other,
+    }
+}
+
 /// Kernels before 5.6 lack `openat2`; seccomp profiles of older engines answer EPERM for it.
 fn is_missing(error: rustix::io::Errno) -> bool {
     matches!(error, rustix::io::Errno::NOSYS | rustix::io::Errno::PERM)
@@ -192,13 +202,14 @@ fn is_missing(error: rustix::io::Errno) -> bool {
 /// Opens a path name by name, following nothing.
 fn open_by_names(dir: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     let start: &std::ffi::CStr = if path.starts_with(b"/") { c"/" } else { c"." };
-    let mut fd = openat(dir, start, DIR, Mode::empty())?;
+    // Only the last of them is read, but any may be the last.
+    let mut fd = unnoticed(|flags| openat(dir, start, flags, Mode::empty()))?;
     for name in path
         .split(|&b| b == b'/')
         .filter(|n| !n.is_empty() && *n != b".")
     {
         let name = CString::new(name).map_err(|_| rustix::io::Errno::INVAL)?;
-        fd = openat(&fd, &name, DIR, Mode::empty())?;
+        fd = unnoticed(|flags| openat(&fd, &name, flags, Mode::empty()))?;
     }
     Ok(fd)
 }

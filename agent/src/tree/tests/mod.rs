@@ -20,6 +20,7 @@ mod pulling;
 mod recording;
 mod remembered;
 mod restoring;
+mod unnoticed;
 
 use std::{
     collections::BTreeMap,
