@@ -46,11 +46,14 @@ impl Downtime {
     /// All of it until `now` (milliseconds since the epoch), in milliseconds.
     #[must_use]
     pub fn total_ms(&self, now: i64) -> u64 {
-        let open = self
-            .since
-            .map_or(0, |since| u64::try_from(now - since).unwrap_or(0));
+        let open = self.since.map_or(0, |since| passed(since, now));
         self.over_ms.saturating_add(open)
     }
+}
+
+/// Milliseconds from one time to another by a clock that may have been put back meanwhile: then none that is known of.
+fn passed(from: i64, to: i64) -> u64 {
+    u64::try_from(to.saturating_sub(from)).unwrap_or(0)
 }
 
 /// A run as its journal has it.
@@ -123,7 +126,7 @@ impl RunRecord {
             .map(|(_, state)| state.updated)
             .max()
             .unwrap_or(since);
-        Some(u64::try_from(last - since).unwrap_or(0))
+        Some(passed(since, last))
     }
 
     fn downtime_steps(&self) -> impl Iterator<Item = (&Step, &StepState)> {

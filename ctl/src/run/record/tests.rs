@@ -145,6 +145,54 @@ fn a_clock_that_was_put_back_during_the_downtime_takes_none_of_it_away() {
     assert_eq!(record.downtime.total_ms(began - 3_600_000), 0);
 }
 
+/// A crossing and its way back, with a downtime in each, and a controller that died in between.
+fn there_and_back() -> Vec<RunEvent> {
+    vec![
+        started(false),
+        RunEvent::DowntimeStarted,
+        intended(0, 1, false),
+        finished(0, false),
+        intended(1, 1, false),
+        started(true),
+        intended(1, 2, false),
+        failed(1, false),
+        RunEvent::RollingBack { why: None },
+        intended(1, 1, true),
+        finished(1, true),
+        intended(0, 1, true),
+        finished(0, true),
+    ]
+}
+
+proptest! {
+    /// What stands in a journal of time is never a reason to act otherwise, however the clock jumped: the events alone say where the
+    /// run is, and no time that passed is negative or beyond any number.
+    #[test]
+    fn a_clock_that_jumps_changes_nothing_but_times(
+        times in proptest::collection::vec(prop_oneof![any::<i64>(), 0..2_000_000_000_000_i64], 13),
+        now in any::<i64>(),
+    ) {
+        let straight = entries(there_and_back());
+        let mut jumping = straight.clone();
+        for (entry, time) in jumping.iter_mut().zip(&times) {
+            entry.time = *time;
+        }
+        for length in 1..=straight.len() {
+            let is = replay(plan(2), &jumping[..length]).unwrap();
+            let was = replay(plan(2), &straight[..length]).unwrap();
+            prop_assert_eq!(&is.position, &was.position);
+            let told = |record: &RunRecord| {
+                let steps = record.steps.iter().map(|it| (it.status, it.attempt, it.undo_attempt));
+                (steps.collect::<Vec<_>>(), record.downtime.over_ms, record.current_step())
+            };
+            prop_assert_eq!(told(&is), told(&was));
+            let most = u64::try_from(i64::MAX).unwrap();
+            prop_assert!(is.downtime.total_ms(now) <= most);
+            prop_assert!(is.downtime_millis().unwrap_or(0) <= most);
+        }
+    }
+}
+
 #[test]
 fn a_journal_that_cannot_be_is_refused_at_the_event_that_says_so() {
     let (index, why) = refused(1, [started(false), finished(0, false)]);
