@@ -295,3 +295,40 @@ fn a_step_was_begun_when_its_intent_was_written() {
     ledger.step("r", "other").unwrap().begin(1, false).unwrap();
     assert!(begun("other"));
 }
+
+/// When something happened is told and never asked: records of a clock that jumped, in any direction, say the same.
+#[test]
+fn a_clock_that_jumps_changes_nothing_but_the_time_that_is_told() {
+    let (_dir, ledger, bytes) = written();
+    for times in [[0, u64::MAX], [u64::MAX, 0], [2_000_000_000_000, 1]] {
+        let mut times = times.into_iter();
+        let moved = |line: &str| {
+            let (_, json) = line.split_once(' ').unwrap();
+            let mut record: serde_json::Value = serde_json::from_str(json).unwrap();
+            if record.get("unix_ms").is_some() {
+                record["unix_ms"] = times.next().unwrap().into();
+            }
+            let json = record.to_string();
+            format!("{} {json}\n", checksum(json.as_bytes()))
+        };
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let text: String = text.lines().map(moved).collect();
+        let run = ledger.run_dir("r").unwrap();
+        run.replace("s.ledger", text.as_bytes()).unwrap();
+        let entry = ledger.entries("r").unwrap().remove(0);
+        assert_eq!(entry.outcome, Some(done()));
+        assert!(entry.updated.is_some_and(|it| it.seconds >= 0));
+        let mut step = ledger.step("r", "s").unwrap();
+        assert_eq!(step.status(), StepStatus::Succeeded);
+        assert_eq!(step.kept(), [serde_json::json!({"was": 26})]);
+        step.begin(1, true).unwrap();
+        step.done(done_back(), true).unwrap();
+    }
+}
+
+fn done_back() -> Outcome {
+    Outcome {
+        status: StepStatus::Undone.into(),
+        ..Outcome::default()
+    }
+}

@@ -8,8 +8,13 @@
 //! again by the next pass.
 //!
 //! A pass also writes a manifest where that is wanted, with the hash of what it copied. It reads
-//! earlier ones for the hashes of what did not change, and for nothing else: whether something has
-//! changed is decided by looking at both sides, so a lost or stale manifest costs time only.
+//! earlier ones for the hashes of what did not change. Whether something has changed is decided by
+//! looking at both sides, so a lost or stale manifest costs time only.
+//!
+//! A clock that was put back between copy and change makes the source look older than its copy. The bytes
+//! of both are compared where that can be: where the manifest has seen the source with another ctime, by whatever
+//! clock, and where no manifest knows it and the copy's ctime is still to come. What a manifest knows is not read,
+//! and without a jump neither is seen but of what a killed pass copied, whose hash has to be found anyway.
 //!
 //! The final pass is its own proof, because a second walk would double the downtime: it looks at
 //! both sides of every entry, reads back every byte that it wrote, and looks at the attributes
@@ -20,6 +25,8 @@
 //!
 //! Not seen: stores through a shared mapping that was dirty before a pass began, until the kernel
 //! writes the page back. Services are stopped before the final pass, so theirs are.
+//! Neither is a change that kept size and mtime of a file that no manifest knows, under a clock that was put back
+//! and has passed by the copy's time again.
 
 mod content;
 mod dir;

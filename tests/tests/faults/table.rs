@@ -158,7 +158,7 @@ const KILLED: &[Row] = &[
     },
 ];
 
-/// What `tests/tests/upkeep.rs` and `tests/tests/rehearse.rs` do.
+/// What `tests/tests/upkeep.rs` and `tests/tests/rehearse.rs` do, and `tree::tests::clock` of the agent.
 const BESIDE: &[Row] = &[
     Row {
         fault: "`ferryctl` killed, its agent and its helper too",
@@ -177,6 +177,12 @@ const BESIDE: &[Row] = &[
         place: "a rehearsal",
         happens: "exit code 1; the report says that the crossing would fail and why; the server is unchanged and nothing is left",
         operator: "mend what is named, rehearse again",
+    },
+    Row {
+        fault: "clock put back or forward",
+        place: "between the live and the final pass of the copy",
+        happens: "what changed is copied; where the times may lie the bytes are compared",
+        operator: "nothing",
     },
 ];
 

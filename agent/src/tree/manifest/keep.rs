@@ -128,6 +128,11 @@ pub(in crate::tree) struct Page {
 impl Page {
     /// What an earlier pass said of an entry, where that still holds for `meta`.
     pub(in crate::tree) fn known(&mut self, name: &CStr, meta: &Meta) -> Option<Entry> {
+        self.said(name).filter(|entry| entry.describes(meta))
+    }
+
+    /// What an earlier pass said of an entry, whether or not that still holds.
+    pub(in crate::tree) fn said(&mut self, name: &CStr) -> Option<Entry> {
         let known = self.known.as_ref()?;
         let index = if self.next < known.names.len() && known.names.get(self.next) == name {
             self.next
@@ -139,8 +144,7 @@ impl Page {
             *by_name.get(name)?
         };
         self.next = index + 1;
-        let entry = known.entries.get(index)?.as_ref()?;
-        entry.describes(meta).then(|| entry.clone())
+        known.entries.get(index)?.clone()
     }
 
     /// The same of the directory itself.

@@ -230,7 +230,7 @@ impl Mirror<'_> {
         found: &mut Found,
         below: &mut Vec<RelPath>,
     ) -> Result<bool, TreeError> {
-        let known = page.as_mut().and_then(|page| page.known(name, meta));
+        let known = page.as_mut().and_then(|page| page.said(name));
         if meta.is_linked() {
             found.linked.push(LinkedName {
                 inode: (meta.dev, meta.ino),

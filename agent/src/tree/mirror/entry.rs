@@ -36,7 +36,7 @@ pub(in crate::tree) const STALE: Stamp = Stamp { sec: -1, nsec: 0 };
 pub(super) struct Before {
     /// The destination has no such name.
     pub(super) fresh: bool,
-    /// What an earlier manifest says, where that still describes the source.
+    /// What an earlier manifest says, whether or not that still describes the source.
     pub(super) known: Option<Entry>,
     /// What lies there has names out of the source's reach: whatever is set on it is set out there too.
     pub(super) elsewhere: bool,
@@ -59,6 +59,8 @@ impl Mirror<'_> {
         }: Before,
         found: &mut Found,
     ) -> Result<Option<Entry>, Stop> {
+        let said_other = known.as_ref().is_some_and(|it| !it.describes(want));
+        let known = known.filter(|_| !said_other);
         let have = match fresh {
             true => Err(Errno::NOENT),
             false => Meta::at(pair.dst, name),
@@ -74,12 +76,15 @@ impl Mirror<'_> {
             Err(e) => return Err(e.into()),
         };
         if let Some(have) = &have {
-            let untouched =
-                self.same == Same::SinceCopied && older(want, have) && same_look(want, have);
+            let by_times = self.same == Same::SinceCopied && older(want, have);
+            // A clock that was put back makes a later change look older than the copy.
+            let in_doubt = said_other || known.is_none() && is_future(have.ctime);
+            let untouched = by_times && !in_doubt && same_look(want, have);
             if untouched && known.is_some() && want.size == have.size && want.nlink == have.nlink {
                 return Ok(known);
             }
-            if self.is_same(pair, name, (want, have), &mut found.buffer)? {
+            let same = self.is_same(pair, name, (want, have), &mut found.buffer)?;
+            if same && !(in_doubt && by_times && !self.same_content(pair, name, want, found)?) {
                 if untouched && self.keeper.is_none() {
                     return Ok(None);
                 }
@@ -100,6 +105,24 @@ impl Mirror<'_> {
             Kind::File => self.copy_file(pair, name, have.is_none(), found),
             _ => self.copy_node(pair, name, want, found),
         }
+    }
+
+    /// Whether the bytes of a file are the same on both sides, of whose times nothing can be said.
+    fn same_content(
+        &self,
+        pair: &Pair<'_>,
+        name: &CStr,
+        want: &Meta,
+        found: &mut Found,
+    ) -> Result<bool, Stop> {
+        if want.kind() != Kind::File {
+            return Ok(true); // looked at already
+        }
+        let mut digest = |dir| {
+            let file = open_source(dir, name)?;
+            self.hash_known_file(file.as_fd(), want.size, &mut found.buffer)
+        };
+        Ok(digest(pair.src)? == digest(pair.dst)?)
     }
 
     /// Sees to the attributes of an entry whose content is right, and says what it is.
@@ -442,7 +465,7 @@ fn entry_of(look: &Meta, attributes: &Attributes, what: What) -> Entry {
     }
 }
 
-/// The source has not changed since the copy was finished.
+/// The source has not changed since the copy was finished, unless the clock was put back in between.
 pub(super) fn older(src: &Meta, copy: &Meta) -> bool {
     src.ctime < copy.ctime
 }
@@ -452,14 +475,20 @@ pub(super) fn same_look(a: &Meta, b: &Meta) -> bool {
     (a.owner, a.mode, a.mtime) == (b.owner, b.mode, b.mtime)
 }
 
+/// A time that the clock has not come to yet, or not again.
+fn is_future(stamp: Stamp) -> bool {
+    age(stamp).is_none()
+}
+
+/// How long ago it was; `None` where it is still to come.
+fn age(stamp: Stamp) -> Option<Duration> {
+    let sec = u64::try_from(stamp.sec).unwrap_or(0);
+    let at = SystemTime::UNIX_EPOCH.checked_add(Duration::new(sec, stamp.nsec))?;
+    SystemTime::now().duration_since(at).ok()
+}
+
 /// It changed so shortly ago that one more change may not show in its times.
 pub(in crate::tree) fn is_recent(meta: &Meta) -> bool {
-    let now = SystemTime::now();
-    let age = |stamp: Stamp| {
-        let sec = u64::try_from(stamp.sec).unwrap_or(0);
-        let at = SystemTime::UNIX_EPOCH + Duration::new(sec, stamp.nsec);
-        now.duration_since(at).ok()
-    };
     // A time of change in the future: the clock was put back, and may come to that time once more.
     // Anybody may give a file a time of modification in the future.
     age(meta.ctime).is_none_or(|age| age < RACY) || age(meta.mtime).is_some_and(|age| age < RACY)

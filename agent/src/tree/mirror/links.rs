@@ -25,7 +25,7 @@ pub(super) struct LinkedName {
     pub(super) inode: (u64, u64),
     pub(super) dir: RelPath,
     pub(super) name: Box<CStr>,
-    /// What an earlier manifest says of it.
+    /// What an earlier manifest says of it, whether or not that still holds.
     pub(super) known: Option<Entry>,
 }
 
@@ -124,7 +124,6 @@ impl Mirror<'_> {
             proven: proven.as_ref().map(|(_, proven)| proven),
         };
         let meta = Meta::at(&src, &first.name)?;
-        let known = known.filter(|known| known.describes(&meta));
         let before = Before {
             fresh: false,
             known,

@@ -1,6 +1,7 @@
 //! Real trees on the real file system. Without root most of this cannot be tried, and is passed over.
 
 mod churn;
+mod clock;
 mod copying;
 mod count;
 mod field;
