@@ -5,6 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::Result;
 use crate::command::{docker, run};
@@ -116,7 +119,43 @@ impl Disk {
         Ok(())
     }
 
-    /// Gives back what [`Disk::fill_up`] took.
+    /// As [`Disk::fill_up`], and so it stays until the guard is dropped: what others give back is taken at once.
+    ///
+    /// # Errors
+    /// As [`Disk::fill_up`].
+    pub fn keep_full(&self) -> Result<Full> {
+        self.fill_up()?;
+        let rest = self.mountpoint().join(FULL[1]);
+        let mut rest = fs_err::File::options().append(true).open(rest)?;
+        let on = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&on);
+        let thread = std::thread::spawn(move || {
+            let block = [0; 4096];
+            while asked.load(Ordering::Relaxed) {
+                if rest.write_all(&block).is_err() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let thread = Some(thread);
+        Ok(Full { on, thread })
+    }
+
+    /// Takes up all but so many bytes.
+    ///
+    /// # Errors
+    /// When there are not so many.
+    pub fn leave(&self, bytes: u64) -> Result<()> {
+        keeping_time(&self.mountpoint(), || {
+            fs_err::File::create(self.mountpoint().join(FULL[1]))?;
+            self.fill(
+                FULL[0],
+                free_bytes(&self.mountpoint())?.saturating_sub(bytes),
+            )
+        })
+    }
+
+    /// Gives back what [`Disk::fill_up`] or [`Disk::leave`] took.
     ///
     /// # Errors
     /// When it took nothing.
@@ -138,6 +177,23 @@ impl Disk {
             .args(["--length", &bytes.to_string()])
             .arg(self.mountpoint().join(file)))
         .map(drop)
+    }
+}
+
+/// A disk that stays full.
+#[derive(Debug)]
+pub struct Full {
+    on: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        self.on.store(false, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It cannot fail but by a panic, which is its own message.
+            let _over = thread.join();
+        }
     }
 }
 

@@ -28,6 +28,9 @@ const SERVED: [&str; 5] = [
     "prometheus",
 ];
 
+/// A folder of the test's own in each of them, which no program of the server looks into.
+const UNREAD: &str = "unread";
+
 /// All that can be seen of an entry without touching it.
 #[derive(Debug, PartialEq, Eq)]
 struct Still {
@@ -41,7 +44,8 @@ struct Still {
     content: Option<blake3::Hash>,
 }
 
-/// Everything that the server does not serve from, the root with its listing included. Taken without leaving an access time.
+/// Everything that the server does not serve from, the root with its listing included, and what lies in the midst of what it serves from
+/// and is none of its programs'. Taken without leaving an access time.
 fn still(root: &Path) -> Result<BTreeMap<PathBuf, Still>> {
     let mut found = BTreeMap::new();
     let mut left = vec![PathBuf::new()];
@@ -60,6 +64,9 @@ fn still(root: &Path) -> Result<BTreeMap<PathBuf, Still>> {
                 let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
                 let top = below.as_os_str().is_empty();
                 let served = top && SERVED.iter().any(|part| name == *part);
+                if served && path.join(name).join(UNREAD).exists() {
+                    left.push(below.join(name).join(UNREAD));
+                }
                 if name != "." && name != ".." && !served {
                     left.push(below.join(name));
                 }
@@ -84,37 +91,30 @@ fn still(root: &Path) -> Result<BTreeMap<PathBuf, Still>> {
     Ok(found)
 }
 
-/// Files, folders and links that nobody has read since they were written: the next reader leaves an access time.
+/// Files, folders and links that nobody has read since they were written: the next reader leaves an access time, also where the mount is
+/// `relatime`. All that is held still has that, and there is more of it in a folder of its own, and in the midst of what is served from.
 fn make_untouched(root: &Path) -> Result<()> {
-    let own = root.join("own");
-    fs_err::create_dir_all(own.join("deep/er"))?;
-    fs_err::write(own.join("file"), "content")?;
-    fs_err::write(own.join("deep/er/file"), "more")?;
-    fs_err::hard_link(own.join("file"), own.join("deep/link"))?;
-    fs_err::os::unix::fs::symlink("file", own.join("symlink"))?;
-    let long_ago = rustix::fs::Timespec {
-        tv_sec: 1_000_000_000,
-        tv_nsec: 7,
-    };
-    let times = rustix::fs::Timestamps {
-        last_access: long_ago,
-        last_modification: rustix::fs::Timespec {
-            tv_sec: 1_100_000_000,
-            tv_nsec: 9,
-        },
-    };
-    for name in [
-        "file",
-        "deep/er/file",
-        "deep/er",
-        "deep",
-        "symlink",
-        "",
-        "..",
-    ] {
-        let path = own.join(name);
+    let served = SERVED.map(|part| root.join(part).join(UNREAD));
+    for own in [root.join("own")].iter().chain(&served) {
+        fs_err::create_dir_all(own.join("deep/er"))?;
+        fs_err::write(own.join("file"), "content")?;
+        fs_err::write(own.join("deep/er/file"), "more")?;
+        fs_err::hard_link(own.join("file"), own.join("deep/link"))?;
+        fs_err::os::unix::fs::symlink("file", own.join("symlink"))?;
+    }
+    let second = |tv_sec, tv_nsec| rustix::fs::Timespec { tv_sec, tv_nsec };
+    for path in still(root)?.into_keys() {
+        let ours = path.starts_with("own") || path.components().any(|it| it.as_os_str() == UNREAD);
+        let modified = match ours {
+            true => second(1_100_000_000, 9),
+            false => second(0, rustix::fs::UTIME_OMIT),
+        };
+        let times = rustix::fs::Timestamps {
+            last_access: second(1_000_000_000, 7),
+            last_modification: modified,
+        };
         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-        rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags)
+        rustix::fs::utimensat(rustix::fs::CWD, root.join(path), &times, flags)
             .map_err(std::io::Error::from)?;
     }
     Ok(())

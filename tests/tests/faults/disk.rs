@@ -1,13 +1,16 @@
 //! No room, no permission.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferry_tests::disk::{Disk, free_bytes, keeping_time, set_immutable};
+use ferry_tests::kill::Call;
 use ferry_tests::matrix::Stage;
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::{Result, docker};
+use rustix::process::Signal;
 
+use crate::programs::find;
 use crate::scene::{
     Planned, Told, goes_on_back_but_killed, held, is_rolled_back, rolled_back, until,
 };
@@ -65,9 +68,22 @@ pub(crate) fn no_space_for_the_copy() -> Result<()> {
     rolled_back(&stage, &ended, told)
 }
 
-/// The server's own disk is full when the databases are dumped onto it.
+/// The server's own disk has room for the ledgers when the databases are to be dumped onto it, and less than is left for others.
 pub(crate) fn no_space_for_the_dump() -> Result<()> {
-    no_space_after("dump", "capture-baseline")
+    let (disk, stage) = on_a_disk("dump")?;
+    let (mut call, _run) = between(&stage, "capture-baseline")?;
+    disk.leave(16 << 20)?;
+    call.signal(Signal::CONT)?;
+    let failed = call.wait_for("the failure", |line| line["event"] == "failed");
+    disk.empty()?;
+    let failed = failed?;
+    assert_eq!(failed["step_id"], "dump-databases", "{failed:#}");
+    let told = Told {
+        code: "no-space",
+        says: &["left for others"],
+    };
+    // Nobody met the end of the disk, and no program of the server ended.
+    rolled_back(&stage, &call.end()?, told)
 }
 
 /// A dump that would take the last room of the server's disk is ended while there is room for the server that runs.
@@ -124,28 +140,18 @@ fn least_free<T>(disk: &Disk, done: impl FnOnce() -> Result<T>) -> Result<(u64, 
     Ok((least, done?))
 }
 
-/// The server's own disk fills up later, when baseline and ledgers have something to write.
+/// The server's own disk is full to the last block when the next step begins: its ledger cannot be made.
 pub(crate) fn no_space_for_the_ledger() -> Result<()> {
-    no_space_after("ledger", "copy-volume")
-}
-
-/// Which write it is that meets the full disk first is the disk's whim, as programs of the server give back a block now and then.
-fn no_space_after(name: &str, step: &'static str) -> Result<()> {
-    let (disk, stage) = on_a_disk(name)?;
-    let (mut call, run) = until(&stage, "finished", step)?;
-    disk.fill_up()?;
-    let failed = call.wait_for("the failure", |line| line["event"] == "failed")?;
-    let failure = failed["failure"].to_string();
-    // What is watched is ended with a word of its own.
-    let says = ["No space left on device", "left for others"];
-    let says = says.into_iter().find(|it| failure.contains(it));
-    let says = says.unwrap_or_else(|| panic!("{failed:#}"));
-    let code = failed["failure"]["code"].as_str().unwrap_or_default();
-    assert!(
-        ["ledger", "no-space", "tool-failed"].contains(&code),
-        "{failed:#}"
-    );
+    let (disk, stage) = on_a_disk("ledger")?;
+    let (mut call, run) = between(&stage, "copy-volume")?;
+    let full = disk.keep_full()?;
+    call.signal(Signal::CONT)?;
+    let failed = call.wait_for("the failure", |line| line["event"] == "failed");
+    drop(full);
     disk.empty()?;
+    let failed = failed?;
+    assert_eq!(failed["step_id"], "prove-copy", "{failed:#}");
+    assert_eq!(failed["failure"]["code"], "ledger", "{failed:#}");
     // What a full disk has ended for good is started again by whoever made room.
     for program in ["clickhouse", "victoriametrics"] {
         let _runs = stage
@@ -155,8 +161,8 @@ fn no_space_after(name: &str, step: &'static str) -> Result<()> {
     }
     let ended = call.end()?;
     let told = Told {
-        code,
-        says: &[says],
+        code: "ledger",
+        says: &["No space left on device"],
     };
     match ended.code {
         // Not even the undo could be written down before there was room.
@@ -169,6 +175,32 @@ fn no_space_after(name: &str, step: &'static str) -> Result<()> {
             stage.assert_as_before_but_killed()
         }
     }
+}
+
+/// A run between two steps: the agent has ended the one, and the controller stands still before it has heard of that. What is done to a
+/// disk here meets the beginning of the next step, and nothing before.
+fn between(stage: &Stage, step: &'static str) -> Result<(Call, String)> {
+    let (call, run) = until(stage, "intended", step)?;
+    let state = stage.scene.server.mountpoint()?.join(".ferry");
+    let ledger = |record: &str| -> Result<bool> {
+        let Some(file) = find(&state, &format!("{step}.ledger"))? else {
+            return Ok(false);
+        };
+        let record = format!("\"record\":\"{record}\"");
+        Ok(fs_err::read_to_string(file)?.contains(&record))
+    };
+    let wait_for = |record| {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        // What comes and goes while it is looked for is looked for again.
+        while !ledger(record).unwrap_or(false) {
+            assert!(Instant::now() < deadline, "{step}: no {record}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    wait_for("begin");
+    call.signal(Signal::STOP)?;
+    wait_for("done");
+    Ok((call, run))
 }
 
 /// A file that nobody may change, not even root.

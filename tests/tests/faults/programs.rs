@@ -259,7 +259,7 @@ pub(crate) fn the_clock_jumps() -> Result<()> {
     Ok(())
 }
 
-fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
+pub(crate) fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
     for entry in fs_err::read_dir(folder)? {
         let path = entry?.path();
         if path.file_name().is_some_and(|it| it == name) {

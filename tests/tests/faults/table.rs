@@ -31,7 +31,7 @@ faults! {
     }
     no_space_for_the_dump: disk {
         fault: "no space left", place: "the server's own disk, at the dump",
-        happens: "rolled back; held when not even the way back can be written down", operator: "free space on the volume, start programs that ended, `ferryctl resume RUN` when held",
+        happens: "rolled back; the server does not notice", operator: "free space on the volume, migrate again",
     }
     a_dump_that_would_fill_the_disk: disk {
         fault: "little space left", place: "the server's own disk, which a dump or its proof would fill",
