@@ -1,0 +1,183 @@
+//! The cases of a plan of three steps.
+
+use super::*;
+
+fn seen(step: &str, leg: Leg, event: Event, agents: &[Victim], ms: u64) -> Moment {
+    Moment {
+        step: step.to_owned(),
+        leg,
+        event,
+        agents: agents.to_vec(),
+        at: Duration::from_millis(ms),
+    }
+}
+
+fn three_steps() -> (Vec<String>, Vec<Moment>) {
+    let steps = ["look", "copy", "stop"].map(str::to_owned).to_vec();
+    let mut moments = Vec::new();
+    let mut at = 0;
+    for leg in [Leg::There, Leg::Back] {
+        for step in &steps {
+            let agents: &[Victim] = match step.as_str() {
+                "look" => &[],
+                _ => &[Victim::VolumeAgent],
+            };
+            moments.push(seen(step, leg, Event::Intended, agents, at));
+            at += if step == "copy" { 2000 } else { 10 };
+            moments.push(seen(step, leg, Event::Finished, agents, at));
+        }
+    }
+    (steps, moments)
+}
+
+#[test]
+fn every_step_is_hit_at_every_moment_by_everybody_who_is_there() {
+    let (steps, moments) = three_steps();
+    let all = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
+    // Controller and two engines always, an agent with two of three steps, one long step; two ways, there and back.
+    assert_eq!(all.len(), (2 * 3 + 3 * 4 + 2 * 4) * 2 * 2);
+    let is_seen = |case: &Case| case.step != "look" || case.victim != Victim::VolumeAgent;
+    assert!(all.iter().all(is_seen));
+    assert!(all.iter().all(|case| case.victim != Victim::Sidecar));
+    let there = cases(&steps, &moments, false, &mut Random::seeded(1)).unwrap();
+    assert_eq!(
+        (there.len(), there.iter().any(|it| it.leg.undoes())),
+        (all.len() / 2, false)
+    );
+}
+
+#[test]
+fn what_is_done_before_the_target_may_write_is_hit_on_an_early_way_back_too() {
+    let (mut steps, mut moments) = three_steps();
+    let random = || Random::seeded(1);
+    let without = cases(&steps, &moments, true, &mut random()).unwrap();
+    for (step, legs) in [
+        ("make", &[Leg::There, Leg::Back][..]),
+        ("hand-over-volume", &[Leg::There, Leg::Back][..]),
+    ] {
+        steps.push(step.to_owned());
+        for leg in legs {
+            moments.push(seen(step, *leg, Event::Intended, &[], 0));
+            moments.push(seen(step, *leg, Event::Finished, &[], 1));
+        }
+    }
+    assert_eq!(turn(&steps), Some(3));
+    // An early way back of which nothing was seen is none.
+    let error = cases(&steps, &moments, true, &mut random()).unwrap_err();
+    assert!(error.to_string().contains("early rollback"), "{error}");
+    let early = moments.iter().filter(|it| it.leg == Leg::Back).take(6);
+    let early: Vec<Moment> = early
+        .map(|it| Moment {
+            leg: Leg::Early,
+            ..it.clone()
+        })
+        .collect();
+    moments.extend(early);
+    let with = cases(&steps, &moments, true, &mut random()).unwrap();
+    let early = with.iter().filter(|it| it.leg == Leg::Early);
+    assert_eq!(early.clone().count(), without.len() / 2);
+    assert!(early.clone().all(|it| it.step != "make"));
+    for case in early {
+        assert_eq!(case.to_string().parse().as_ref(), Ok(case));
+    }
+}
+
+#[test]
+fn words_about_the_run_are_moments_too() {
+    let (steps, mut moments) = three_steps();
+    let without = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
+    for (word, leg) in [
+        ("downtime-started", Leg::There),
+        ("rolling-back", Leg::Back),
+    ] {
+        let event = Event::of_run(word).unwrap();
+        moments.push(seen(RUN, leg, event, &[Victim::Sidecar], 0));
+    }
+    let with = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
+    // Controller, two engines, and the agent; two ways.
+    assert_eq!(with.len(), without.len() + 2 * 4 * 2);
+    for case in with.iter().filter(|it| it.step == RUN) {
+        assert_eq!(case.to_string().parse().as_ref(), Ok(case));
+    }
+    let name = "run:undo-rolling-back:sidecar:resume";
+    assert!(with.iter().any(|it| it.to_string() == name));
+    assert_eq!(Event::of_run("progress"), None);
+}
+
+#[test]
+fn a_step_that_the_run_said_nothing_of_is_an_error() {
+    let (mut steps, moments) = three_steps();
+    steps.push("new".to_owned());
+    let error = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap_err();
+    assert!(error.to_string().contains("`new`"), "{error}");
+}
+
+#[test]
+fn a_name_is_enough_to_repeat_a_case() {
+    let (steps, moments) = three_steps();
+    for case in cases(&steps, &moments, true, &mut Random::seeded(2)).unwrap() {
+        assert_eq!(case.to_string().parse(), Ok(case));
+    }
+    assert_eq!("copy:within-x:controller:resume".parse::<Case>(), Err(()));
+    assert_eq!("copy".parse::<Case>(), Err(()));
+}
+
+#[test]
+fn cases_are_chosen_by_parts_of_their_names_or_by_whole_ones() {
+    let (steps, moments) = three_steps();
+    let all = cases(&steps, &moments, true, &mut Random::seeded(2)).unwrap();
+    let chosen = named(all.clone(), "stop:undo,look:intended", &Victim::PROCESSES);
+    let fits = |case: &Case| {
+        case.step == "stop" && case.leg == Leg::Back
+            || case.step == "look" && case.leg == Leg::There && case.event == Event::Intended
+    };
+    assert_eq!(
+        chosen,
+        all.iter()
+            .filter(|it| fits(it))
+            .cloned()
+            .collect::<Vec<_>>()
+    );
+    // A moment that only another run knew.
+    let name = "copy:within-7ms:controller:resume";
+    assert_eq!(
+        named(all.clone(), name, &Victim::PROCESSES),
+        [name.parse().unwrap()]
+    );
+    assert_eq!(named(all, name, &Victim::ENGINES), []);
+}
+
+#[test]
+fn a_slice_of_more_than_there_is_is_all_and_none_comes_twice() {
+    let (steps, moments) = three_steps();
+    let all = cases(&steps, &moments, true, &mut Random::seeded(3)).unwrap();
+    assert_eq!(slice(&all, all.len() + 1), all);
+    let most = slice(&all, all.len() - 1);
+    for case in &most {
+        assert_eq!(most.iter().filter(|it| *it == case).count(), 1, "{case}");
+    }
+}
+
+#[test]
+fn a_slice_has_every_victim_both_ways_and_the_way_back() {
+    let (steps, moments) = three_steps();
+    let all = cases(&steps, &moments, true, &mut Random::seeded(3)).unwrap();
+    let chosen = slice(&all, 8);
+    assert_eq!(chosen.len(), 8);
+    let has = |what: &dyn Fn(&Case) -> bool| chosen.iter().any(what);
+    for victim in [
+        Victim::Controller,
+        Victim::VolumeAgent,
+        Victim::ENGINES[0],
+        Victim::ENGINES[1],
+    ] {
+        for way in [Way::Resume, Way::Rollback] {
+            assert!(
+                has(&|case| case.victim == victim && case.way == way),
+                "{victim:?}"
+            );
+        }
+    }
+    assert!(has(&|case| case.leg == Leg::Back) && has(&|case| case.leg == Leg::There));
+    assert_eq!(chosen, slice(&all, 8));
+}
