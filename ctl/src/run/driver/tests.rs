@@ -273,13 +273,17 @@ async fn what_is_done_can_be_taken_back_and_then_nothing_is_left() {
 
 #[tokio::test]
 async fn a_rollback_killed_at_any_event_is_gone_on_with_backward() {
-    let calm = Bench::new();
+    a_rollback_is_killed_at_any_event(Bench::new).await;
+}
+
+async fn a_rollback_is_killed_at_any_event(make: fn() -> Bench) {
+    let calm = make();
     calm.apply().await;
     let forward = calm.logged().len();
     calm.driver(quick()).rollback(&calm.run).await.unwrap();
     let events = calm.logged().len() - forward;
     for n in 0..events - 1 {
-        let bench = Bench::new();
+        let bench = make();
         bench.apply().await;
         let mut driver = bench.driver_that_dies(quick(), n).0;
         let run = bench.run.clone();

@@ -90,21 +90,5 @@ async fn a_copy_that_is_not_proven_holds_the_run_with_its_target_up() {
 
 #[tokio::test]
 async fn a_way_back_that_is_killed_at_any_event_proves_the_copy_before_it_restores() {
-    let calm = Bench::with_hand_over();
-    calm.apply().await;
-    let forward = calm.logged().len();
-    calm.driver(quick()).rollback(&calm.run).await.unwrap();
-    let events = calm.logged().len() - forward;
-    for n in 0..events - 1 {
-        let bench = Bench::with_hand_over();
-        bench.apply().await;
-        let mut driver = bench.driver_that_dies(quick(), n).0;
-        let run = bench.run.clone();
-        let killed = tokio::spawn(async move { driver.rollback(&run).await.is_ok() }).await;
-        assert!(killed.is_err(), "the driver was to die after event {n}");
-        let result = bench.apply().await;
-        assert_eq!(result.state, RunState::RolledBack, "killed after {n}");
-        assert_eq!(bench.effects(), calm.effects(), "killed after {n}");
-        bench.check(&result);
-    }
+    super::a_rollback_is_killed_at_any_event(Bench::with_hand_over).await;
 }
