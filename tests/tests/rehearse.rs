@@ -166,13 +166,7 @@ fn report(finished: &Finished) -> Result<Value> {
 /// What the engine holds that has to do with the server, networks included.
 fn left(server: &TestServer) -> Result<Vec<String>> {
     let mut left = witness::beside(&server.name)?;
-    let networks = docker(&["network", "ls", "--format", "{{.Name}}"])?;
-    left.extend(
-        networks
-            .lines()
-            .filter(|name| name.contains(&server.name))
-            .map(|name| format!("network {name}")),
-    );
+    left.extend(witness::networks(&server.name)?);
     Ok(left)
 }
 
