@@ -76,6 +76,7 @@ pub(crate) fn in_the_layer() -> (Facts, Wishes) {
         taken: false,
         free_bytes: 128 << 30,
         free_inodes: 8_000_000,
+        reserve_bytes: 0,
     });
     let wishes = Wishes {
         recipe: Recipe::PmmMoveData,

@@ -18,7 +18,7 @@ pub use digest::{PlanError, read_plan, seal, verify};
 pub use failure::{CODE_KEY, HINT_KEY, failure_from_status, failure_to_status, is_engine_away};
 pub use labels::REHEARSAL;
 pub use reference::Reference;
-pub use room::proof_bytes;
+pub use room::{proof_bytes, reserve_bytes};
 pub use secret::Secret;
 pub use status::{IllegalTransition, StatusEvent, next_status};
 pub use volume::is_made_up;

@@ -37,6 +37,7 @@ pub(super) async fn observe(
         refusal: pull::run::refusal(&wanted.origin, &host.tls).await,
         free_bytes: space.map_or(0, |it| it.free_bytes),
         free_inodes: space.map_or(0, |it| it.free_inodes),
+        reserve_bytes: space.map_or(0, |it| it.reserve_bytes()),
         ports: wanted.ports.clone(),
         ports_taken: taken.collect(),
         users: data::users(&names),

@@ -136,6 +136,7 @@ pub(super) async fn folder(
             same_disk: looked.same_disk,
             free_bytes: looked.free_bytes,
             free_inodes: looked.free_inodes,
+            reserve_bytes: looked.reserve_bytes,
             ..facts
         }),
         Err(error) if backup::is_about_folder(&error) => Ok(FolderFacts {

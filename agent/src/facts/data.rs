@@ -86,6 +86,8 @@ pub(super) async fn observe(
             free_inodes: space.free_inodes,
             backup_free_bytes: backup.free_bytes,
             backup_free_inodes: backup.free_inodes,
+            reserve_bytes: space.reserve_bytes(),
+            backup_reserve_bytes: backup.reserve_bytes(),
             backup_same_disk: same_disk,
             open_run: runs.open,
             crossed_by: runs.crossed,

@@ -13,6 +13,8 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::tree::fs_space;
+
 /// `f_type` of file systems that are gone when the host is restarted: tmpfs and ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 /// Nobody's, so that a file system which gives every file one owner is found out.
@@ -35,13 +37,14 @@ pub struct Looked {
     pub free_bytes: u64,
     /// Inodes that are free; 0 where the file system makes them as needed.
     pub free_inodes: u64,
+    /// Bytes of those that are left to others.
+    pub reserve_bytes: u64,
 }
 
 pub(super) fn look(target: &Path, data: &Path) -> io::Result<Looked> {
     let folder = super::open(target)?;
     let file = nameless(&folder)?;
-    let space = rustix::fs::fstatvfs(&folder)?;
-    let kind = u64::try_from(rustix::fs::fstatfs(&folder)?.f_type).unwrap_or(0);
+    let space = fs_space(&folder).map_err(io::Error::other)?;
     let device = rustix::fs::fstat(&folder)?.st_dev;
     let same_disk = rustix::fs::stat(data).is_ok_and(|data| data.st_dev == device);
     let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -49,11 +52,12 @@ pub(super) fn look(target: &Path, data: &Path) -> io::Result<Looked> {
         keeps_owners: keeps_owners(&file)?,
         keeps_attributes: rustix::fs::fsetxattr(&file, "user.ferry", b"1", XattrFlags::CREATE)
             .is_ok(),
-        in_memory: IN_MEMORY.contains(&kind),
+        in_memory: IN_MEMORY.contains(&space.fs_type),
         inside_data: is_inside(&mounts, target, data),
         same_disk,
-        free_bytes: space.f_bavail.saturating_mul(space.f_frsize),
-        free_inodes: space.f_favail,
+        free_bytes: space.free_bytes,
+        free_inodes: space.free_inodes,
+        reserve_bytes: space.reserve_bytes(),
     })
 }
 

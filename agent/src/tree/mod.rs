@@ -27,6 +27,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod give;
+mod growth;
 mod list;
 mod manifest;
 mod meta;
@@ -46,6 +47,7 @@ pub use compare::{CompareOptions, CompareReport, compare};
 pub use count::{TreeStats, count};
 pub use error::{Problems, TreeError};
 pub use give::{list, read};
+pub use growth::growth;
 pub use manifest::{MANIFEST_FORMAT, Manifest, ManifestFolder, ProveOptions, ProveReport, prove};
 pub use mirror::{CopyOptions, CopyReport, Pass, RestoreOptions, Trust, copy, restore};
 pub use owner::{

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use ferry_proto::reserve_bytes;
 use rustix::io::Errno;
 
 use super::{Root, TreeError, error::show};
@@ -21,6 +22,13 @@ pub struct FsSpace {
     /// `f_type`: 0xef53 is ext4, 0x58465342 XFS, 0x794c7630 overlay (on which a change of owner
     /// copies each file up: facts/practice.md 1.1).
     pub fs_type: u64,
+}
+
+impl FsSpace {
+    /// What a copy or a dump leaves to others.
+    pub fn reserve_bytes(&self) -> u64 {
+        reserve_bytes(self.total_bytes)
+    }
 }
 
 /// Asks the file system of what is open for its room.
@@ -55,7 +63,7 @@ pub(super) const PER_FILE: u64 = 4096;
 impl Room {
     pub(super) fn of(root: &Root) -> Result<Self, TreeError> {
         Ok(Self {
-            reserve: reserve(fs_space(root)?.total_bytes),
+            reserve: fs_space(root)?.reserve_bytes(),
             since: AtomicU64::new(LOOK),
         })
     }
@@ -106,7 +114,7 @@ impl RoomWatch {
     /// # Errors
     /// [`TreeError::Io`].
     pub fn of(place: BorrowedFd<'_>) -> Result<Self, TreeError> {
-        let reserve = reserve(fs_space(place)?.total_bytes);
+        let reserve = fs_space(place)?.reserve_bytes();
         let place = place
             .try_clone_to_owned()
             .map_err(|error| TreeError::io("dup", b"", error))?;
@@ -135,15 +143,9 @@ pub(super) fn full(root: &Root, path: &[u8], met: Errno) -> TreeError {
     }
 }
 
-/// A hundredth, at least 512 MiB and at most 16 GiB; but never more than a twentieth, which on a
-/// small file system is less than that.
-fn reserve(total: u64) -> u64 {
-    (total / 100).clamp(512 << 20, 16 << 30).min(total / 20)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{RoomWatch, reserve};
+    use super::RoomWatch;
 
     #[test]
     fn a_file_system_with_room_lacks_nothing() {
@@ -151,13 +153,5 @@ mod tests {
         // It has no size, and so no reserve.
         let watch = RoomWatch::of(std::os::fd::AsFd::as_fd(&proc)).unwrap();
         assert_eq!(watch.look().unwrap(), None);
-    }
-
-    #[test]
-    fn the_reserve_fits_small_and_large_file_systems() {
-        assert_eq!(reserve(100 << 20), 5 << 20);
-        assert_eq!(reserve(20 << 30), 512 << 20);
-        assert_eq!(reserve(200 << 30), 2 << 30);
-        assert_eq!(reserve(100 << 40), 16 << 30);
     }
 }

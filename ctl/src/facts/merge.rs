@@ -1,6 +1,9 @@
 //! Two views of one server made one: each agent is believed in what it alone can see.
 
-use ferry_proto::v1::{ClusterFacts, DataFacts, Facts, NewVolumeFacts};
+use ferry_proto::{
+    reserve_bytes,
+    v1::{ClusterFacts, DataFacts, Facts, NewVolumeFacts},
+};
 
 /// The host agent's view (engine, container, images, who else mounts the data) together with the
 /// view from beside the server (its programs and databases, the tree of its data).
@@ -34,6 +37,7 @@ fn on_claim(data: DataFacts, cluster: Option<&ClusterFacts>) -> DataFacts {
     DataFacts {
         backup_free_bytes: cluster.claim_bytes,
         backup_free_inodes: 0,
+        backup_reserve_bytes: reserve_bytes(cluster.claim_bytes),
         backup_same_disk: false,
         ..data
     }
@@ -53,18 +57,27 @@ fn merge_data(outside: DataFacts, inside: DataFacts) -> DataFacts {
     // The copy goes where it was asked for, which the engine's host alone can see.
     let outside_folder = outside.backup_folder.clone();
     let folder = outside.backup_folder.filter(|it| it.failure.is_empty());
-    let (free_bytes, free_inodes, same_disk) = folder.as_ref().map_or(
+    let (free_bytes, free_inodes, reserve, same_disk) = folder.as_ref().map_or(
         (
             inside.backup_free_bytes,
             inside.backup_free_inodes,
+            inside.backup_reserve_bytes,
             inside.backup_same_disk,
         ),
-        |it| (it.free_bytes, it.free_inodes, it.same_disk),
+        |it| {
+            (
+                it.free_bytes,
+                it.free_inodes,
+                it.reserve_bytes,
+                it.same_disk,
+            )
+        },
     );
     // It would be made where the engine keeps volumes, which is seen from inside.
     let new_volume = outside.new_volume.map(|volume| NewVolumeFacts {
         free_bytes: inside.backup_free_bytes,
         free_inodes: inside.backup_free_inodes,
+        reserve_bytes: inside.backup_reserve_bytes,
         ..volume
     });
     let either = |first: String, second: String| if first.is_empty() { second } else { first };
@@ -76,6 +89,7 @@ fn merge_data(outside: DataFacts, inside: DataFacts) -> DataFacts {
         backup_folder: folder.or(outside_folder),
         backup_free_bytes: free_bytes,
         backup_free_inodes: free_inodes,
+        backup_reserve_bytes: reserve,
         backup_same_disk: same_disk,
         new_volume,
         open_run: either(inside.open_run, outside.open_run),

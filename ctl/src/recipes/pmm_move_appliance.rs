@@ -122,6 +122,7 @@ pub fn merge(here: Facts, there: Facts) -> Facts {
         // The data goes to the new machine, and what is free on the old one says nothing.
         backup_free_bytes: arrival.free_bytes,
         backup_free_inodes: arrival.free_inodes,
+        backup_reserve_bytes: arrival.reserve_bytes,
         backup_same_disk: false,
         ..data
     });
@@ -164,6 +165,8 @@ pub fn ahead(facts: &Facts, target: Option<ImageFacts>) -> Facts {
             free_inodes: inodes(&data),
             backup_free_bytes: left(&data),
             backup_free_inodes: inodes(&data),
+            reserve_bytes: arrival.reserve_bytes,
+            backup_reserve_bytes: arrival.reserve_bytes,
             backup_same_disk: true,
             // These stay behind, or keep it from moving at all.
             mounts_below: Vec::new(),

@@ -11,6 +11,9 @@ const EMPTY_CLUSTER: u64 = 100 << 20;
 /// A line of the manifest: a path, a digest, and numbers. Both passes write one.
 const MANIFEST_LINE: u64 = 2 * 256;
 
+/// No part of it is ever taken: an agent ends its work before.
+const LEFT: &str = "left to others";
+
 /// The parts, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Space {
@@ -20,6 +23,10 @@ pub(super) struct Space {
     /// The new cluster in the copy of the run's folder, where the recipe keeps one.
     kept: u64,
     manifest: u64,
+    /// What the copy leaves to others where it is made.
+    left_at_backup: u64,
+    /// What dumps and scratch cluster leave to others where they are.
+    left_at_data: u64,
     /// Where the dumps are written and proven.
     worked: Worked,
 }
@@ -35,7 +42,7 @@ enum Worked {
     OnTheCopy,
 }
 
-/// What data needs on a new volume that it is copied to as it is, with the manifests of the passes.
+/// What data takes on a new volume that it is copied to as it is, with the manifests of the passes.
 pub(super) fn new_volume_bytes(data: &DataFacts) -> u64 {
     let manifest = data.entries.saturating_mul(MANIFEST_LINE);
     data.bytes.saturating_add(manifest)
@@ -59,6 +66,8 @@ impl Space {
             scratch: cluster,
             kept: if renews { cluster } else { 0 },
             manifest: data.entries.saturating_mul(MANIFEST_LINE),
+            left_at_backup: data.backup_reserve_bytes,
+            left_at_data: data.reserve_bytes,
             worked: if data.backup_same_disk {
                 Worked::AtDataOnSameDisk
             } else {
@@ -109,13 +118,19 @@ impl Space {
         }
         parts.push(("copy of the new cluster", self.kept));
         parts.push(("manifest", self.manifest));
+        parts.push((LEFT, self.left_at_backup));
         parts
     }
 
     fn data_parts(self) -> Vec<(&'static str, u64)> {
         match self.worked {
-            Worked::AtData => vec![("dumps", self.dumps), ("scratch cluster", self.scratch)],
-            Worked::AtDataOnSameDisk | Worked::OnTheCopy => Vec::new(),
+            // A server with a database of its own elsewhere has none.
+            Worked::AtData if self.dumps > 0 => vec![
+                ("dumps", self.dumps),
+                ("scratch cluster", self.scratch),
+                (LEFT, self.left_at_data),
+            ],
+            Worked::AtData | Worked::AtDataOnSameDisk | Worked::OnTheCopy => Vec::new(),
         }
     }
 }
@@ -179,6 +194,30 @@ mod tests {
         assert_eq!(other.dumps, one.dumps * 2);
         assert_eq!((one.kept, other.kept), (0, one.scratch));
         assert!(other.at_backup() > one.at_backup());
+    }
+
+    /// One disk has one reserve, two have two, and what the agents would not take is never counted as room.
+    #[test]
+    fn what_is_left_to_others_is_needed_too() {
+        let facts = samples::facts();
+        let (server, mut data) = (facts.server.unwrap(), facts.data.unwrap());
+        for (same, at_data) in [(true, 0), (false, 2 << 30)] {
+            data.backup_same_disk = same;
+            let space = |data: &DataFacts| Space::of(&server, data, Recipe::PmmInPlace);
+            let (bare, mut left) = (space(&data), data.clone());
+            (left.reserve_bytes, left.backup_reserve_bytes) = (2 << 30, 1 << 30);
+            let with = space(&left);
+            assert_eq!(with.at_backup(), bare.at_backup() + (1 << 30));
+            assert_eq!(with.at_data(), bare.at_data() + at_data);
+            let words = with.backup_words();
+            assert!(words.ends_with(", left to others 1.0 GiB)"), "{words}");
+            let rehearsal = Space::of_rehearsal(&server, &left);
+            let words = rehearsal.backup_words();
+            assert!(words.ends_with(", left to others 1.0 GiB)"), "{words}");
+        }
+        // Without dumps nothing is written beside the data.
+        let space = Space::of(&ServerFacts::default(), &data, Recipe::PmmInPlace);
+        assert_eq!(space.at_data(), 0);
     }
 
     #[test]

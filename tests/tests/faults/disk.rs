@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::programs::find;
 use crate::scene::{
-    Planned, Told, goes_on_back_but_killed, held, is_rolled_back, rolled_back, until,
+    Planned, Told, goes_on_back, goes_on_back_but_killed, held, is_rolled_back, rolled_back, until,
 };
 
 /// A server whose data has a file system of its own, that can be filled up. The disk comes first, so that it goes last.
@@ -175,6 +175,34 @@ pub(crate) fn no_space_for_the_ledger() -> Result<()> {
             stage.assert_as_before_but_killed()
         }
     }
+}
+
+/// A file that the new version no longer has comes back by a restore, and the disk has no room for it: told while the new version serves.
+pub(crate) fn no_space_for_the_restore() -> Result<()> {
+    const FILE: &str = "backup/large";
+    let (disk, stage) = on_a_disk_with("restore", |server| {
+        let file = server.mountpoint()?.join(FILE);
+        if let Some(folder) = file.parent() {
+            fs_err::create_dir_all(folder)?;
+        }
+        Ok(fs_err::write(file, vec![b'x'; 256 << 20])?)
+    })?;
+    let mut call = stage.begin()?;
+    let run = call.run_name()?;
+    let ended = call.end()?;
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let server = &stage.scene.server;
+    fs_err::remove_file(server.mountpoint()?.join(FILE))?;
+    disk.leave(64 << 20)?;
+    let ended = stage.run(&["rollback", &run, "--yes"])?;
+    let told = Told {
+        code: "no-space-for-restore",
+        says: &["MiB more", "was not stopped", "free space there"],
+    };
+    held(&ended, &run, told);
+    assert!(server.is_v3()?);
+    disk.empty()?;
+    goes_on_back(&stage, &run)
 }
 
 /// A run between two steps: the agent has ended the one, and the controller stands still before it has heard of that. What is done to a

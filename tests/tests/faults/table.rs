@@ -41,6 +41,10 @@ faults! {
         fault: "no space left", place: "the server's own disk, at the ledger",
         happens: "rolled back; held when not even the way back can be written down", operator: "free space on the volume, start programs that ended, `ferryctl resume RUN` when held",
     }
+    no_space_for_the_restore: disk {
+        fault: "no space left", place: "the server's own disk, which lacks what a restore takes",
+        happens: "held before PMM 3 is stopped, with how much is missing", operator: "free space on the volume, `ferryctl resume RUN`",
+    }
     permission_denied: disk {
         fault: "permission denied", place: "a file that is immutable, at the transfer of ownership",
         happens: "rolled back; the file is named", operator: "`chattr -i` the file, migrate again",

@@ -216,17 +216,19 @@ async fn clear(cx: &Context, postgres: &Postgres) -> Result<(), StepError> {
 }
 
 fn check_space(cx: &Context, needed: u64) -> Result<(), StepError> {
-    let free = fs_space(&Root::open(cx.run_dir.path(), None)?)?.free_bytes;
-    if free >= needed {
+    let space = fs_space(&Root::open(cx.run_dir.path(), None)?)?;
+    let (free, reserve) = (space.free_bytes, space.reserve_bytes());
+    if free >= needed.saturating_add(reserve) {
         return Ok(());
     }
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
     Err(StepError::new(
         "no-space-for-proof",
         format!(
-            "proving the dumps needs {} MiB in `{}`, and {} MiB are free",
+            "proving the dumps needs {} MiB in `{}` and leaves {} MiB to others, and {} MiB are free",
             mib(needed),
             cx.run_dir.path().display(),
+            mib(reserve),
             mib(free)
         ),
     )

@@ -8,7 +8,8 @@ use crate::{
     context::Context,
     error::StepError,
     steps::{Work, count, done},
-    tree::{self, Pass, ProveOptions, Root},
+    surroundings::Volume,
+    tree::{self, Pass, ProveOptions, Root, fs_space},
 };
 
 pub(in crate::steps) struct ProveCopy(pub(in crate::steps) v1::ProveCopy);
@@ -37,6 +38,9 @@ impl Work for ProveCopy {
                 ),
             )
             .hint("the copy belongs to another run, or was changed: do not restore from it"));
+        }
+        if self.0.room_for_restore {
+            check_room(cx, &volume).await?;
         }
         let bound = self.0.bytes_per_second;
         let report = super::on_tree(cx, manifest.entries(), move |watch| {
@@ -86,4 +90,29 @@ impl Work for ProveCopy {
     async fn undo(&self, _cx: &Context) -> Result<Outcome, StepError> {
         Ok(done("nothing was changed"))
     }
+}
+
+/// What restoring the copy takes at least, of the disk that the data is on. The whole of it: a restore leaves nothing to others.
+async fn check_room(cx: &Context, volume: &Volume) -> Result<(), StepError> {
+    let (data, copy) = (volume.data.clone(), super::copy_path(volume));
+    let path = data.display().to_string();
+    let (needed, free) = super::on_tree(cx, 0, move |watch| {
+        let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
+        let needed = tree::growth(&copy, &data, watch)?;
+        Ok((needed, fs_space(&data)?.free_bytes))
+    })
+    .await?;
+    if needed <= free {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(StepError::new(
+        "no-space-for-restore",
+        format!(
+            "restoring the data takes {} MiB more than it has now at `{path}`, and {} MiB are free there",
+            mib(needed),
+            mib(free)
+        ),
+    )
+    .hint("free space on the disk of the data, then `ferryctl rollback` again"))
 }

@@ -48,3 +48,29 @@ fn progress_rises_and_cancel_ends_the_work() {
     assert!(matches!(count(&root, &watch), Err(TreeError::Cancelled)));
     assert!(last.load(Relaxed) <= 3008);
 }
+
+/// What a restore takes at least, as files come, go, grow and share their room.
+#[test]
+fn a_restore_takes_what_the_data_lacks() {
+    let dir = tempfile::tempdir().unwrap();
+    let [copy, data] = ["copy", "data"].map(|name| dir.path().join(name));
+    let mib = |count: usize| "x".repeat(count << 20);
+    write(&copy.join("gone/with its folder"), mib(3));
+    fs::hard_link(copy.join("gone/with its folder"), copy.join("linked")).unwrap();
+    write(&copy.join("grown"), mib(1));
+    write(&copy.join("a folder now"), mib(1));
+    write(&copy.join("kept"), mib(4));
+    write(&data.join("kept"), mib(4));
+    write(&data.join("a folder now/new"), mib(8));
+    let growth = || {
+        let [copy, data] = [&copy, &data].map(|path| Root::open(path, None).unwrap());
+        growth(&copy, &data, &Watch::default()).unwrap() >> 20
+    };
+    // A file with two names takes its room once; what the copy does not have gives nothing back.
+    assert_eq!(growth(), 5);
+    // What is written over a larger file gives room back.
+    write(&data.join("grown"), mib(4));
+    assert_eq!(growth(), 1);
+    write(&data.join("grown"), mib(16));
+    assert_eq!(growth(), 0);
+}

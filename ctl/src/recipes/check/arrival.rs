@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use ferry_proto::v1::{ArrivalFacts, DataFacts, Facts, Finding, NameFact, Renumber};
+use ferry_proto::v1::{
+    ArrivalFacts, DataFacts, Facts, Finding, NameFact, NewVolumeFacts, Renumber,
+};
 
 use super::{
     Notebook, Subject,
@@ -210,8 +212,13 @@ fn check_data(data: &DataFacts, arrival: &ArrivalFacts, notebook: &mut Notebook)
             "copy what is needed of it into the data itself there and unmount it, or move by hand (docs/appliance.md)",
         );
     }
-    let (bytes, inodes) = (arrival.free_bytes, arrival.free_inodes);
-    layer::new_volume_room(data, bytes, inodes, notebook);
+    let room = NewVolumeFacts {
+        free_bytes: arrival.free_bytes,
+        free_inodes: arrival.free_inodes,
+        reserve_bytes: arrival.reserve_bytes,
+        ..NewVolumeFacts::default()
+    };
+    layer::new_volume_room(data, &room, notebook);
 }
 
 /// The owners that the data has: who gets another number, and who keeps one that may be somebody else's in the image.

@@ -127,12 +127,14 @@ fn check_room_for_proof(facts: &Facts, data: &DataFacts, wishes: &Wishes, notebo
         Recipe::PmmDumpRestore => total,
     };
     let needed = proof_bytes(total).saturating_add(second_dump);
-    if data.free_bytes < needed {
+    let left = data.reserve_bytes;
+    if data.free_bytes < needed.saturating_add(left) {
         notebook.blocker(
             data::PROOF_ROOM,
             format!(
-                "the dumps are proven by restoring them on the server's volume, which needs {}, and {} are free",
+                "the dumps are proven by restoring them on the server's volume, which needs {} and leaves {} to others, and {} are free",
                 bytes(needed),
+                bytes(left),
                 bytes(data.free_bytes)
             ),
             "free space on the server's volume, then check again",

@@ -1,6 +1,6 @@
 //! Data that lies in the container itself: refused, unless it is to be copied to a new volume first, and whether that can be.
 
-use ferry_proto::v1::{DataFacts, Facts};
+use ferry_proto::v1::{DataFacts, Facts, NewVolumeFacts};
 
 use super::{Notebook, Subject, catalogue::data};
 use crate::{
@@ -68,19 +68,19 @@ fn check_room(data: &DataFacts, notebook: &mut Notebook) {
     if data.bytes == 0 {
         return;
     }
-    new_volume_room(data, volume.free_bytes, volume.free_inodes, notebook);
+    new_volume_room(data, volume, notebook);
 }
 
 /// Whether the data fits on a new volume where the engine keeps volumes.
-pub(super) fn new_volume_room(
-    data: &DataFacts,
-    free_bytes: u64,
-    free_inodes: u64,
-    notebook: &mut Notebook,
-) {
-    let needed = new_volume_bytes(data);
+pub(super) fn new_volume_room(data: &DataFacts, volume: &NewVolumeFacts, notebook: &mut Notebook) {
+    let (free_bytes, free_inodes) = (volume.free_bytes, volume.free_inodes);
+    let needed = new_volume_bytes(data).saturating_add(volume.reserve_bytes);
+    let left = match volume.reserve_bytes {
+        0 => String::new(),
+        some => format!(" ({} of that left to others)", bytes(some)),
+    };
     let have = format!(
-        "the new volume needs {}, {} are free where the engine keeps volumes",
+        "the new volume needs {}{left}, {} are free where the engine keeps volumes",
         bytes(needed),
         bytes(free_bytes)
     );
@@ -221,6 +221,10 @@ mod tests {
             ("data-volume-taken", volume(|it| it.taken = true)),
             ("data-volume-room", volume(|it| it.free_bytes = 40 << 30)),
             ("data-volume-room", volume(|it| it.free_inodes = 1)),
+            (
+                "data-volume-room",
+                volume(|it| it.reserve_bytes = 120 << 30),
+            ),
             ("data-unobserved", volume(|it| it.name = "other".into())),
         ] {
             assert_eq!(severity(&found, code), Some(Severity::Blocker), "{code}");

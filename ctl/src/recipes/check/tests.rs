@@ -323,11 +323,20 @@ const CASES: &[Case] = {
         ("disk-tight", Warning, |f| {
             f.data.as_mut().unwrap().backup_free_bytes = 44 << 30
         }),
+        ("disk-too-small", Blocker, |f| {
+            // Enough for the copy, and none of it left to others.
+            f.data.as_mut().unwrap().backup_free_bytes = 44 << 30;
+            f.data.as_mut().unwrap().backup_reserve_bytes = 4 << 30;
+        }),
         ("inodes-too-few", Blocker, |f| {
             f.data.as_mut().unwrap().backup_free_inodes = 1
         }),
         ("proof-room", Blocker, |f| {
             f.data.as_mut().unwrap().free_bytes = 1
+        }),
+        ("proof-room", Blocker, |f| {
+            f.data.as_mut().unwrap().free_bytes = 8 << 30;
+            f.data.as_mut().unwrap().reserve_bytes = 8 << 30;
         }),
         ("data-shared", Blocker, |f| shared(f, "pmm-old (running)")),
         ("data-shared-stopped", Warning, |f| {
@@ -357,6 +366,11 @@ const CASES: &[Case] = {
         ("data-disk-too-small", Blocker, |f| {
             f.data.as_mut().unwrap().backup_same_disk = false;
             f.data.as_mut().unwrap().free_bytes = 1 << 20;
+        }),
+        ("data-disk-too-small", Blocker, |f| {
+            f.data.as_mut().unwrap().backup_same_disk = false;
+            f.data.as_mut().unwrap().free_bytes = 8 << 30;
+            f.data.as_mut().unwrap().reserve_bytes = 8 << 30;
         }),
         ("data-disk-room", Note, |f| {
             f.data.as_mut().unwrap().backup_same_disk = false

@@ -54,6 +54,7 @@ impl<A: Agents> Session<'_, '_, A> {
             final_manifest: true,
             digest: digest.unwrap_or_default(),
             bytes_per_second: 0,
+            room_for_restore: true,
         });
         Step {
             id: PROOF.to_owned(),
@@ -65,7 +66,9 @@ impl<A: Agents> Session<'_, '_, A> {
 
     /// Its own hint is for a run that has changed nothing yet, and may copy again.
     fn no_way_back(&self, index: usize, failure: Failure) -> Failure {
-        if !(failure.code == "copy-not-proven" || failure.code.starts_with("manifest-")) {
+        let is_room = failure.code == "no-space-for-restore";
+        if !(is_room || failure.code == "copy-not-proven" || failure.code.starts_with("manifest-"))
+        {
             return failure;
         }
         let run = self.run();
@@ -76,12 +79,13 @@ impl<A: Agents> Session<'_, '_, A> {
                 format!("nothing was restored, and PMM {version} was not stopped")
             }
         };
-        Failure {
-            hint: format!(
+        let hint = match is_room {
+            true => format!("{stands}: free space there, then `ferryctl rollback {run}` again"),
+            false => format!(
                 "{stands}: put right what is named, or restore what the copy has with `ferryctl rollback {run} --accept-damaged-copy`"
             ),
-            ..failure
-        }
+        };
+        Failure { hint, ..failure }
     }
 }
 

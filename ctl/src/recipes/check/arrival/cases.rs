@@ -62,6 +62,9 @@ pub(crate) const CASES: &[Case] = {
             arrival(f).free_bytes = 40 << 30
         }),
         ("data-volume-room", Blocker, |f| arrival(f).free_inodes = 1),
+        ("data-volume-room", Blocker, |f| {
+            arrival(f).reserve_bytes = 120 << 30
+        }),
         ("data-volume-room", Note, |_| {}),
         ("owners-renumbered", Note, |_| {}),
         ("owner-not-in-image", Warning, |f| {

@@ -89,6 +89,25 @@ async fn a_copy_that_is_not_proven_holds_the_run_with_its_target_up() {
 }
 
 #[tokio::test]
+async fn a_restore_without_room_holds_the_run_until_there_is_some() {
+    let bench = Bench::with_hand_over();
+    bench.apply().await;
+    bench.double.state().unproven = Some("no-space-for-restore");
+    let result = bench.driver(quick()).rollback(&bench.run).await.unwrap();
+    assert_eq!(result.state, RunState::Held);
+    let hint = &result.failure.as_ref().unwrap().hint;
+    let ways = ["was not stopped", "free space there", "ferryctl rollback"];
+    assert!(ways.iter().all(|way| hint.contains(way)), "{hint}");
+    // The copy is whole: nothing of it has to be accepted.
+    assert!(!hint.contains("--accept"), "{hint}");
+    assert!(!bench.effects().contains(&"undo start-server".to_owned()));
+    bench.double.state().unproven = None;
+    let result = bench.driver(quick()).rollback(&bench.run).await.unwrap();
+    assert_eq!(result.state, RunState::RolledBack);
+    bench.check(&result);
+}
+
+#[tokio::test]
 async fn a_way_back_that_is_killed_at_any_event_proves_the_copy_before_it_restores() {
     super::a_rollback_is_killed_at_any_event(Bench::with_hand_over).await;
 }
