@@ -90,10 +90,11 @@ impl Best {
 
 /// The live pass with its manifest, the proof, and the final pass after 1 % has changed.
 fn backup(options: &Options, mut tell: impl FnMut(String)) -> Result<()> {
-    let (srv, theirs, ours) = places(options);
+    let srv = options.dir.join("srv");
     make(&srv, options.files, options.mib)?;
     let mut best = [(); 5].map(|()| Best(f64::MAX));
     for round in 0..options.rounds {
+        let [theirs, ours] = places(options, round);
         // In turns, and neither always first.
         for turn in 0..2_usize {
             let which = (turn + usize::try_from(round)?) % 2;
@@ -113,8 +114,6 @@ fn backup(options: &Options, mut tell: impl FnMut(String)) -> Result<()> {
         change(&srv, options.files, round + 1000)?;
         best[4].take(cold(options, || pass(&srv, &ours, Pass::Final))?);
         proven(&ours, Pass::Final)?;
-        fs::remove_dir_all(&theirs)?;
-        fs::remove_dir_all(&ours)?;
     }
     let [gnu, live, proof, last, last_cold] = best.map(|best| best.0);
     tell(row("cp -a, sync", gnu, gnu, None));
@@ -137,7 +136,8 @@ fn backup(options: &Options, mut tell: impl FnMut(String)) -> Result<()> {
 
 /// The final pass over a tree, and over one with ten times the bytes and the same changes.
 fn growth(options: &Options, mut tell: impl FnMut(String)) -> Result<()> {
-    let (srv, _, ours) = places(options);
+    let srv = options.dir.join("srv");
+    let [_, ours] = places(options, 0);
     make(&srv, options.files, options.mib / 10)?;
     let mut seconds = [f64::MAX; 2];
     for (size, best) in seconds.iter_mut().enumerate() {
@@ -159,18 +159,22 @@ fn growth(options: &Options, mut tell: impl FnMut(String)) -> Result<()> {
 
 /// The restore after a new version had the data, against a copy of the backup to a new place.
 fn back(options: &Options, mut tell: impl FnMut(String)) -> Result<()> {
-    let (srv, theirs, ours) = places(options);
+    let srv = options.dir.join("srv");
+    let [_, ours] = places(options, 0);
     make(&srv, options.files, options.mib)?;
     pass(&srv, &ours, Pass::Final)?;
     let mut best = [(); 4].map(|()| Best(f64::MAX));
     for round in 0..options.rounds {
+        let [theirs, _] = places(options, round);
         best[3].take(cold(options, || proven(&ours, Pass::Final))?);
         best[0].take(cold(options, || peer(&ours.join("data"), &theirs))?);
-        fs::remove_dir_all(&theirs)?;
         for (index, trust) in [(1, Trust::Times), (2, Trust::Bytes)] {
             migrate(&srv, options.files, round * 2 + index)?;
             best[usize::try_from(index)?].take(cold(options, || put_back(&srv, &ours, trust))?);
-            fs::remove_dir_all(srv.join(".ferry"))?;
+            fs::rename(
+                srv.join(".ferry"),
+                options.dir.join(format!("aside-{round}-{index}")),
+            )?;
         }
     }
     let [gnu, times, bytes, proof] = best.map(|best| best.0);
@@ -193,9 +197,9 @@ fn row(what: &str, seconds: f64, others: f64, goal: Option<f64>) -> String {
     format!("{what:<38} {seconds:8.2} s = {ratio:.3}{told}")
 }
 
-fn places(options: &Options) -> (PathBuf, PathBuf, PathBuf) {
-    let at = |name| options.dir.join(name);
-    (at("srv"), at("theirs"), at("ours"))
+/// The peer's copy and ours. None is removed before the end: who makes files after many were removed is slowed down by that.
+fn places(options: &Options, round: u32) -> [PathBuf; 2] {
+    ["theirs", "ours"].map(|name| options.dir.join(format!("{name}-{round}")))
 }
 
 fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {

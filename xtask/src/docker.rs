@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use crate::error::{Error, Result};
 use crate::say;
+use crate::settle;
 use crate::sh::Tool;
 
 /// `docker` with these arguments. The classic builder: the other one is a plugin that Debian 12 does not ship.
@@ -67,9 +68,20 @@ impl Named {
         self.keep = true;
     }
 
-    /// Removes containers first, as they hold the volumes. What uses one of the volumes is part of it, whatever its name.
+    /// Removes containers first, as they hold the volumes.
     pub(crate) fn remove(&self) -> Result<()> {
-        let volumes = self.listed(docker(["volume", "ls", "--format", "{{.Name}}"]))?;
+        self.remove_containers()?;
+        let volumes = self.volumes()?;
+        if !volumes.is_empty() {
+            docker(["volume", "rm", "--force"]).args(&volumes).read()?;
+            settle::removed()?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the volumes. What uses one of them is part of it, whatever its name.
+    pub(crate) fn remove_containers(&self) -> Result<()> {
+        let volumes = self.volumes()?;
         let mut containers = self.listed(docker(["ps", "--all", "--format", "{{.Names}}"]))?;
         for volume in &volumes {
             let filter = format!("volume={volume}");
@@ -84,10 +96,11 @@ impl Named {
                 .args(&containers)
                 .read()?;
         }
-        if !volumes.is_empty() {
-            docker(["volume", "rm", "--force"]).args(&volumes).read()?;
-        }
         Ok(())
+    }
+
+    fn volumes(&self) -> Result<Vec<String>> {
+        self.listed(docker(["volume", "ls", "--format", "{{.Name}}"]))
     }
 
     fn listed(&self, tool: Tool) -> Result<Vec<String>> {

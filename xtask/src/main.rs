@@ -16,6 +16,7 @@ mod http;
 mod image;
 mod place;
 mod say;
+mod settle;
 mod setup;
 mod sh;
 mod stage;

@@ -12,11 +12,11 @@ use crate::bench::prober::Prober;
 use crate::build::{self, Binaries, Profile};
 use crate::demo::load::Load;
 use crate::demo::server::Server;
-use crate::docker::Named;
+use crate::docker::{self, Named};
 use crate::doubles::{Choice, Images};
 use crate::error::Result;
 use crate::sh::Tool;
-use crate::{place, say, setup};
+use crate::{place, say, settle, setup};
 
 /// What everything that the measurement makes is called, or begins with.
 const NAME: &str = "ferry-bench";
@@ -127,6 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let mut passages = vec![Vec::new(); WAYS.len()];
     for round in 1..=args.rounds {
+        let _made = begin_round()?;
         for ((way, name, _), passages) in WAYS.iter().zip(&mut passages) {
             if !args.has(*way) {
                 continue;
@@ -151,6 +152,7 @@ fn growth(rounds: u32, load: Load, binaries: &Binaries, images: &Images) -> Resu
     };
     let mut down = [Vec::new(), Vec::new()];
     for round in 1..=rounds {
+        let _made = begin_round()?;
         for (load, down) in [tenth, load].into_iter().zip(&mut down) {
             let took = pass(Way::Ferry, load, binaries, images)?.downtime;
             let mebibytes = load.mebibytes;
@@ -172,10 +174,18 @@ fn growth(rounds: u32, load: Load, binaries: &Binaries, images: &Images) -> Resu
     Ok(())
 }
 
-/// Fills a new server and carries it over one way.
+/// What a round makes is removed at its end, and not before: see [`settle`].
+fn begin_round() -> Result<Named> {
+    let made = Named::claim(NAME)?;
+    settle::wait()?;
+    Ok(made)
+}
+
+/// Fills a new server and carries it over one way. Its volumes stay.
 fn pass(way: Way, load: Load, binaries: &Binaries, images: &Images) -> Result<Passage> {
-    let named = Named::claim(NAME)?;
-    let server = Server::start(NAME, &images.pmm2)?;
+    let name = format!("{NAME}-{}", docker::free_port()?);
+    let mut named = Named::claim(&name)?;
+    let server = Server::start(&name, &images.pmm2)?;
     load.put(&server)?;
     drop_caches();
     let prober = Prober::start(server.port());
@@ -187,7 +197,7 @@ fn pass(way: Way, load: Load, binaries: &Binaries, images: &Images) -> Result<Pa
             let journal = Tool::new(&binaries.ferryctl)
                 .args([
                     "migrate",
-                    &format!("docker:{NAME}"),
+                    &format!("docker:{name}"),
                     "--to",
                     &images.pmm3,
                     "--yes",
@@ -209,7 +219,8 @@ fn pass(way: Way, load: Load, binaries: &Binaries, images: &Images) -> Result<Pa
     // The prober's own first answer may come one round after ours.
     std::thread::sleep(Duration::from_secs(1));
     let seen = prober.downtime()?;
-    named.remove()?;
+    named.remove_containers()?;
+    named.keep();
     Ok(Passage {
         downtime: told.unwrap_or(seen),
         whole,
