@@ -65,8 +65,7 @@ pub enum Pass {
 /// How a copy is made.
 #[derive(Debug, Clone, Copy)]
 pub struct CopyOptions<'a> {
-    /// Workers; the copy of many small files is bound by the file system's journal, and more than
-    /// two hinder one another (facts/building-blocks.md 9).
+    /// Workers: by default those for writing in a live pass, and those for looking in a final one.
     pub threads: Threads,
     /// Whether the source is in use.
     pub pass: Pass,
@@ -80,7 +79,10 @@ impl CopyOptions<'_> {
     /// Defaults for the given pass.
     pub fn new(pass: Pass) -> Self {
         Self {
-            threads: Threads { min: 2, max: 2 },
+            threads: match pass {
+                Pass::Live => Threads::WRITING,
+                Pass::Final => Threads::LOOKING,
+            },
             pass,
             bytes_per_second: None,
             manifest: None,
@@ -120,7 +122,7 @@ impl<'a> RestoreOptions<'a> {
     /// Defaults, with the folder for what is moved aside.
     pub fn new(aside: &'a Root) -> Self {
         Self {
-            threads: Threads { min: 2, max: 2 },
+            threads: Threads::LOOKING,
             trust: Trust::default(),
             aside,
             manifest: None,

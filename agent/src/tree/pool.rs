@@ -31,6 +31,14 @@ pub struct Threads {
     pub max: usize,
 }
 
+impl Threads {
+    /// For work that makes many files: it is bound by the file system's journal, and more than two hinder one another
+    /// (facts/building-blocks.md 9).
+    pub const WRITING: Self = Self { min: 2, max: 2 };
+    /// For work that looks at many files and writes few: where neither side is in memory it waits for the disk.
+    pub const LOOKING: Self = Self { min: 2, max: 8 };
+}
+
 impl Default for Threads {
     fn default() -> Self {
         let cores = thread::available_parallelism()

@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     error::StepError,
     steps::{Work, count, done},
-    tree::{self, CompareOptions, CopyOptions, Pass, Root},
+    tree::{self, CompareOptions, CopyOptions, Pass, Root, Threads},
 };
 
 pub(in crate::steps) struct RestoreBackup;
@@ -20,7 +20,12 @@ impl Work for RestoreBackup {
         let report = super::on_tree(cx, 0, move |watch| {
             let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
             // Nobody writes to a backup: whatever changes under this copy is an error.
-            tree::copy(&copy, &data, &CopyOptions::new(Pass::Final), watch)
+            let options = CopyOptions {
+                // All of it is written.
+                threads: Threads::WRITING,
+                ..CopyOptions::new(Pass::Final)
+            };
+            tree::copy(&copy, &data, &options, watch)
         })
         .await?;
         let mut outcome = done(format!(
