@@ -1,9 +1,11 @@
 //! The doubles are dangerous in the ways that the real servers are. If one of these tests fails, whatever was proven on the doubles
 //! was proven on something too easy.
 
+use std::ffi::OsStr;
+
 use ferry_tests::Result;
 use ferry_tests::server::{Container, Fault, Image, Options, Seed, TestServer, seeded_key};
-use ferry_tests::snapshot::differences;
+use ferry_tests::snapshot::{Entry, differences};
 
 /// A small one starts sooner.
 const SMALL: Seed = Seed {
@@ -105,6 +107,15 @@ fn a_used_pmm2_answers_from_its_volume_and_comes_back_as_it_was() -> Result<()> 
         .count();
     assert!(odd > 60, "{odd}");
     assert!(before.iter().any(|e| e.links == 2) && before.iter().any(|e| e.mode & 0o4000 != 0));
+    for attribute in [
+        "user.note",
+        "system.posix_acl_access",
+        "system.posix_acl_default",
+        "security.capability",
+    ] {
+        let has = |e: &Entry| e.xattrs.contains_key(OsStr::new(attribute));
+        assert!(before.iter().any(has), "nothing has {attribute}");
+    }
     server.restart_after_stop()?;
     server.wait_ready()?;
     assert_eq!(server.unclean()?, [""; 0]);

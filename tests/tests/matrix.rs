@@ -6,7 +6,8 @@ use ferry_tests::Result;
 use ferry_tests::client_host::Manager;
 use ferry_tests::engine::PrivateEngine;
 use ferry_tests::matrix::{
-    ApplianceScene, Case, ClientScene, ClusterScene, Journey, ServerScene, UpkeepScene, slice, work,
+    ApplianceScene, Case, ClientScene, ClusterScene, Ending, EndingScene, Journey, ServerScene,
+    UpkeepScene, Way, slice, work,
 };
 use ferry_tests::server::Options;
 
@@ -75,6 +76,7 @@ fn the_other_journeys_with_an_engine_that_dies() -> Result<()> {
         EDITED_UNIT,
         STARTED_BY_UNIT,
         Journey::ToFolder,
+        Journey::Update,
         Journey::Rehearsal,
     ] {
         // What one fails at says nothing of the next.
@@ -134,6 +136,12 @@ fn a_backup_in_a_folder() -> Result<()> {
 }
 
 #[test]
+#[ignore = "dozens of updates"]
+fn an_update() -> Result<()> {
+    own(Journey::Update, 0, 1, usize::MAX)
+}
+
+#[test]
 #[ignore = "dozens of rehearsals"]
 fn a_rehearsal() -> Result<()> {
     own(Journey::Rehearsal, 0, 1, usize::MAX)
@@ -149,6 +157,33 @@ fn a_proof_of_a_backup() -> Result<()> {
 #[ignore = "dozens of restores"]
 fn a_restore_of_a_backup() -> Result<()> {
     work(|| UpkeepScene::new("restore"), 0, 1, None, |all| all)
+}
+
+#[test]
+#[ignore = "a crossing for each end of one"]
+fn the_end_of_a_crossing() -> Result<()> {
+    ends(Ending::Finish, None)?;
+    ends(Ending::Prune, None)
+}
+
+#[test]
+#[ignore = "dozens of crossings, proofs and restores"]
+fn what_comes_after_a_crossing_with_an_engine_that_dies() -> Result<()> {
+    let engine = PrivateEngine::start()?;
+    let after = |verb| work(|| UpkeepScene::new(verb), 0, 1, Some(&engine), |all| all);
+    // What one fails at says nothing of the next.
+    let played = [
+        after("verify"),
+        after("restore"),
+        ends(Ending::Finish, Some(&engine)),
+        ends(Ending::Prune, Some(&engine)),
+    ];
+    let failed: Vec<String> = played
+        .into_iter()
+        .filter_map(|played| Some(played.err()?.to_string()))
+        .collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
 }
 
 #[test]
@@ -210,6 +245,12 @@ fn of_server(
 ) -> Result<()> {
     let make = || ServerScene::new(journey, Options::default(), |_| Ok(()));
     work(make, worker, workers, engine, choose)
+}
+
+/// Nobody goes back from there: each case is gone on with.
+fn ends(ending: Ending, engine: Option<&PrivateEngine>) -> Result<()> {
+    let onward = |all: Vec<Case>| all.into_iter().filter(|it| it.way == Way::Resume).collect();
+    work(|| EndingScene::new(ending), 0, 1, engine, onward)
 }
 
 /// So many of the cases that a journey has beside those of the first.

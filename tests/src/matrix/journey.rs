@@ -6,10 +6,11 @@ use std::path::Path;
 use super::Case;
 use super::cases::RUN;
 use super::server::Description;
-use crate::Result;
 use crate::compose::Project;
+use crate::own_images::OwnImages;
 use crate::server::{Data, Options, TestServer};
 use crate::units::{Unit, Units};
+use crate::{Result, images};
 
 /// The steps of the first journey. One that is missing here is played in all journeys that have it.
 const FIRST: [&str; 25] = [
@@ -58,20 +59,43 @@ pub enum Journey {
     StartedByUnit(&'static str),
     /// As the first, with its backup in a folder of the host.
     ToFolder,
+    /// To another version of the same major one.
+    Update,
     /// Not at all: on a copy, which is thrown away.
     Rehearsal,
 }
 
+/// What a server is that is updated.
+const OLDER: &str = "2.41.2";
+/// And what it becomes.
+const LAST: &str = "2.44.1";
+
 impl Journey {
-    /// The server that it starts from.
-    pub(super) fn options(self, options: Options) -> Options {
-        match self {
+    /// The server that it starts from; what has no image of its own gets one among `images`.
+    pub(super) fn options(self, options: Options, images: &mut OwnImages) -> Result<Options> {
+        Ok(match self {
             Self::MoveData => Options {
                 data: Data::Layer,
                 ..options
             },
+            Self::Update => {
+                images.add_as(OLDER, LAST)?;
+                Options {
+                    reference: Some(images.name(OLDER)),
+                    ..options
+                }
+            }
             _ => options,
-        }
+        })
+    }
+
+    /// The image that it becomes.
+    pub(super) fn target(self) -> Result<String> {
+        let images = images::ensure()?;
+        Ok(match self {
+            Self::Update => images.pmm2,
+            _ => images.pmm3,
+        })
     }
 
     /// What the server is described by.
@@ -94,6 +118,7 @@ impl Journey {
             | Self::NewCluster
             | Self::MoveData
             | Self::ToFolder
+            | Self::Update
             | Self::Rehearsal => Description::None,
         })
     }
@@ -106,7 +131,7 @@ impl Journey {
             Self::MoveData => &["--data-to-volume"],
             Self::EditedFile => &["--compose", "edit"],
             Self::EditedUnit(_) | Self::StartedByUnit(_) => &["--unit", "edit"],
-            Self::ToFolder | Self::Rehearsal => &[],
+            Self::ToFolder | Self::Update | Self::Rehearsal => &[],
         }
     }
 
@@ -141,6 +166,15 @@ impl Journey {
                 "copy-changes",
                 "hand-over-volume",
                 "retire-agents",
+            ],
+            // The server starts again with another image and the owners that it has.
+            Self::Update => &[
+                "set-aside-container",
+                "replace-container",
+                "hand-over-volume",
+                "start-server",
+                "wait-until-ready",
+                "compare-baseline",
             ],
             // All of it is something else on a copy.
             Self::Rehearsal => return all,

@@ -131,6 +131,22 @@ impl Observed {
         Ok(self)
     }
 
+    /// With this word for a server whose name is another one each time, wherever it is named.
+    ///
+    /// # Errors
+    /// When the word does not fit into JSON.
+    pub(super) fn calling(self, name: &str, word: &str) -> Result<Self> {
+        let renamed = |text: &String| text.replace(name, word);
+        let containers = self.containers.iter();
+        let containers = containers.map(|(key, settings)| (renamed(key), settings.clone()));
+        let now = Self {
+            containers: containers.collect(),
+            beside: self.beside.iter().map(renamed).collect(),
+            ..self
+        };
+        now.saying(name, word)
+    }
+
     /// With what is beside it.
     #[must_use]
     pub fn among(self, beside: Vec<String>, run: Option<&str>) -> Self {

@@ -8,9 +8,10 @@ use super::{Journey, Observed, Scene, Victim};
 use crate::command::docker;
 use crate::compose::Project;
 use crate::kill::{Call, Ended, Tool};
+use crate::own_images::OwnImages;
 use crate::server::{Options, Seed, TestServer};
 use crate::units::Unit;
-use crate::{Error, Result, images};
+use crate::{Error, Result};
 
 /// Alert rules of somebody's own, so that the plan has the step for them.
 const RULES: (&str, &str) = (
@@ -54,6 +55,8 @@ pub struct ServerScene {
     plans: tempfile::TempDir,
     /// What backups are told to go to, where they go to a folder.
     backups: tempfile::TempDir,
+    /// They go after the server.
+    _images: OwnImages,
 }
 
 impl ServerScene {
@@ -66,7 +69,8 @@ impl ServerScene {
         options: Options,
         prepare: impl FnOnce(&TestServer) -> Result<()>,
     ) -> Result<Self> {
-        let options = journey.options(options);
+        let mut images = OwnImages::new("journey");
+        let options = journey.options(options, &mut images)?;
         let server = TestServer::used(Options {
             seed: Seed {
                 odd: true,
@@ -86,11 +90,12 @@ impl ServerScene {
         Ok(Self {
             description,
             tool,
-            target: images::ensure()?.pmm3,
+            target: journey.target()?,
             journey,
             plans: tempfile::tempdir()?,
             backups: tempfile::tempdir()?,
             server,
+            _images: images,
         })
     }
 

@@ -1,5 +1,4 @@
-//! What is done about a crossing after it: its backup proven, or restored to a new volume. Giving up what a crossing kept cannot be played
-//! again and again, and is in `tests/tests/upkeep.rs`.
+//! What is done about a crossing after it: its backup proven, or restored to a new volume.
 
 use super::observed::{Observed, forget_kills};
 use super::{Scene, Victim};

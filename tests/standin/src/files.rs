@@ -397,22 +397,62 @@ fn odd(pmm: Owner) -> Result<()> {
         Mode::from_raw_mode(0o640),
         0,
     )?;
-    tree.text(&root.join("with-xattr"), "xattr\n")?;
-    // Not every file system keeps them.
-    if let Err(error) = setxattr(
-        root.join("with-xattr"),
-        "user.note",
-        b"kept",
-        XattrFlags::empty(),
-    ) {
-        println!("no extended attributes here: {error}");
-    }
+    attributes(&mut tree, &root)?;
     let mut deep = root.join("deep");
     for level in 0..40 {
         deep = deep.join(format!("level-{level:02}"));
     }
     tree.folder(&deep)?;
     tree.text(&deep.join("bottom"), "here\n")
+}
+
+/// Who may do what to a file beside its owner, and what a program may do that root alone may else: in attributes, of which a change of owner takes
+/// some away.
+fn attributes(tree: &mut Tree, root: &Path) -> Result<()> {
+    let access = access_list(&[
+        (1, 6, NOBODY),
+        (2, 7, 1234),
+        (4, 4, NOBODY),
+        (16, 7, NOBODY),
+        (32, 4, NOBODY),
+    ]);
+    // `cap_net_bind_service`, effective: the second version of the kernel's own format.
+    let capability: Vec<u8> = [0x0200_0001_u32, 1 << 10, 0, 0, 0]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect();
+    for name in ["with-xattr", "with-acl", "with-capability"] {
+        tree.text(&root.join(name), "attributes\n")?;
+    }
+    // A file from before the folder got its list, which a copy must not get by being made in it.
+    tree.folder(&root.join("with-default-acl"))?;
+    tree.text(&root.join("with-default-acl/without"), "none\n")?;
+    for (name, attribute, value) in [
+        ("with-xattr", "user.note", b"kept".to_vec()),
+        ("with-acl", "system.posix_acl_access", access.clone()),
+        ("with-default-acl", "system.posix_acl_default", access),
+        ("with-capability", "security.capability", capability),
+    ] {
+        // Not every file system keeps them.
+        if let Err(error) = setxattr(root.join(name), attribute, &value, XattrFlags::empty()) {
+            println!("{attribute} is not kept here: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// No user or group in an entry of an access list.
+const NOBODY: u32 = u32::MAX;
+
+/// An access list as the kernel has it: tags with their permissions, and whose.
+fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    list
 }
 
 #[cfg(test)]
