@@ -24,6 +24,10 @@ const ALWAYS: &[(&str, &str)] = &[
     (r"/tmp/\.tmp[A-Za-z0-9]+", "[folder]"),
     (r"on Docker [^\s,]+", "on Docker [version]"),
     (r"\b\d+(\.\d+)?\s+(B|[kMGT]B|[KMGT]iB)\b", "[size]"),
+    (
+        r"\[size\],\s+left\s+to\s+others\s+\[size\]\),\s+\[size\]\s+are\s+free\s+where\s+the\s+engine\s+keeps\s+volumes",
+        "[size], left to others [size]), [size] are free where the engine keeps volumes",
+    ),
     (r"\b\d[\d,]*\s+(entries|files|inodes)\b", "[number] $1"),
     (r"\b\d+(\.\d+)?\s+(ms|s|min|h)\b", "[time]"),
     // Whether there is one yet depends on the moment.
