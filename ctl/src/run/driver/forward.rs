@@ -28,8 +28,8 @@ impl<A: Agents> Session<'_, '_, A> {
                         OnFailure::Hold => {
                             let run = self.run();
                             let ways = format!(
-                                "`ferryctl resume {run}` tries the step again, \
-                                 `ferryctl rollback {run}` takes all back"
+                                "`ferryctl resume {run} --on-failure hold` tries the step again, and without \
+                                 `--on-failure hold` takes all back when it fails again; `ferryctl rollback {run}` takes all back now"
                             );
                             failure.hint = join_hints(&failure.hint, &ways);
                             return self.end(RunState::Held, Some(failure)).await;

@@ -24,6 +24,8 @@ pub(super) struct Session<'d, 'a, A> {
     /// Something of the run is in the journal already.
     resumed: bool,
     progress_noted: Option<Instant>,
+    /// The copy that the data is restored from was proven, since this session began.
+    pub(super) way_back_proven: bool,
 }
 
 impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
@@ -49,6 +51,7 @@ impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
             record,
             resumed,
             progress_noted: None,
+            way_back_proven: false,
         })
     }
 

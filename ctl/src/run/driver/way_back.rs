@@ -8,7 +8,8 @@ use ferry_proto::v1::{self, Failure, Place, Step, action::Kind};
 use super::{CallEnd, DriverError, Session};
 use crate::{connect::Agents, run::events::RunEvent};
 
-/// The step that does it has a name of its own in the agent's ledger, and is in no plan.
+/// The step that does it is in no plan. For each try it has a name of its own in the agent's ledger, which would answer with what was found
+/// days ago otherwise.
 const PROOF: &str = "prove-way-back";
 
 impl<A: Agents> Session<'_, '_, A> {
@@ -19,14 +20,17 @@ impl<A: Agents> Session<'_, '_, A> {
         index: usize,
         attempt: u32,
     ) -> Result<Option<CallEnd>, DriverError> {
-        if self.driver.options.accept_damaged_copy || !self.restores_from(index) {
+        let known = self.way_back_proven || self.driver.options.accept_damaged_copy;
+        if known || !self.restores_from(index) {
             return Ok(None);
         }
-        let end = self.call_beside(index, attempt, self.proof()).await?;
+        let proof = self.proof(&format!("{PROOF}-{index}-{attempt}"));
+        let end = self.call_beside(index, attempt, proof).await?;
         Ok(Some(match end {
             CallEnd::Finished(outcome) => {
                 let text = format!("the copy is what its manifest says: {}", outcome.summary);
                 self.log(RunEvent::Note { step: index, text }).await?;
+                self.way_back_proven = true;
                 return Ok(None);
             }
             CallEnd::Failed(failure) => CallEnd::Failed(self.no_way_back(index, failure)),
@@ -43,7 +47,7 @@ impl<A: Agents> Session<'_, '_, A> {
     }
 
     /// With the digest that the journal has: a manifest beside the copy could be another one.
-    fn proof(&self) -> Step {
+    fn proof(&self, id: &str) -> Step {
         let steps = self.record.plan.steps.iter().zip(&self.record.steps);
         let digest = steps
             .filter(
@@ -57,7 +61,7 @@ impl<A: Agents> Session<'_, '_, A> {
             room_for_restore: true,
         });
         Step {
-            id: PROOF.to_owned(),
+            id: id.to_owned(),
             place: Place::Volume.into(),
             action: Some(v1::Action { kind: Some(prove) }),
             ..Step::default()

@@ -7,7 +7,12 @@ use super::{
 
 fn places(bench: &Bench) -> (usize, usize, usize) {
     let effects = bench.effects();
-    let at = |wanted: &str| effects.iter().position(|it| it == wanted).unwrap();
+    let at = |wanted: &str| {
+        effects
+            .iter()
+            .position(|it| it.starts_with(wanted))
+            .unwrap()
+    };
     (
         at("do prove-way-back"),
         at("undo start-server"),
@@ -86,6 +91,25 @@ async fn a_copy_that_is_not_proven_holds_the_run_with_its_target_up() {
         );
         bench.check(&result);
     }
+}
+
+/// What was found of the copy days ago says nothing of it now.
+#[tokio::test]
+async fn a_copy_is_proven_again_by_each_that_goes_on() {
+    let bench = Bench::with_hand_over();
+    bench.apply().await;
+    let failing = ("start-server".to_owned(), true);
+    bench.double.state().fail.insert(failing.clone());
+    for tries in 1..3 {
+        let result = bench.driver(quick()).rollback(&bench.run).await.unwrap();
+        assert_eq!(result.state, RunState::Held);
+        assert_eq!(bench.double.state().proven_by.len(), tries);
+    }
+    bench.double.state().fail.remove(&failing);
+    let result = bench.driver(quick()).rollback(&bench.run).await.unwrap();
+    assert_eq!(result.state, RunState::RolledBack);
+    assert_eq!(bench.double.state().proven_by.len(), 3);
+    bench.check(&result);
 }
 
 #[tokio::test]
