@@ -272,49 +272,6 @@ async fn what_is_done_can_be_taken_back_and_then_nothing_is_left() {
 }
 
 #[tokio::test]
-async fn a_rollback_killed_at_any_event_is_gone_on_with_backward() {
-    a_rollback_is_killed_at_any_event(Bench::new).await;
-}
-
-async fn a_rollback_is_killed_at_any_event(make: fn() -> Bench) {
-    let calm = make();
-    calm.apply().await;
-    let forward = calm.logged().len();
-    calm.driver(quick()).rollback(&calm.run).await.unwrap();
-    let events = calm.logged().len() - forward;
-    for n in 0..events - 1 {
-        let bench = make();
-        bench.apply().await;
-        let mut driver = bench.driver_that_dies(quick(), n).0;
-        let run = bench.run.clone();
-        let killed = tokio::spawn(async move { driver.rollback(&run).await.is_ok() }).await;
-        assert!(killed.is_err(), "the driver was to die after event {n}");
-
-        let result = bench.apply().await;
-        assert_eq!(result.state, RunState::RolledBack, "killed after {n}");
-        // Who goes on proves the copy anew, and nothing else is done twice.
-        let (proofs, steps) = proofs_apart(&bench);
-        let (calm_proofs, calm_steps) = proofs_apart(&calm);
-        assert_eq!(steps, calm_steps, "killed after {n}");
-        assert_eq!(proofs.first(), calm_proofs.first(), "killed after {n}");
-        assert!(proofs.len() <= calm_proofs.len() * 2, "killed after {n}");
-        bench.check(&result);
-    }
-}
-
-/// Where in its effects a bench has proven the copy, and what it did beside that.
-fn proofs_apart(bench: &Bench) -> (Vec<usize>, Vec<String>) {
-    let effects = bench.effects();
-    let is_proof = |effect: &String| effect.starts_with("do prove-way-back");
-    let proofs = effects.iter().enumerate();
-    let proofs = proofs.filter_map(|(at, effect)| is_proof(effect).then_some(at));
-    (
-        proofs.collect(),
-        effects.iter().filter(|it| !is_proof(it)).cloned().collect(),
-    )
-}
-
-#[tokio::test]
 async fn a_run_of_which_nothing_was_done_is_taken_back_without_an_agent() {
     let bench = Bench::new();
     bench.double.state().down = true;

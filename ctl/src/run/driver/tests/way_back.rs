@@ -1,4 +1,4 @@
-//! The way back that restores data: the copy is proven before the target is stopped.
+//! The way back: killed at any event, and where it restores data, by a copy that is proven before the target is stopped.
 
 use super::{
     super::*,
@@ -133,5 +133,48 @@ async fn a_restore_without_room_holds_the_run_until_there_is_some() {
 
 #[tokio::test]
 async fn a_way_back_that_is_killed_at_any_event_proves_the_copy_before_it_restores() {
-    super::a_rollback_is_killed_at_any_event(Bench::with_hand_over).await;
+    a_rollback_is_killed_at_any_event(Bench::with_hand_over).await;
+}
+
+#[tokio::test]
+async fn a_rollback_killed_at_any_event_is_gone_on_with_backward() {
+    a_rollback_is_killed_at_any_event(Bench::new).await;
+}
+
+async fn a_rollback_is_killed_at_any_event(make: fn() -> Bench) {
+    let calm = make();
+    calm.apply().await;
+    let forward = calm.logged().len();
+    calm.driver(quick()).rollback(&calm.run).await.unwrap();
+    let events = calm.logged().len() - forward;
+    for n in 0..events - 1 {
+        let bench = make();
+        bench.apply().await;
+        let mut driver = bench.driver_that_dies(quick(), n).0;
+        let run = bench.run.clone();
+        let killed = tokio::spawn(async move { driver.rollback(&run).await.is_ok() }).await;
+        assert!(killed.is_err(), "the driver was to die after event {n}");
+
+        let result = bench.apply().await;
+        assert_eq!(result.state, RunState::RolledBack, "killed after {n}");
+        // Who goes on proves the copy anew, and nothing else is done twice.
+        let (proofs, steps) = proofs_apart(&bench);
+        let (calm_proofs, calm_steps) = proofs_apart(&calm);
+        assert_eq!(steps, calm_steps, "killed after {n}");
+        assert_eq!(proofs.first(), calm_proofs.first(), "killed after {n}");
+        assert!(proofs.len() <= calm_proofs.len() * 2, "killed after {n}");
+        bench.check(&result);
+    }
+}
+
+/// Where in its effects a bench has proven the copy, and what it did beside that.
+fn proofs_apart(bench: &Bench) -> (Vec<usize>, Vec<String>) {
+    let effects = bench.effects();
+    let is_proof = |effect: &String| effect.starts_with("do prove-way-back");
+    let proofs = effects.iter().enumerate();
+    let proofs = proofs.filter_map(|(at, effect)| is_proof(effect).then_some(at));
+    (
+        proofs.collect(),
+        effects.iter().filter(|it| !is_proof(it)).cloned().collect(),
+    )
 }
