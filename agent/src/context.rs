@@ -155,6 +155,8 @@ pub struct Context {
     pub api_key: Option<Secret>,
     /// For the undo that restores the data: the operator takes the copy as it is.
     pub accept_damaged_copy: bool,
+    /// For the undo that gives up the copy of the data: it stays.
+    pub keep_copy: bool,
     pub(crate) events: Arc<EventLog>,
     pub(crate) ledger: Mutex<StepLedger>,
 }

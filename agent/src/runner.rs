@@ -28,12 +28,14 @@ use crate::{
 };
 
 /// A step is to be taken back.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Undo {
     /// The controller's journal has an outcome of the step, so the ledger must know it too.
     pub has_outcome: bool,
     /// The copy is restored as it is, also where it is not what its manifest says.
     pub accept_damaged_copy: bool,
+    /// The copy of the data is not given up.
+    pub keep_copy: bool,
 }
 
 /// The events of a step, as a reader gets them.
@@ -185,8 +187,11 @@ impl Runner {
         api_key: Option<Secret>,
     ) -> Result<Begun, StepError> {
         let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_outcome = undo.is_some_and(|undo| undo.has_outcome);
-        let accept_damaged_copy = undo.is_some_and(|undo| undo.accept_damaged_copy);
+        let Undo {
+            has_outcome,
+            accept_damaged_copy,
+            keep_copy,
+        } = undo.unwrap_or_default();
         let undo = undo.is_some();
         let key = Key {
             run: run.to_owned(),
@@ -270,6 +275,7 @@ impl Runner {
             cancel: cancel.clone(),
             api_key,
             accept_damaged_copy,
+            keep_copy,
             events: Arc::clone(&events),
             ledger: Mutex::new(ledger),
         };

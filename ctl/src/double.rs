@@ -57,6 +57,10 @@ pub(crate) struct State {
     pub(crate) cut_at: Option<usize>,
     /// How many step events were sent.
     pub(crate) sent: usize,
+    /// What cannot prove, taken back, that the data is what its copy has.
+    pub(crate) uncompared: HashSet<String>,
+    /// What was asked to leave the copy where it is.
+    pub(crate) keeping: Vec<String>,
     /// How many connections were made.
     pub(crate) dials: usize,
     /// Nobody can be reached.
@@ -158,6 +162,9 @@ impl Double {
         if request.accept_damaged_copy {
             state.accepting.push(step.clone());
         }
+        if request.keep_copy {
+            state.keeping.push(step.clone());
+        }
         let word = if undo { "undo" } else { "run" };
         state
             .asked
@@ -213,6 +220,14 @@ impl Double {
                 end(&mut work, &step, undo, Err("broken"));
             } else if state.babble.contains(&step) {
                 end(&mut work, &step, undo, Ok(StepStatus::Unknown));
+            } else if undo && state.uncompared.contains(&step) {
+                let kept = (ferry_proto::KEEP_COPY.to_owned(), "true".to_owned());
+                let outcome = Outcome {
+                    values: [kept].into(),
+                    ..outcome(StepStatus::Undone)
+                };
+                push(&mut work, Kind::Finished(outcome));
+                work.ended = true;
             } else if undo || !state.hang.contains(&step) {
                 end(&mut work, &step, undo, Ok(StepStatus::Succeeded));
             }

@@ -37,5 +37,8 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/ferry_d
 /// The largest message that either side accepts, in bytes. Requests are plans and facts: far below.
 pub const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
+/// The value of an outcome by which an undo asks for the copy of the data to be kept.
+pub const KEEP_COPY: &str = "keep_copy";
+
 /// The version of the plan file format that this release writes.
 pub const PLAN_FORMAT: u32 = 1;

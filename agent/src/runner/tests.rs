@@ -102,7 +102,7 @@ impl Bench {
     async fn ask(&self, step: &Step, undo: Option<bool>) -> Result<Kind, StepError> {
         let undo = undo.map(|has_outcome| Undo {
             has_outcome,
-            accept_damaged_copy: false,
+            ..Undo::default()
         });
         let mut events = self.runner.start(RUN, step, 1, undo).await?;
         let mut last = None;
@@ -346,10 +346,7 @@ async fn end_of(runner: &Arc<Runner>, attempt: u32, undo: bool) -> Kind {
         id: "s".into(),
         ..Step::default()
     };
-    let undo = undo.then_some(Undo {
-        has_outcome: false,
-        accept_damaged_copy: false,
-    });
+    let undo = undo.then(Undo::default);
     let mut events = runner.start(RUN, &step, attempt, undo).await.unwrap();
     let mut last = None;
     while let Some(event) = events.next().await {

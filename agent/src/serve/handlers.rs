@@ -44,6 +44,7 @@ impl Handlers {
         let undo = undo.then_some(Undo {
             has_outcome: request.has_outcome,
             accept_damaged_copy: request.accept_damaged_copy,
+            keep_copy: request.keep_copy,
         });
         let stream = self
             .runner

@@ -1,6 +1,7 @@
 //! Steps on the server's data, by the agent that has the volumes only and works while the server is
 //! down.
 
+mod as_copied;
 mod copy_volume;
 mod hand_over_volume;
 mod keep_encryption_key;

@@ -71,14 +71,22 @@ impl Work for LaunchAgents {
             return Ok(done("the sidecar has ended"));
         }
         volume::retire(cluster, &server, &cx.run).await?;
-        // The server was proven to be as before by the undo of the steps behind this one: its copy is of no use any more.
-        if let Some(backup) = cx.first_kept::<String>()? {
+        // The data was proven to be as before by the undo of the steps behind this one: its copy is of no use any more. Where it could not be
+        // proven, the copy stays.
+        let backup = cx.first_kept::<String>()?;
+        let said = match &backup {
+            Some(claim) if cx.keep_copy => {
+                format!("the agents are gone; the copy is kept: claim `{claim}`")
+            }
+            _ => "the agents are gone".to_owned(),
+        };
+        if let Some(backup) = backup.filter(|_| !cx.keep_copy) {
             let backup = Claim::new(&server.namespace, &backup);
             backup.remove(cluster, &cx.run).await?;
         }
         cluster.forget(&server, &cx.run).await?;
         cluster.unlock(&server, &cx.run).await?;
-        Ok(done("the agents are gone"))
+        Ok(done(&said))
     }
 }
 

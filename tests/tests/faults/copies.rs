@@ -168,7 +168,7 @@ fn crossed() -> Result<(Stage, String)> {
 }
 
 /// The copy of the server's data, in its backup volume.
-fn copy_of(stage: &Stage, run: &str) -> Result<PathBuf> {
+pub(crate) fn copy_of(stage: &Stage, run: &str) -> Result<PathBuf> {
     let volume = format!("{}-ferry-{run}", stage.scene.server.volume);
     let format = "{{.Mountpoint}}";
     let place = docker(&["volume", "inspect", "--format", format, &volume])?;
@@ -186,7 +186,7 @@ fn two_files(copy: &Path) -> [PathBuf; 2] {
 }
 
 /// Files below a folder that have content and one name, in the order of their names; none while it is not there.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let tree = snapshot::take(folder).unwrap_or_default();
     let mut files = Vec::from_iter(
         tree.into_iter()
@@ -197,7 +197,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn name_of(file: &Path) -> String {
+pub(crate) fn name_of(file: &Path) -> String {
     file.file_name()
         .unwrap_or_default()
         .to_string_lossy()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ferry_tests::Result;
 
-use crate::{copies, disk, engine, programs};
+use crate::{beside, copies, disk, engine, programs};
 
 /// A fault as it is told to operators.
 struct Row {
@@ -79,6 +79,20 @@ faults! {
     a_damaged_copy_is_accepted: copies {
         fault: "the copy is damaged, and nobody can put it right", place: "before a rollback",
         happens: "with `--accept-damaged-copy` rolled back; data that is as it was stays, the damaged files are restored as the copy has them, and named", operator: "bring the named files from elsewhere",
+    }
+    the_data_is_changed_in_the_downtime: beside {
+        fault: "somebody removes, changes and adds files of the data", place: "in the downtime, behind the last copy; then a rollback",
+        happens: "rolled back: the data is held against its copy, what is not as it was comes from there, what was added is kept aside; all of it is named", operator: "see who works on the data beside a run",
+    }
+    #[ignore = "a run of its own; the one whose data is changed is in every run"]
+    the_copy_is_gone_in_the_downtime: beside {
+        fault: "the copy cannot be read", place: "in the downtime; then a rollback that restores nothing",
+        happens: "rolled back, with a warning that nothing could be compared; what is left of the copy stays", operator: "look at the disk of the copy; `ferryctl backup prune` when it is not needed",
+    }
+    #[ignore = "a run of its own; the one whose data is changed is in every run"]
+    data_and_copy_are_changed_in_the_downtime: beside {
+        fault: "files of the data are removed, and the copy is damaged", place: "in the downtime; then a rollback that restores nothing",
+        happens: "held; both are named", operator: "put the copy right, `ferryctl resume RUN`; or `ferryctl rollback RUN --accept-damaged-copy`, which leaves the data as it is and keeps the copy",
     }
     the_supervisor_does_not_answer: programs {
         fault: "supervisor hangs", place: "stop of the services, and it comes back",

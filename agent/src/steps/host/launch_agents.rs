@@ -117,13 +117,17 @@ impl Work for LaunchAgents {
             return Ok(done("the sidecar is gone"));
         }
         places::retire(host, &cx.run, "volume").await?;
-        // The server was proven to be as before by the undo of the steps behind this one, so its
-        // copy is of no use any more; it was made by this run.
+        // The data was proven to be as before by the undo of the steps behind this one, so its copy is of no use any more; it was made by
+        // this run. Where it could not be proven, the copy stays.
         match cx.first_kept::<Launched>()? {
             Some(Launched {
                 data_volume: Some(volume),
                 ..
             }) => give_up_volume(host, cx, &volume).await,
+            Some(launched) if cx.keep_copy => Ok(done(format!(
+                "the agents are gone; the copy is kept: {}",
+                launched.place(&cx.run)?
+            ))),
             Some(launched) => {
                 backup::remove(host, &launched.place(&cx.run)?, &cx.run).await?;
                 Ok(done("the agents are gone"))

@@ -62,6 +62,7 @@ impl Work for CopyVolume {
                 tree::copy(&state, &kept, &CopyOptions::new(Pass::Live), watch)
             })
             .await?;
+            cx.keep(&true)?;
         }
         let mut outcome = done(format!(
             "{}, {} MiB{}",
@@ -96,8 +97,16 @@ impl Work for CopyVolume {
         super::on_tree(cx, 0, move |_| super::manifest(&volume, pass).map(drop)).await
     }
 
-    /// The copy goes with its volume, when the run is undone as a whole.
-    async fn undo(&self, _cx: &Context) -> Result<Outcome, StepError> {
-        Ok(done("the copy stays until the end of the rollback"))
+    /// The copy goes with its volume, when the run is undone as a whole. What was undone until here is held against it before.
+    async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
+        if !self.0.final_pass || cx.surroundings.volume()?.live.is_some() {
+            return Ok(done("the copy stays until the end of the rollback"));
+        }
+        if cx.first_kept::<bool>()?.is_none() {
+            return Ok(done(
+                "the copy was not completed, and nothing changed behind it",
+            ));
+        }
+        super::as_copied::prove(cx).await
     }
 }

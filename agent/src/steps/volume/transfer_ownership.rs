@@ -94,8 +94,8 @@ impl Work for TransferOwnership {
             tree::restore_owners(&root, &mut record, Threads::default(), watch)
         })
         .await?;
-        // What the record names and the tree no longer has was removed by someone else: nothing
-        // of it can be given back, and the copy still holds it.
+        // What the record names and the tree no longer has was removed by someone else: it comes back with its owner from the copy, when
+        // the pass that made that is taken back.
         let mut outcome = done(format!("{} given back", count(report.changed, "entry")));
         if !report.missing.is_empty() {
             outcome

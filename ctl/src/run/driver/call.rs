@@ -83,6 +83,7 @@ impl<A: Agents> Session<'_, '_, A> {
                 attempt,
                 has_outcome: self.record.steps[index].outcome.is_some(),
                 accept_damaged_copy: undo && self.driver.options.accept_damaged_copy,
+                keep_copy: undo && self.keeps_copy(),
                 api_key,
             },
             undo,

@@ -178,3 +178,30 @@ fn proofs_apart(bench: &Bench) -> (Vec<usize>, Vec<String>) {
         effects.iter().filter(|it| !is_proof(it)).cloned().collect(),
     )
 }
+
+/// Whoever goes on with the rollback keeps it too.
+#[tokio::test]
+async fn a_copy_that_nothing_could_be_compared_with_is_kept() {
+    let bench = Bench::with_hand_over();
+    let failing = ("transfer-ownership".to_owned(), false);
+    let held = ("launch-agents".to_owned(), true);
+    let uncompared = "copy-changes".to_owned();
+    {
+        let mut state = bench.double.state();
+        state.fail.extend([failing, held.clone()]);
+        state.uncompared.insert(uncompared.clone());
+    }
+    assert_eq!(bench.apply().await.state, RunState::Held);
+    bench.double.state().fail.remove(&held);
+    let result = bench.driver(quick()).rollback(&bench.run).await.unwrap();
+    assert_eq!(result.state, RunState::RolledBack);
+    let keeping = bench.double.state().keeping.clone();
+    let asked = keeping.iter().filter(|step| **step == "launch-agents");
+    assert_eq!(asked.count(), 2);
+    assert!(!keeping.contains(&uncompared), "{keeping:?}");
+
+    let bench = Bench::with_hand_over();
+    bench.apply().await;
+    bench.driver(quick()).rollback(&bench.run).await.unwrap();
+    assert!(bench.double.state().keeping.is_empty());
+}

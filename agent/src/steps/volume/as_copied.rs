@@ -1,0 +1,165 @@
+//! Makes the server's data what it was when it was copied after the stop, and proves that it is.
+//!
+//! A rollback needs that in two places. Behind the hand-over the target has run on the data, and all of it is held against the copy, byte
+//! by byte. Before the hand-over the steps themselves are taken back, and nobody should have touched the data beside them; but somebody may
+//! have: freed space in the downtime, or started a container that was fenced. So it is looked at before the copy goes, and what is not as
+//! it was comes from there.
+
+use ferry_proto::v1::{self, Outcome};
+
+use super::ProveCopy;
+use crate::{
+    context::Context,
+    error::StepError,
+    state_dir::StateDir,
+    steps::{Work as _, count, done, done_with},
+    surroundings::Volume,
+    tree::{
+        self, CompareOptions, CompareReport, ManifestFolder, Pass, RestoreOptions, Root, Trust,
+    },
+};
+
+/// In the run's folder: the data was restored, and compared.
+const RESTORED: &str = "data-restored";
+
+/// Restores the data, after the target has run on it.
+///
+/// # Errors
+/// The copy or the data cannot be read or written, the copy is damaged, or the two still differ.
+pub(super) async fn restore(cx: &Context) -> Result<Outcome, StepError> {
+    let volume = cx.surroundings.volume()?;
+    let (data, copy) = (volume.data.clone(), super::copy_path(volume));
+    // What the target alone has is kept, out of the way. What both have becomes what it was.
+    let aside: StateDir = cx.run_dir.sub(&free_name(cx)?)?;
+    let aside_path = aside.path().to_owned();
+    let backup = volume.backup.clone();
+    let accept_damaged = cx.accept_damaged_copy;
+    let restored = super::on_tree(cx, 0, move |watch| {
+        let manifests = ManifestFolder::open(&backup)?;
+        let manifest = match accept_damaged {
+            false => Some(manifests.read(Pass::Final)?),
+            true => manifests.recall(),
+        };
+        let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
+        let aside = Root::open(aside.path(), None)?;
+        let options = RestoreOptions {
+            trust: Trust::Bytes,
+            manifest: manifest.as_ref(),
+            accept_damaged,
+            ..RestoreOptions::new(&aside)
+        };
+        tree::restore(&copy, &data, &options, watch)
+    })
+    .await?;
+    let compared = compare(cx, volume).await?;
+    if !compared.differences.is_empty() {
+        return Err(StepError::new(
+            "restore-differs",
+            format!(
+                "the restored data differs from its copy in {}",
+                count(compared.differences.count, "entry")
+            ),
+        )
+        .details(compared.differences.first)
+        .hint("the copy is whole: `ferryctl rollback` again, or look at the disk"));
+    }
+    cx.run_dir.replace(RESTORED, b"")?;
+    let mut outcome = done(format!(
+        "{} compared, {} restored",
+        count(compared.entries, "entry"),
+        count(restored.files_copied, "file")
+    ));
+    if restored.extras > 0 {
+        outcome.warnings.push(format!(
+            "{} that the copy does not have kept in `{}`",
+            count(restored.extras, "entry"),
+            aside_path.display()
+        ));
+    }
+    if !restored.damaged.is_empty() {
+        outcome.warnings.push(format!(
+            "{} restored as the copy has it, which is not what was copied: {}",
+            count(restored.damaged.count, "file"),
+            restored.damaged
+        ));
+    }
+    Ok(outcome)
+}
+
+/// Proves that the data is as it was copied, when all steps behind the copy are taken back; what is not is restored.
+///
+/// Where the copy cannot be read, nothing says that the data is not right: the outcome has a warning, and that the copy is to be kept.
+///
+/// # Errors
+/// The data differs and cannot be restored.
+pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
+    let volume = cx.surroundings.volume()?;
+    if cx.run_dir.read(RESTORED)?.is_some() {
+        return Ok(done("the data was restored already"));
+    }
+    let differences = match compare(cx, volume).await {
+        Ok(report) if report.is_same() => {
+            let entries = count(report.entries, "entry");
+            return Ok(done(format!("{entries}: all as they were copied")));
+        }
+        Ok(report) => report.differences,
+        Err(error) => {
+            cx.check_cancelled()?;
+            let why = error.into_warning()?;
+            return Ok(kept(vec![format!(
+                "the data could not be compared with its copy, which is kept: {why}"
+            )]));
+        }
+    };
+    let told = format!(
+        "{} changed while the server was down: {differences}",
+        count(differences.count, "entry")
+    );
+    // What a damaged copy has lost would be taken for what somebody has added to the data.
+    let proof = ProveCopy(v1::ProveCopy {
+        final_manifest: true,
+        ..v1::ProveCopy::default()
+    });
+    if let Err(error) = proof.apply(cx).await {
+        cx.check_cancelled()?;
+        if cx.accept_damaged_copy {
+            return Ok(kept(vec![
+                told,
+                "the data is left as it is, and its damaged copy is kept".to_owned(),
+            ]));
+        }
+        return Err(error.details(differences.first).hint(format!(
+            "the data is not as it was copied, and the copy is not what its manifest says; \
+             `ferryctl rollback {} --accept-damaged-copy` leaves the data as it is and keeps the copy",
+            cx.run
+        )));
+    }
+    let mut outcome = restore(cx).await?;
+    outcome.warnings.insert(0, told);
+    Ok(outcome)
+}
+
+/// An outcome that tells the controller to have the copy kept.
+fn kept(warnings: Vec<String>) -> Outcome {
+    let mut outcome = done_with("the data is left as it is", warnings);
+    outcome
+        .values
+        .insert(ferry_proto::KEEP_COPY.to_owned(), "true".to_owned());
+    outcome
+}
+
+async fn compare(cx: &Context, volume: &Volume) -> Result<CompareReport, StepError> {
+    let (data, copy) = (volume.data.clone(), super::copy_path(volume));
+    super::on_tree(cx, 0, move |watch| {
+        let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
+        tree::compare(&data, &copy, &CompareOptions::default(), watch)
+    })
+    .await
+}
+
+/// An empty folder for what is moved aside: an undo that was cut off has left its own.
+fn free_name(cx: &Context) -> Result<String, StepError> {
+    let taken = cx.run_dir.names()?;
+    let mut names = (1..).map(|number| format!("after-{number}"));
+    Ok(names.find(|name| !taken.contains(name)).unwrap_or_default())
+}

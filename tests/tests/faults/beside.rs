@@ -1,0 +1,101 @@
+//! What somebody does to the data, or to its copy, while the server is down and the data is not handed over yet: a run that is taken back
+//! then reverses its steps and restores nothing, unless it has to.
+
+use std::path::PathBuf;
+
+use ferry_tests::disk::flip_bit;
+use ferry_tests::kill::Ended;
+use ferry_tests::matrix::Stage;
+use ferry_tests::{Result, docker};
+
+use crate::copies::{copy_of, files, name_of};
+use crate::scene::{Told, goes_on_back, held, until};
+
+/// A run that stands behind its copy, with nobody at work.
+fn stopped() -> Result<(Stage, String)> {
+    let stage = Stage::new()?;
+    let (call, run) = until(&stage, "intended", "replace-container")?;
+    call.kill()?;
+    Ok((stage, run))
+}
+
+/// Three files of the data that no program touches, and that is not all of them.
+fn three(stage: &Stage) -> Result<[PathBuf; 3]> {
+    let dump = stage.scene.server.mountpoint()?.join("dump");
+    let mut found = files(&dump).into_iter().map(|file| dump.join(file));
+    let mut next = || found.next().expect("the seed has such files");
+    Ok([next(), next(), next()])
+}
+
+fn rolled_back(ended: &Ended, says: &[&str]) {
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let told = format!("{:?}", ended.lines);
+    for word in says {
+        assert!(told.contains(word), "no `{word}` in {told}");
+    }
+}
+
+/// Somebody frees space, and leaves something behind.
+pub(crate) fn the_data_is_changed_in_the_downtime() -> Result<()> {
+    let (stage, run) = stopped()?;
+    let [removed, changed, beside] = three(&stage)?;
+    fs_err::remove_file(&removed)?;
+    fs_err::write(&changed, "of somebody")?;
+    let added = beside.with_file_name("not-there-before");
+    fs_err::write(&added, "of somebody")?;
+    let ended = stage.run(&["rollback", &run, "--yes"])?;
+    let (removed, changed) = (name_of(&removed), name_of(&changed));
+    rolled_back(
+        &ended,
+        &[
+            "changed while the server was down",
+            &removed,
+            &changed,
+            "2 files restored",
+            "1 entry that the copy does not have kept in",
+        ],
+    );
+    stage.assert_as_before()
+}
+
+/// Nothing says that the data is not right, so the server comes back, and what is left of the copy stays.
+pub(crate) fn the_copy_is_gone_in_the_downtime() -> Result<()> {
+    let (stage, run) = stopped()?;
+    let copy = copy_of(&stage, &run)?;
+    fs_err::rename(&copy, copy.with_file_name("elsewhere"))?;
+    let ended = stage.run(&["rollback", &run, "--yes"])?;
+    rolled_back(
+        &ended,
+        &["could not be compared with its copy", "the copy is kept"],
+    );
+    assert!(copy.with_file_name("elsewhere").exists());
+    let listed = stage.run(&["backup", "list"])?;
+    assert!(format!("{listed:?}").contains(&run), "{listed:#?}");
+    let volume = format!("{}-ferry-{run}", stage.scene.server.volume);
+    docker(&["volume", "rm", &volume])?;
+    stage.assert_as_before()
+}
+
+/// Neither of the two is what it was: a person decides.
+pub(crate) fn data_and_copy_are_changed_in_the_downtime() -> Result<()> {
+    let (stage, run) = stopped()?;
+    let [removed, damaged, _] = three(&stage)?;
+    let (copy, data) = (copy_of(&stage, &run)?, stage.scene.server.mountpoint()?);
+    let below = damaged.strip_prefix(&data).unwrap_or(&damaged);
+    let in_copy = copy.join(below);
+    fs_err::remove_file(&removed)?;
+    flip_bit(&in_copy)?;
+    let told = Told {
+        code: "copy-not-proven",
+        says: &[
+            "other content",
+            &name_of(&damaged),
+            &name_of(&removed),
+            "--accept-damaged-copy",
+        ],
+    };
+    let ended = stage.run(&["rollback", &run, "--yes"])?;
+    held(&ended, &run, told);
+    flip_bit(&in_copy)?;
+    goes_on_back(&stage, &run)
+}
