@@ -1,4 +1,5 @@
-//! Keeps the old server down while its data is half changed, and after it was handed over; and the new one while a rollback restores.
+//! Keeps the old server down while its data is half changed, and after it was handed over; and the new one before its turn, and while a
+//! rollback restores.
 //!
 //! The restart policy that is off stops the engine from starting it, but not a person, a cron job or
 //! a script with `docker start`; and an old server that runs on data of the newer version destroys
@@ -26,11 +27,23 @@ const LIMIT: i64 = 1;
 /// What a fenced container's only process gets to end: it has nothing to finish.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// Fences a container that has stopped. `Some` is the sentence for an engine that cannot.
+/// The limit of processes that a container is made with which must not run before its turn; none where the engine could not take it back.
+/// Whoever makes it closes it behind that ([`close`]), which is without effect where this was enough.
+///
+/// # Errors
+/// When the engine does not answer.
+pub(crate) async fn from_birth(engine: &Engine) -> Result<Option<i64>, StepError> {
+    Ok(engine.can_update().await?.then_some(LIMIT))
+}
+
+/// Fences a container that does not run. `Some` is the sentence for an engine that cannot.
 ///
 /// # Errors
 /// When the engine does not answer.
 pub(crate) async fn close(engine: &Engine, id: &str) -> Result<Option<String>, StepError> {
+    if is_closed(&engine.inspect_container(id).await?) {
+        return Ok(None);
+    }
     let refused = engine.update_pids_limit(id, LIMIT).await.err();
     let container = engine.inspect_container(id).await?;
     if is_closed(&container) {
@@ -99,9 +112,35 @@ pub(crate) async fn obstacle(
     }
 }
 
-/// Whether the container is fenced.
-pub(crate) fn is_closed(container: &ContainerInspect) -> bool {
+/// Whether the container is fenced by its limit.
+fn is_closed(container: &ContainerInspect) -> bool {
     container.pids_limit() == LIMIT
+}
+
+/// Whether the container is fenced, by its limit or by its gate.
+///
+/// # Errors
+/// When the engine does not answer.
+pub(crate) async fn is_shut(
+    engine: &Engine,
+    container: &ContainerInspect,
+) -> Result<bool, StepError> {
+    Ok(is_closed(container) || engine.is_gate_closed(container).await?)
+}
+
+/// Stops a container that runs although it is fenced by its limit. Whether it was so.
+///
+/// # Errors
+/// When it does not stop.
+pub(crate) async fn put_down(
+    engine: &Engine,
+    container: &ContainerInspect,
+) -> Result<bool, StepError> {
+    if !container.running() || !is_closed(container) {
+        return Ok(false);
+    }
+    places::stop(engine, container.id(), GRACE).await?;
+    Ok(true)
 }
 
 /// Stops a fenced container that somebody started. `Some` is the sentence that tells of it.
@@ -115,14 +154,13 @@ pub(crate) async fn keep_down(engine: &Engine, id: &str) -> Result<Option<String
         return Ok(None);
     }
     let name = old.name();
-    if !is_closed(&old) {
+    if !put_down(engine, &old).await? {
         return Err(StepError::new(
             "old-server-runs",
             format!("the old container `{name}` runs again: two servers must not share the data"),
         )
         .hint("find out who started it, and stop it"));
     }
-    places::stop(engine, id, GRACE).await?;
     Ok(Some(format!(
         "somebody started the old container `{name}`; fenced as it was it could not do anything, and was stopped again"
     )))

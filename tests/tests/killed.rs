@@ -96,6 +96,19 @@ impl Scene {
         Ok(())
     }
 
+    /// Kills the controller when the new container is there and the data not handed over yet. Its run.
+    fn stop_before_hand_over(&self) -> Result<String> {
+        let mut call = self.migrate()?;
+        let run = call.run_name()?;
+        call.wait_for("the owners", is("finished", "transfer-ownership", false))?;
+        send(pid_of(&self.volume_agent())?, Signal::STOP)?;
+        call.wait_for("the hand-over", is("intended", "hand-over-volume", false))?;
+        call.kill()?;
+        kill_container(&self.volume_agent())?;
+        assert!(self.server.is_v3()?, "the new container is there");
+        Ok(run)
+    }
+
     fn bulk(&self) -> &Bulk {
         self.bulk
             .as_ref()
@@ -298,6 +311,40 @@ fn an_old_server_that_somebody_starts_in_between_stays_down() -> Result<()> {
         "{told}"
     );
     Ok(())
+}
+
+/// PMM 3 must not run on data that is not its own yet, whoever starts it.
+#[test]
+fn a_new_server_that_somebody_starts_before_its_turn_stays_down() -> Result<()> {
+    let scene = Scene::new(None)?;
+    let run = scene.stop_before_hand_over()?;
+    scene.server.assert_start_is_fruitless()?;
+    let ended = scene.tool.run(&["resume", &run])?;
+    scene.assert_crossed(&run, &ended)?;
+    let told = format!("{:?}", ended.lines);
+    assert!(
+        told.contains("somebody started the new container"),
+        "{told}"
+    );
+    let now = scene.server.inspect()?;
+    assert!(now["HostConfig"]["PidsLimit"].as_i64().unwrap_or(0) <= 0);
+    Ok(())
+}
+
+/// Who takes the fence off, too, has PMM 3 write to data that no step handed over: the way back has it from the copy.
+#[test]
+fn a_new_server_that_somebody_unfences_before_its_turn_is_taken_back() -> Result<()> {
+    let scene = Scene::new(None)?;
+    let run = scene.stop_before_hand_over()?;
+    scene.server.unfence_and_start()?;
+    let ended = scene.tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let told = format!("{:?}", ended.lines);
+    assert!(
+        told.contains("somebody started the new container"),
+        "{told}"
+    );
+    scene.assert_as_before()
 }
 
 /// The other way: PMM 3 must not run on data that is half PMM 2's again.

@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::ids;
 
+/// How a time begins that never was.
+const NEVER: &str = "0001-";
+
 /// The answer to "inspect container". Its `Debug` shows no environment.
 #[derive(Clone, PartialEq)]
 pub struct ContainerInspect(Value);
@@ -270,6 +273,13 @@ impl ContainerInspect {
         }
     }
 
+    /// Whether it was ever started, by whomever.
+    #[must_use]
+    pub fn has_run(&self) -> bool {
+        let started = self.started_at();
+        !started.is_empty() && !started.starts_with(NEVER)
+    }
+
     /// How many processes it may have; 0: as many as it likes. An engine says that in three ways.
     #[must_use]
     pub fn pids_limit(&self) -> i64 {
@@ -503,6 +513,14 @@ mod tests {
                 ("C".into(), String::new())
             ]
         );
+    }
+
+    #[test]
+    fn what_never_started_has_the_first_day_as_its_time() {
+        let started = |at: &str| ContainerInspect::new(json!({ "State": { "StartedAt": at } }));
+        assert!(!started("0001-01-01T00:00:00Z").has_run());
+        assert!(!started("").has_run());
+        assert!(started("2026-11-28T15:41:22.5Z").has_run());
     }
 
     #[test]

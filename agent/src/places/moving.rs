@@ -12,14 +12,12 @@
 
 use super::{BackupPlace, Beside, RUN_LABEL, backup, find_agent, launch};
 use crate::{
-    context::Context,
     engine::{
         ContainerInspect,
         agents::{AgentKind, AgentMount, Launched},
         carry_over::DATA_FOLDER,
     },
     error::StepError,
-    ledger,
     surroundings::Host,
 };
 
@@ -63,26 +61,26 @@ pub enum GivenUp {
     Removed,
 }
 
-/// Removes the volume that the run has made, unless the step `used` was begun: then a server has run on it, and it has what is nowhere else.
+/// Removes the volume that the run has made, unless a server has run on it (`used`): then it has what is nowhere else.
 ///
 /// # Errors
-/// The engine refuses, or a ledger cannot be read.
+/// The engine refuses.
 pub async fn give_up(
     host: &Host,
-    cx: &Context,
+    run: &str,
     volume: &str,
-    used: &str,
+    used: bool,
 ) -> Result<GivenUp, StepError> {
-    if !is_made(host, volume, &cx.run).await? {
+    if !is_made(host, volume, run).await? {
         return Ok(GivenUp::Absent);
     }
-    if ledger::was_begun(&cx.run_dir, &cx.run, used)? {
+    if used {
         return Ok(GivenUp::Kept(format!(
             "volume `{volume}` is kept: the server has run on it, and what it gathered then is there alone; `docker volume rm {volume}` \
              when that is not needed"
         )));
     }
-    backup::remove(host, &BackupPlace::Volume(volume.to_owned()), &cx.run).await?;
+    backup::remove(host, &BackupPlace::Volume(volume.to_owned()), run).await?;
     Ok(GivenUp::Removed)
 }
 

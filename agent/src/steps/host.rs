@@ -11,6 +11,7 @@ mod finish_run;
 mod hold_unit;
 mod launch_agents;
 mod make_volume;
+mod new_container;
 mod of_unit;
 mod open_backup;
 mod prepare_rehearsal;

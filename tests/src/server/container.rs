@@ -96,6 +96,17 @@ impl Container {
         Ok(())
     }
 
+    /// What somebody does who wants it to run at any price: takes its limit of processes off, and starts it. Waits until it has begun to
+    /// write to its data.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn unfence_and_start(&self) -> Result<()> {
+        docker(&["update", "--pids-limit", "-1", &self.name])?;
+        docker(&["start", &self.name])?;
+        self.wait_ready()
+    }
+
     /// Both streams of its log.
     ///
     /// # Errors

@@ -10,18 +10,17 @@ use serde_json::{Map, Value, json};
 use crate::{
     arrival,
     context::Context,
-    engine::containers::DEFAULT_GRACE,
     error::StepError,
     fence,
     places::{self, RUN_LABEL},
-    steps::{Work, count, done, done_with},
+    steps::{Work, count, done, done_with, host::new_container},
 };
 
 pub(in crate::steps) struct CreateServer(pub(in crate::steps) v1::CreateServer);
 
 impl CreateServer {
     /// The engine's create request.
-    fn body(&self, run: &str, policy: &str) -> Value {
+    fn body(&self, run: &str, policy: &str, pids_limit: Option<i64>) -> Value {
         let (mut exposed, mut bindings) = (Map::new(), Map::new());
         for port in &self.0.ports {
             let port = arrival::published(port);
@@ -40,6 +39,7 @@ impl CreateServer {
                 "Binds": [format!("{}:{}", self.0.volume, self.0.data_destination)],
                 "PortBindings": bindings,
                 "RestartPolicy": { "Name": policy },
+                "PidsLimit": pids_limit,
             },
         })
     }
@@ -52,25 +52,22 @@ impl Work for CreateServer {
         let engine = &host.engine;
         // To mount a volume that is gone would make an empty one.
         arrival::folder_of(host, &self.0.volume, &cx.run).await?;
+        let mut early = None;
         if let Some(there) = engine.find_container(&self.0.name).await? {
             places::check_ours(&there, &cx.run)?;
-            // Half made by an attempt that was cut off: it has never run, so it is made again.
-            engine.remove_container(there.id()).await?;
+            // Half made by an attempt that was cut off: it is made again.
+            early = new_container::remove(cx, &there).await?;
         }
-        // An engine that cannot give it one later gives it one now, and nobody must start it before it is its turn.
-        let policy = if engine.can_update().await? {
-            "no"
-        } else {
-            "always"
-        };
+        // An engine that cannot give it one later gives it one now. Either way nobody must start it before it is its turn.
+        let limit = fence::from_birth(engine).await?;
+        let policy = if limit.is_some() { "no" } else { "always" };
         cx.keep(&true)?;
         let created = engine
-            .create(&self.0.name, &self.body(&cx.run, policy))
+            .create(&self.0.name, &self.body(&cx.run, policy, limit))
             .await?;
         let mut warnings = created.warnings;
-        if policy != "no" {
-            warnings.extend(fence::close(engine, &created.id).await?);
-        }
+        warnings.extend(fence::close(engine, &created.id).await?);
+        warnings.extend(early);
         Ok(done_with(
             count(self.0.ports.len() as u64, "port"),
             warnings,
@@ -99,11 +96,11 @@ impl Work for CreateServer {
             return Ok(done("there is no new container"));
         };
         places::check_ours(&there, &cx.run)?;
-        if there.running() {
-            places::stop(engine, there.id(), DEFAULT_GRACE).await?;
-        }
-        engine.remove_container(there.id()).await?;
-        Ok(done("the new container is removed"))
+        let early = new_container::remove(cx, &there).await?;
+        Ok(done_with(
+            "the new container is removed",
+            Vec::from_iter(early),
+        ))
     }
 }
 
@@ -132,12 +129,13 @@ mod tests {
             ],
             ..v1::CreateServer::default()
         });
-        let body = step.body("7f3a9c21", "no");
+        let body = step.body("7f3a9c21", "no", Some(1));
         assert_eq!(body["Image"], "sha256:old");
         assert_eq!(body["Labels"][RUN_LABEL], "7f3a9c21");
         let host = &body["HostConfig"];
         assert_eq!(host["Binds"], json!(["pmm-data:/srv"]));
         assert_eq!(host["RestartPolicy"]["Name"], "no");
+        assert_eq!(host["PidsLimit"], 1);
         assert_eq!(
             host["PortBindings"]["443/tcp"],
             json!([{ "HostIp": "", "HostPort": "443" }, { "HostIp": "127.0.0.1", "HostPort": "8443" }])

@@ -12,7 +12,7 @@ use crate::{
         self, BackupPlace, Wanted, backup,
         moving::{self, GivenUp},
     },
-    steps::{Work, done, done_with},
+    steps::{Work, done, done_with, host::new_container},
     surroundings::Host,
 };
 
@@ -137,11 +137,8 @@ impl Work for LaunchAgents {
     }
 }
 
-/// The step that starts the new container, as plans call it.
-const START: &str = "start-server";
-
 async fn give_up_volume(host: &Host, cx: &Context, volume: &str) -> Result<Outcome, StepError> {
-    let said = match moving::give_up(host, cx, volume, START).await? {
+    let said = match moving::give_up(host, &cx.run, volume, new_container::has_run(cx)?).await? {
         GivenUp::Absent => "the agents are gone",
         GivenUp::Kept(warning) => return Ok(done_with("the agents are gone", vec![warning])),
         GivenUp::Removed => "the agents and the new volume are gone",

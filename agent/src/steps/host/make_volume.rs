@@ -8,11 +8,12 @@ use crate::{
     arrival,
     context::Context,
     error::StepError,
+    ledger,
     places::{
         backup,
         moving::{self, GivenUp},
     },
-    steps::{Work, done, done_with},
+    steps::{Work, done, done_with, host::new_container},
 };
 
 /// The role of the volume, for whoever looks at its labels later.
@@ -50,7 +51,9 @@ impl Work for MakeVolume {
     /// What a server has run on that was proven, and perhaps for days, has what the old machine has not.
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let (host, volume) = (cx.surroundings.host()?, &self.0.volume);
-        Ok(match moving::give_up(host, cx, volume, PROVEN).await? {
+        let used =
+            new_container::ran_early(cx)? || ledger::was_begun(&cx.run_dir, &cx.run, PROVEN)?;
+        Ok(match moving::give_up(host, &cx.run, volume, used).await? {
             GivenUp::Absent => done("there is no volume of this run"),
             GivenUp::Kept(warning) => done_with("the volume stays", vec![warning]),
             GivenUp::Removed => done("the volume is gone"),

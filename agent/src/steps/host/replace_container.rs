@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     compose,
     context::Context,
-    engine::{ContainerInspect, EngineKind, containers::DEFAULT_GRACE},
+    engine::{ContainerInspect, EngineKind},
     error::StepError,
     fence,
     places::{self, RUN_LABEL},
-    steps::{Work, count, done_with},
+    steps::{Work, count, done_with, host::new_container},
     successor::{self, Successor},
 };
 
@@ -41,10 +41,11 @@ impl ReplaceContainer {
 impl Work for ReplaceContainer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
+        let mut early = None;
         if let Some(there) = engine.find_container(&self.0.name).await? {
             places::check_ours(&there, &cx.run)?;
-            // Half made by an attempt that was cut off: it has never run, so it is made again.
-            engine.remove_container(there.id()).await?;
+            // Half made by an attempt that was cut off: it is made again.
+            early = new_container::remove(cx, &there).await?;
         }
         let old = engine.inspect_container(&self.0.old_container_id).await?;
         let new = Successor {
@@ -54,12 +55,13 @@ impl Work for ReplaceContainer {
             data_volume: self.data_volume(),
         };
         let mut carried = successor::settings(engine, &old, new).await?;
-        // By now the old one has the fence's limit.
+        // By now the old one has the fence's limit. The new one has it too, until it is its turn to run.
         let mut limit = Some(self.0.pids_limit).filter(|&limit| limit > 0);
         if engine.kind() == EngineKind::Podman {
             // Not told, it would be Podman's own default of 2048 and not "as many as it likes".
             limit = limit.or(Some(0));
         }
+        let limit = fence::from_birth(engine).await?.or(limit);
         carried.over.body["HostConfig"]["PidsLimit"] = json!(limit);
         if let Some(labels) = carried.over.body["Labels"].as_object_mut() {
             labels.insert(RUN_LABEL.to_owned(), json!(cx.run));
@@ -75,12 +77,9 @@ impl Work for ReplaceContainer {
                 .await?;
         }
         let inspect = engine.inspect_container(&created.id).await?;
-        let mut unfenced = None;
-        if !inspect.restart_policy().is_off() {
-            // The old one's policy could not be taken off, so the new one has it from the start, because it cannot be given one later.
-            // Nobody, and no reboot, must start it before it is its turn.
-            unfenced = fence::close(engine, &created.id).await?;
-        }
+        // Nobody must start it before it is its turn; and no reboot, where the old one's policy could not be taken off and the new one
+        // has it from the start, because it cannot be given one later.
+        let unfenced = fence::close(engine, &created.id).await?;
         let summary = format!(
             "{}, {}, {}",
             count(inspect.ports().len() as u64, "port"),
@@ -97,7 +96,8 @@ impl Work for ReplaceContainer {
             cx.note(note.text);
         }
         let unusual = unusual.into_iter().map(|note| note.text);
-        let warnings = unusual.chain(created.warnings).chain(unfenced).collect();
+        let warnings = unusual.chain(created.warnings).chain(unfenced);
+        let warnings = warnings.chain(early).collect();
         Ok(done_with(summary, warnings))
     }
 
@@ -143,11 +143,11 @@ impl Work for ReplaceContainer {
             return Ok(done_with("there is no new container", Vec::new()));
         }
         places::check_ours(&there, &cx.run)?;
-        if there.running() {
-            places::stop(engine, there.id(), DEFAULT_GRACE).await?;
-        }
-        engine.remove_container(there.id()).await?;
-        Ok(done_with("the new container is removed", Vec::new()))
+        let early = new_container::remove(cx, &there).await?;
+        Ok(done_with(
+            "the new container is removed",
+            Vec::from_iter(early),
+        ))
     }
 }
 

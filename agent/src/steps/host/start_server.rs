@@ -12,7 +12,10 @@ use crate::{
     engine::containers::DEFAULT_GRACE,
     error::StepError,
     fence, places,
-    steps::{Work, done, done_with, host::of_unit},
+    steps::{
+        Work, done, done_with,
+        host::{new_container, of_unit},
+    },
     surroundings::Host,
     unit::{self, Hold, Service},
 };
@@ -37,13 +40,13 @@ impl Work for StartServer {
         cx.keep(&true)?;
         let container = engine.inspect_container(&self.0.name).await?;
         places::check_ours(&container, &cx.run)?;
-        if !container.running() {
-            engine.open_gate(&container).await?;
-            engine.start(container.id()).await?;
-        }
+        let early = new_container::start(engine, &container, self.0.pids_limit).await?;
         // It has to stay up for a while. Where the engine can give it a restart policy later, it has none yet: see `retire_agents`.
         self.settle(cx).await?;
-        Ok(done_with("runs", Vec::from_iter(started)))
+        Ok(done_with(
+            "runs",
+            started.into_iter().chain(early).collect(),
+        ))
     }
 
     async fn verify(&self, cx: &Context) -> Result<(), StepError> {
