@@ -5,7 +5,10 @@ pub mod policy;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferry_proto::v1::{BackupFacts, BackupPlace, Facts, KeptFacts, StepStatus, action::Kind};
+use ferry_proto::{
+    REHEARSAL,
+    v1::{BackupFacts, BackupPlace, Facts, KeptFacts, StepStatus, action::Kind},
+};
 use serde::Serialize;
 
 use crate::{
@@ -59,6 +62,10 @@ pub struct Backup {
     pub claim: String,
     /// When its run was made, or what the engine says; milliseconds since the epoch, 0 when nobody knows.
     pub created: i64,
+    /// The same, for telling which of two is the later: what the journal here made later never has the earlier time, also where the clock
+    /// was put back in between.
+    #[serde(skip)]
+    pub begun: i64,
     /// How large the data was; absent when nobody knows.
     pub bytes: Option<u64>,
     /// The digest of its manifest; empty when the journal has none.
@@ -248,22 +255,37 @@ fn server_of(row: &RunRow) -> &str {
         .map_or("", |container| container.name.as_str())
 }
 
+/// When each run of the journal was made, as [`Backup::begun`] has it.
+fn begun(known: &[Known]) -> BTreeMap<&str, i64> {
+    let mut rows: Vec<_> = known.iter().map(|(row, _)| row).collect();
+    rows.sort_by_key(|row| row.number);
+    let mut last = i64::MIN;
+    let later = |row: &RunRow| {
+        last = row.created.max(last.saturating_add(1));
+        last
+    };
+    let times: Vec<i64> = rows.iter().copied().map(later).collect();
+    rows.into_iter()
+        .map(|row| row.run.as_str())
+        .zip(times)
+        .collect()
+}
+
 /// When the last crossing of each server was begun, and whether it was declared finished; servers that were never carried
-/// over are not in it.
+/// over are not in it. The last is the journal's; the time is for what no journal here knows.
 fn last_crossings(known: &[Known], engine: &str) -> BTreeMap<String, (i64, bool)> {
     let mut last: BTreeMap<String, (i64, bool)> = BTreeMap::new();
-    for (row, _) in known {
+    let mut rows: Vec<_> = known.iter().map(|(row, _)| row).collect();
+    rows.sort_by_key(|row| row.number);
+    for row in rows {
         let finished = match row.state {
             RunState::Done => false,
             RunState::Finished => true,
             _ => continue,
         };
-        if engine_of(row) == engine {
-            let entry = last.entry(server_of(row).to_owned());
-            let entry = entry.or_insert((row.created, finished));
-            if row.created >= entry.0 {
-                *entry = (row.created, finished);
-            }
+        // A rehearsal has carried nothing over.
+        if engine_of(row) == engine && row.plan.recipe != REHEARSAL {
+            last.insert(server_of(row).to_owned(), (row.created, finished));
         }
     }
     last
@@ -278,13 +300,17 @@ pub fn together(found: &Facts, known: &[Known], removing: &[Known]) -> Vec<Backu
         .engine
         .as_ref()
         .map_or("", |engine| engine.id.as_str());
-    let crossings = last_crossings(known, engine);
+    let (crossings, begun) = (last_crossings(known, engine), begun(known));
     let mut backups: Vec<Backup> = found
         .backups
         .iter()
         .map(|facts| {
             let of_it = |(row, _): &&Known| row.run == facts.run && engine_of(row) == engine;
             let mut backup = backup(facts, known.iter().find(of_it), &crossings);
+            backup.begun = match begun.get(facts.run.as_str()) {
+                Some(begun) if backup.standing != Standing::Orphan => *begun,
+                _ => backup.created,
+            };
             // What a journal here knows, that says; what it does not know, only the engine shows.
             let strange = |kept: &&KeptFacts| {
                 let mut here = known.iter().filter(|(row, _)| engine_of(row) == engine);
@@ -320,9 +346,9 @@ pub fn together(found: &Facts, known: &[Known], removing: &[Known]) -> Vec<Backu
         backup.server_unfinished = unfinished.contains(&backup.server);
     }
     backups.sort_by(|a, b| {
-        (&a.server, std::cmp::Reverse(a.created), &a.run).cmp(&(
+        (&a.server, std::cmp::Reverse(a.begun), &a.run).cmp(&(
             &b.server,
-            std::cmp::Reverse(b.created),
+            std::cmp::Reverse(b.begun),
             &b.run,
         ))
     });
@@ -355,6 +381,7 @@ fn backup(
         folder: facts.folder.clone(),
         claim: facts.claim.clone(),
         created: known.map_or(said.unwrap_or(0), |(row, _)| row.created),
+        begun: 0,
         bytes: data.map(|data| data.bytes),
         digest: known.map(|(_, record)| digest(record)).unwrap_or_default(),
         standing,

@@ -148,7 +148,7 @@ fn newest(backups: &[Backup], index: usize, fits: &dyn Fn(&Backup) -> bool) -> O
     let server = &backups[index].server;
     (0..backups.len())
         .filter(|&other| backups[other].server == *server && fits(&backups[other]))
-        .max_by_key(|&other| (backups[other].created, std::cmp::Reverse(other)))
+        .max_by_key(|&other| (backups[other].begun, std::cmp::Reverse(other)))
 }
 
 /// How many whole ones of the same server are newer. Among those of one moment the order decides.
@@ -159,8 +159,7 @@ fn newer(backups: &[Backup], index: usize) -> usize {
         .filter(|(other, backup)| {
             backup.server == this.server
                 && backup.is_whole()
-                && (backup.created > this.created
-                    || backup.created == this.created && *other < index)
+                && (backup.begun > this.begun || backup.begun == this.begun && *other < index)
         })
         .count()
 }

@@ -48,6 +48,7 @@ fn crossing(run: &str, created: i64, state: RunState, backup: Where) -> Known {
     }
     let row = RunRow {
         run: run.to_owned(),
+        number: created,
         server_key: server_key(plan.facts.as_ref().unwrap()),
         plan,
         state,
@@ -121,15 +122,55 @@ fn the_last_crossing_of_a_server_decides_whether_it_is_finished() {
     let all = found(["aa", "bb"].map(volume).into());
     let unfinished = |known: &[Known]| together(&all, known, &[])[0].server_unfinished;
     assert!(!unfinished(&known));
-    // The journal's order is not what counts.
+    // Not the order in which they are told.
     known.reverse();
     assert!(!unfinished(&known));
     known.push(crossing("cc", 30, RunState::Done, Where::NewVolume));
     assert!(unfinished(&known));
+    // A rehearsal has carried nothing over.
+    known[2].0.plan.recipe = REHEARSAL.into();
+    assert!(!unfinished(&known));
     // One that was taken back has changed nothing.
     known.pop();
     known.push(crossing("cc", 30, RunState::RolledBack, Where::NewVolume));
     assert!(!unfinished(&known));
+}
+
+/// By the clock the first of the two, which is finished, was made later than the one that is the way back.
+#[test]
+fn a_clock_that_was_put_back_makes_no_other_crossing_the_last() {
+    use policy::{Verdict, Wish, judge};
+    let mut known = vec![
+        crossing("aa", 100_000, RunState::Finished, Where::NewVolume),
+        crossing("bb", 20, RunState::Done, Where::NewVolume),
+        crossing("cc", 30, RunState::RolledBack, Where::NewVolume),
+    ];
+    for (number, (row, _)) in (1..).zip(&mut known) {
+        row.number = number;
+    }
+    let all = found(["aa", "bb", "cc"].map(volume).into());
+    let judged = |wish: Wish| {
+        let seen = together(&all, &known, &[]);
+        let runs = seen.iter().map(|it| it.run.clone());
+        Vec::from_iter(runs.zip(judge(&seen, wish, 200_000)))
+    };
+    let of = |run: &str, verdict| (run.to_owned(), verdict);
+    assert_eq!(
+        judged(Wish::default()),
+        [
+            of("cc", Verdict::Remove),
+            of("bb", Verdict::WayBack),
+            of("aa", Verdict::Remove)
+        ]
+    );
+    let keep = Wish {
+        keep: 1,
+        ..Wish::default()
+    };
+    assert_eq!(judged(keep)[0], of("cc", Verdict::Newest));
+    // How old each is, the clock says still.
+    let seen = together(&all, &known, &[]);
+    assert_eq!(seen[2].created, 100_000);
 }
 
 #[test]

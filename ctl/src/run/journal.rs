@@ -44,6 +44,8 @@ pub struct Journal {
 pub struct RunRow {
     /// Its name.
     pub run: String,
+    /// Of two runs of one journal the later has the higher number, whatever the clock said.
+    pub number: i64,
     /// What is locked while it is not over: see [`server_key`].
     pub server_key: String,
     /// The plan that it executes.
@@ -398,7 +400,7 @@ impl Journal {
         let database = self.lock();
         let mut query = database.prepare_cached(&format!(
             "SELECT id, server_key, plan, state, created, updated, downtime_started, downtime_ended,
-                    subject
+                    subject, number
              FROM runs WHERE {condition}"
         ))?;
         let rows = query.query_map(values, |row| Ok(read_row(row)))?;

@@ -15,6 +15,7 @@ fn backup(server: &str, days: i64, standing: Standing) -> Backup {
         folder: String::new(),
         claim: String::new(),
         created: NOW - days * DAY,
+        begun: NOW - days * DAY,
         bytes: None,
         digest: String::new(),
         standing,
@@ -104,6 +105,7 @@ fn what_nobody_knows_goes_by_name_only() {
     assert_eq!(judged(&orphan, wish), [Verdict::Remove]);
     let mut ageless = orphan;
     ageless[0].created = 0;
+    ageless[0].begun = 0;
     let old = Wish {
         older_than: Some(1),
         ..wish

@@ -14,6 +14,7 @@ fn backup(run: &str, standing: Standing) -> Backup {
         folder: String::new(),
         claim: String::new(),
         created: samples::OBSERVED * 1000,
+        begun: samples::OBSERVED * 1000,
         bytes: Some(44_238_163_149),
         digest: String::new(),
         standing,

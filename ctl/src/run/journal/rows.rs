@@ -34,6 +34,7 @@ pub(super) fn read_row(row: &Row<'_>) -> Result<RunRow, JournalError> {
         downtime_started: row.get(6)?,
         downtime_ended: row.get(7)?,
         subject: row.get(8)?,
+        number: row.get(9)?,
         run,
     })
 }
