@@ -3,11 +3,11 @@
 //! Rejected: calling the library. What a person types, what stands on both streams and the exit code are the promise; all else may change.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
@@ -352,6 +352,98 @@ fn build() -> Result<(PathBuf, PathBuf)> {
 /// # Errors
 /// When `script` cannot be started.
 pub fn on_terminal(command: &Command, columns: u16) -> Result<Finished> {
+    let mut script = script(command, columns);
+    script.stdin(Stdio::null());
+    let began = Instant::now();
+    let output = output(&mut script)?;
+    Ok(Finished {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        took: began.elapsed(),
+    })
+}
+
+/// A call behind a pseudo terminal with somebody at the keyboard.
+#[derive(Debug)]
+pub struct Asking {
+    child: Child,
+    began: Instant,
+    said: Arc<Mutex<String>>,
+    reader: std::thread::JoinHandle<()>,
+}
+
+impl Asking {
+    /// Starts the call, and waits until it has asked its question.
+    ///
+    /// # Errors
+    /// It does not ask, or `script` cannot be started.
+    pub fn start(command: &Command, question: &str) -> Result<Self> {
+        let mut script = script(command, 120);
+        script
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = script.spawn()?;
+        let mut stdout = child.stdout.take();
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        let reader = std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Some(number) = stdout.as_mut().and_then(|it| it.read(&mut bytes).ok())
+                && number > 0
+            {
+                let text = String::from_utf8_lossy(&bytes[..number]);
+                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.push_str(&text);
+            }
+        });
+        let asking = Self {
+            child,
+            began: Instant::now(),
+            said,
+            reader,
+        };
+        while !asking.said().contains(question) {
+            if asking.began.elapsed() > PATIENCE || asking.reader.is_finished() {
+                return Err(Error::of(format!("no `{question}` in {}", asking.said())));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(asking)
+    }
+
+    /// Types a line, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not read it.
+    pub fn answer(mut self, line: &str) -> Result<Finished> {
+        let mut stdin = self.child.stdin.take();
+        if let Some(stdin) = &mut stdin {
+            writeln!(stdin, "{line}")?;
+        }
+        let status = self.child.wait()?;
+        let said = Arc::clone(&self.said);
+        let took = self.began.elapsed();
+        let _ended = self.reader.join();
+        let stdout = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Ok(Finished {
+            code: status.code().unwrap_or(-1),
+            stdout,
+            stderr: String::new(),
+            took,
+        })
+    }
+
+    fn said(&self) -> String {
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+fn script(command: &Command, columns: u16) -> Command {
     let quoted = |word: &OsStr| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"));
     let mut line = format!("stty cols {columns} rows 24; exec ");
     line.push_str(&quoted(command.get_program()));
@@ -363,19 +455,11 @@ pub fn on_terminal(command: &Command, columns: u16) -> Result<Finished> {
     script
         .args(["--quiet", "--return", "--flush", "--command", &line])
         .arg("/dev/null");
-    script.stdin(Stdio::null());
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => script.env(name, value),
             None => script.env_remove(name),
         };
     }
-    let began = Instant::now();
-    let output = output(&mut script)?;
-    Ok(Finished {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        took: began.elapsed(),
-    })
+    script
 }

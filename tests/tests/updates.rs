@@ -2,7 +2,7 @@
 
 use ferry_tests::Result;
 use ferry_tests::failing_image::FailingImage;
-use ferry_tests::ferryctl::Ferryctl;
+use ferry_tests::ferryctl::{Asking, Ferryctl};
 use ferry_tests::own_images::OwnImages;
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::witness::{self, Seen};
@@ -59,9 +59,19 @@ fn an_older_pmm_2_goes_to_the_last_one_and_on_to_pmm_3_and_back() -> Result<()> 
     assert_eq!(witness::version(&server)?, "3.8.1");
     assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
 
-    // Back by the same two steps, the last first.
+    // Back by the same two steps, the last first. Who was asked before that whether the other backup may go says yes too late: by then it
+    // is the one to go back to.
+    let prune = tool.command(&["backup", "prune"]);
+    let asking = Asking::start(&prune, "Remove 1 backup for good?")?;
     let back = tool.run(&["rollback", &of(1, "run"), "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
+    let pruned = asking.answer("y")?;
+    assert_eq!(pruned.code, 0, "{}", pruned.shown());
+    assert!(
+        pruned.stdout.contains("stays: its server is not"),
+        "{}",
+        pruned.shown()
+    );
     server.wait_ready()?;
     assert_eq!(witness::version(&server)?, "2.44.1");
     assert_eq!(settings(&server)?, was);

@@ -24,13 +24,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::JournalError;
 use self::{
-    rows::{exists, finished_by, insert, read_row, refuse_locked},
+    rows::{exists, finished_by, insert, read_row, refuse_locked, refuse_turned},
     schema::{open_database, state_word},
 };
 use super::{
     events::{RunEvent, RunState},
     record::{Entry, RunRecord, replay},
 };
+use crate::recipes::upkeep::PRUNE;
 
 /// The store of all runs of this state folder. Clones share it; calls block for a disk sync.
 #[derive(Debug, Clone)]
@@ -148,7 +149,8 @@ impl Journal {
     /// declares it finished. What it locks is `key`.
     ///
     /// # Errors
-    /// As [`Journal::create_run`].
+    /// As [`Journal::create_run`]. To remove a backup while a run on its server is taken back is [`JournalError::ServerLocked`], too: when
+    /// that is over another backup is the one to go back to.
     pub fn create_upkeep(
         &self,
         plan: &Plan,
@@ -168,6 +170,9 @@ impl Journal {
         let text = serde_json::to_string(plan)?;
         self.write(|tx| {
             refuse_locked(tx, server_key, None)?;
+            if let Some(subject) = subject.filter(|_| plan.recipe == PRUNE) {
+                refuse_turned(tx, subject)?;
+            }
             let run = (1..)
                 .map(|n| {
                     if n == 1 {

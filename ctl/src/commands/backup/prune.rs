@@ -71,6 +71,11 @@ pub(super) async fn run(engine: &EngineChoice, arguments: &Prune, session: &Sess
         }
     }
     for backup in going {
+        // The answer may have taken hours, and another run may have made this backup the one to go back to.
+        let view = View::look(session, &host).await?;
+        let Some(backup) = still_goes(session, &view, backup, wish) else {
+            continue;
+        };
         let plan = recipes::upkeep::prune(&view.about(backup));
         let plan = plan.map_err(|error| unplanned(&error))?;
         let key = view.key(backup);
@@ -84,6 +89,25 @@ pub(super) async fn run(engine: &EngineChoice, arguments: &Prune, session: &Sess
         }
     }
     Ok(exit)
+}
+
+/// The backup as it is now, if it may go still; says why when not.
+fn still_goes<'a>(
+    session: &Session,
+    view: &'a View,
+    backup: &Backup,
+    wish: Wish,
+) -> Option<&'a Backup> {
+    let verdicts = judge(&view.backups, wish, now());
+    let mut now = view.backups.iter().zip(verdicts);
+    let why = match now.find(|(it, _)| it.place() == backup.place()) {
+        Some((it, Verdict::Remove)) => return Some(it),
+        Some((it, verdict)) => format!("stays: {}", verdict.why(it)),
+        None => "is not there any more".to_owned(),
+    };
+    let what = backup.whereabouts();
+    session.printer.say(&format!("By now {what} {why}."));
+    None
 }
 
 /// Runs of this verb that were cut off when something of their backup may have been gone, or all of

@@ -138,8 +138,27 @@ pub(super) fn refuse_locked(
     server_key: &str,
     except: Option<&str>,
 ) -> Result<(), JournalError> {
+    refuse_holder(tx, server_key, except, "TRUE")
+}
+
+/// Refuses while a run on the server of `subject` is on its way back.
+pub(super) fn refuse_turned(tx: &Transaction<'_>, subject: &str) -> Result<(), JournalError> {
+    let query = "SELECT server_key FROM runs WHERE id = ?1";
+    let key: Option<String> = tx
+        .query_row(query, [subject], |row| row.get(0))
+        .optional()?;
+    // Of a run that no journal here knows nothing is taken back from here.
+    key.map_or(Ok(()), |key| refuse_holder(tx, &key, None, "backward"))
+}
+
+fn refuse_holder(
+    tx: &Transaction<'_>,
+    server_key: &str,
+    except: Option<&str>,
+    condition: &str,
+) -> Result<(), JournalError> {
     let query = format!(
-        "SELECT id, state FROM runs WHERE server_key = ?1 AND id IS NOT ?2 AND {}",
+        "SELECT id, state FROM runs WHERE server_key = ?1 AND id IS NOT ?2 AND {} AND {condition}",
         schema::OPEN
     );
     let holder = tx
