@@ -20,8 +20,10 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// Its run is not over: it is the way back right now.
+    /// Its run is at work, or was cut off: it is the way back right now.
     Open,
+    /// Its run is held: it is the way back right now, and nobody is at it.
+    Held,
     /// Its crossing is done and was not declared finished: it is the way back still.
     Unfinished,
     /// Its crossing was declared finished.
@@ -38,6 +40,7 @@ impl Standing {
     pub fn word(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Held => "held",
             Self::Unfinished => "not finished",
             Self::Finished => "finished",
             Self::RolledBack => "rolled back",
@@ -369,7 +372,8 @@ fn backup(
         RunState::Done => Standing::Unfinished,
         RunState::Finished => Standing::Finished,
         RunState::RolledBack => Standing::RolledBack,
-        RunState::Running | RunState::RollingBack | RunState::Held => Standing::Open,
+        RunState::Running | RunState::RollingBack => Standing::Open,
+        RunState::Held => Standing::Held,
     });
     let plan_facts = known.and_then(|(row, _)| row.plan.facts.as_ref());
     let data = plan_facts.and_then(|facts| facts.data.as_ref());

@@ -85,7 +85,7 @@ pub fn judge(backups: &[Backup], wish: Wish, now: i64) -> Vec<Verdict> {
 
 fn verdict(backups: &[Backup], index: usize, wish: Wish, now: i64) -> Verdict {
     let backup = &backups[index];
-    if backup.standing == Standing::Open {
+    if matches!(backup.standing, Standing::Open | Standing::Held) {
         return Verdict::OpenRun;
     }
     if backup.removal.as_ref().is_some_and(|it| it.open) {

@@ -100,7 +100,7 @@ fn the_journal_says_what_stands_behind_each() {
     assert_eq!(
         standing,
         [
-            ("dd", Standing::Open),
+            ("dd", Standing::Held),
             ("cc", Standing::Unfinished),
             ("bb", Standing::RolledBack),
             ("aa", Standing::Finished),

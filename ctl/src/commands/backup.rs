@@ -178,7 +178,7 @@ fn removals(journal: &Journal) -> Result<Vec<Known>, Failed> {
     Ok(removing)
 }
 
-/// A backup that can be read: whole, and nobody's way back right now.
+/// A backup that can be read: whole, and no run is at work with it.
 fn check_readable(backup: &Backup) -> Result<(), Failed> {
     let run = &backup.run;
     if let Some(removal) = backup.removal.as_ref().filter(|it| it.open) {
@@ -190,15 +190,16 @@ fn check_readable(backup: &Backup) -> Result<(), Failed> {
         .hint(format!("`ferryctl resume {by}` goes on with that"))
         .exit(Exit::Refused));
     }
+    let open = |why: &str| {
+        Failed::plain("run-open", format!("run {run} is not over: {why}"))
+            .hint(format!(
+                "`ferryctl resume {run}` or `ferryctl rollback {run}` first"
+            ))
+            .exit(Exit::Refused)
+    };
     match backup.standing {
-        Standing::Open => Err(Failed::plain(
-            "run-open",
-            format!("run {run} is not over: its backup is not complete, or is being used"),
-        )
-        .hint(format!(
-            "`ferryctl resume {run}` or `ferryctl rollback {run}` first"
-        ))
-        .exit(Exit::Refused)),
+        Standing::Open => Err(open("its backup is not complete, or is being used")),
+        Standing::Held if backup.digest.is_empty() => Err(open("its backup is not complete")),
         Standing::Orphan => Ok(()),
         _ if backup.digest.is_empty() => Err(Failed::plain(
             "backup-incomplete",

@@ -1,7 +1,7 @@
 //! What somebody does to the data, or to its copy, while the server is down and the data is not handed over yet: a run that is taken back
 //! then reverses its steps and restores nothing, unless it has to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ferry_tests::disk::flip_bit;
 use ferry_tests::kill::Ended;
@@ -97,5 +97,15 @@ pub(crate) fn data_and_copy_are_changed_in_the_downtime() -> Result<()> {
     let ended = stage.run(&["rollback", &run, "--yes"])?;
     held(&ended, &run, told);
     flip_bit(&in_copy)?;
+    // What is missing can be looked at before anything is decided.
+    let restored = format!("{}-looked-at", stage.scene.server.volume);
+    let ended = stage.run(&["backup", "restore", &run, "--into", &restored])?;
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let format = "{{.Mountpoint}}";
+    let place = docker(&["volume", "inspect", "--format", format, &restored])?;
+    let removed = removed.strip_prefix(&data).unwrap_or(&removed);
+    let is_there = Path::new(&place).join(removed).exists();
+    docker(&["volume", "rm", &restored])?;
+    assert!(is_there, "{} is in the copy", removed.display());
     goes_on_back(&stage, &run)
 }

@@ -189,6 +189,7 @@ fn age_and_number_are_counted_for_each_server() {
 fn any_backups() -> impl Strategy<Value = Vec<Backup>> {
     let standing = prop_oneof![
         Just(Standing::Open),
+        Just(Standing::Held),
         Just(Standing::Unfinished),
         Just(Standing::Finished),
         Just(Standing::RolledBack),
@@ -246,7 +247,8 @@ proptest! {
         prop_assert_eq!(verdicts.len(), all.len());
         for (backup, verdict) in all.iter().zip(&verdicts) {
             let goes = *verdict == Verdict::Remove;
-            prop_assert!(!goes || backup.standing != Standing::Open);
+            let open = matches!(backup.standing, Standing::Open | Standing::Held);
+                prop_assert!(!goes || !open);
             prop_assert!(!goes || backup.used_by.is_empty());
             prop_assert!(!goes || orphans || backup.standing != Standing::Orphan);
             prop_assert_eq!(goes, verdict.why(backup).is_empty());
