@@ -23,9 +23,9 @@ pub struct Watch {
 pub struct Resume {
     /// Which run; without it, the only one that is not over
     pub run: Option<String>,
-    /// What a failed step leads to
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
-    pub on_failure: OnFailure,
+    /// What a failed step leads to; without it, what the run was told when it was begun
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub on_failure: Option<OnFailure>,
     /// A key to try.
     #[command(flatten)]
     pub own_key: OwnKey,

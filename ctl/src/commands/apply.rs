@@ -131,7 +131,7 @@ pub(super) async fn begin(
     let key = server_key(&plan.facts.clone().unwrap_or_default());
     let run = journal.create_run(plan, &key)?;
     session
-        .drive(host, &journal, &run, plan, on_failure, &Way::Onward)
+        .drive(host, &journal, &run, plan, Some(on_failure), &Way::Onward)
         .await
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn rehearse(
     };
     let journal = session.journal()?;
     let run = journal.create_run(&plan, &server_key(&facts))?;
-    let (on_failure, way) = (OnFailure::Rollback, Way::Onward);
+    let (on_failure, way) = (Some(OnFailure::Rollback), Way::Onward);
     session
         .drive(host, &journal, &run, &plan, on_failure, &way)
         .await

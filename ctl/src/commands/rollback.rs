@@ -4,7 +4,7 @@ use ferry_proto::v1::Plan;
 
 use super::{End, Failed, Session, session::Way};
 use crate::{
-    cli::{OnFailure, Rollback},
+    cli::Rollback,
     recipes::{pmm_client_upgrade, pmm_kubernetes, pmm_move_appliance, pmm_move_data},
     run::{events::RunState, journal::RunRow},
 };
@@ -24,9 +24,7 @@ pub(super) async fn run(arguments: &Rollback, session: &Session) -> End {
     let way = Way::Back {
         accept_damaged_copy: arguments.accept_damaged_copy,
     };
-    session
-        .drive(&host, &journal, run, plan, OnFailure::Rollback, &way)
-        .await
+    session.drive(&host, &journal, run, plan, None, &way).await
 }
 
 /// Said before anybody is asked: there is no way back from some runs.

@@ -23,7 +23,7 @@ use crate::{
     report::{Printer, live},
     run::{
         driver::{self, Driver},
-        events::RunState,
+        events::{self, RunState},
         journal::{Journal, default_state_folder},
     },
 };
@@ -209,7 +209,7 @@ impl Session {
         journal: &Journal,
         run: &str,
         plan: &Plan,
-        on_failure: OnFailure,
+        on_failure: Option<OnFailure>,
         way: &Way,
     ) -> End {
         let result = self
@@ -248,7 +248,7 @@ impl Session {
         journal: &Journal,
         run: &str,
         plan: &Plan,
-        on_failure: OnFailure,
+        on_failure: Option<OnFailure>,
         way: &Way,
     ) -> Result<driver::RunResult, Failed> {
         let container = plan
@@ -265,10 +265,10 @@ impl Session {
         }
         let mut reporter = live::reporter(self.printer.settings());
         let options = driver::Options {
-            on_failure: match on_failure {
-                OnFailure::Rollback => driver::OnFailure::Rollback,
-                OnFailure::Hold => driver::OnFailure::Hold,
-            },
+            on_failure: on_failure.map(|it| match it {
+                OnFailure::Rollback => events::OnFailure::Rollback,
+                OnFailure::Hold => events::OnFailure::Hold,
+            }),
             accept_damaged_copy: matches!(
                 way,
                 Way::Back {

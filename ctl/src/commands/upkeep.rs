@@ -43,7 +43,7 @@ pub(super) async fn go_on(
     journal: &Journal,
     row: &RunRow,
 ) -> Result<RunResult, Failed> {
-    let policy = OnFailure::Rollback;
+    let policy = Some(OnFailure::Rollback);
     session
         .drive_run(host, journal, &row.run, &row.plan, policy, &Way::Onward)
         .await

@@ -21,27 +21,17 @@ use tokio_util::sync::CancellationToken;
 
 use self::{call::CallEnd, session::Session};
 use super::{
-    events::{RunEvent, RunState},
+    events::{OnFailure, RunEvent, RunState},
     journal::{Journal, JournalError},
     record::RunRecord,
 };
 use crate::connect::Agents;
 
-/// What a failed step means for the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnFailure {
-    /// It is undone together with all before it.
-    #[default]
-    Rollback,
-    /// The run stops where it is and a person decides.
-    Hold,
-}
-
 /// How a driver behaves.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// What a failed step means.
-    pub on_failure: OnFailure,
+    /// What a failed step means; absent: what the run was told before.
+    pub on_failure: Option<OnFailure>,
     /// How long a lost agent is sought before the run is held.
     pub patience: Duration,
     /// The pause before the second try to reach a lost agent; it doubles up to `longest_pause`.
@@ -55,7 +45,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            on_failure: OnFailure::Rollback,
+            on_failure: None,
             patience: Duration::from_secs(120),
             first_pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(5),

@@ -43,6 +43,17 @@ impl RunState {
     }
 }
 
+/// What a failed step means for the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It is undone together with all before it.
+    #[default]
+    Rollback,
+    /// The run stops where it is and a person decides.
+    Hold,
+}
+
 /// One thing that happened during a run. `step` is the index in the plan, from 0.
 ///
 /// Everything but [`RunEvent::Progress`] is kept in the journal.
@@ -55,6 +66,9 @@ pub enum RunEvent {
         run: String,
         /// It goes on from the journal.
         resumed: bool,
+        /// What a failed step means from here on; absent where nobody has said it: what it meant before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        on_failure: Option<OnFailure>,
     },
     /// Written before the agent is asked: intent before the act.
     Intended {

@@ -12,7 +12,7 @@ use ferry_proto::{
 };
 
 pub use self::position::{Illegal, Position};
-use super::events::{RunEvent, RunState};
+use super::events::{OnFailure, RunEvent, RunState};
 
 /// Where a step of a run stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +71,8 @@ pub struct RunRecord {
     pub rollback_why: Option<Failure>,
     /// Why it is held or was rolled back.
     pub failure: Option<Failure>,
+    /// What a failed step means for it.
+    pub on_failure: OnFailure,
 }
 
 impl RunRecord {
@@ -93,6 +95,7 @@ impl RunRecord {
             downtime: Downtime::default(),
             rollback_why: None,
             failure: None,
+            on_failure: OnFailure::default(),
         }
     }
 
@@ -145,7 +148,10 @@ impl RunRecord {
     pub fn apply(&mut self, time: i64, event: &RunEvent) -> Result<(), Illegal> {
         let position = self.position.after(event)?;
         match event {
-            RunEvent::Started { .. } => self.failure = None,
+            RunEvent::Started { on_failure, .. } => {
+                self.failure = None;
+                self.on_failure = on_failure.unwrap_or(self.on_failure);
+            }
             RunEvent::Intended {
                 step,
                 attempt,

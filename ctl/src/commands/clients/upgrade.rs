@@ -79,7 +79,7 @@ async fn one(
             &journal,
             &run,
             &plan,
-            arguments.on_failure,
+            Some(arguments.on_failure),
             &Way::Onward,
         )
         .await

@@ -130,7 +130,7 @@ fn failure_words(failure: &Failure) -> String {
 impl<W: Write> Reporter for Plain<W> {
     fn event(&mut self, plan: &Plan, event: &RunEvent) {
         match event {
-            RunEvent::Started { run, resumed } => self.talk(&opening(plan, run, *resumed)),
+            RunEvent::Started { run, resumed, .. } => self.talk(&opening(plan, run, *resumed)),
             RunEvent::Intended {
                 step,
                 attempt,

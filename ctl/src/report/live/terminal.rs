@@ -230,7 +230,7 @@ impl Reporter for Live {
     fn event(&mut self, plan: &Plan, event: &RunEvent) {
         self.look.width = (self.width)().max(40);
         match event {
-            RunEvent::Started { run, resumed } => {
+            RunEvent::Started { run, resumed, .. } => {
                 self.paragraph("", 0, &opening(plan, run, *resumed));
             }
             RunEvent::Intended { step, undo, .. } => self.begin(plan, *step, *undo),

@@ -99,6 +99,7 @@ fn first_half(plan: &Plan) -> Vec<Timed> {
         RunEvent::Started {
             run: plan.id.clone(),
             resumed: false,
+            on_failure: None,
         },
     )];
     let copy = at(plan, "copy-volume");
@@ -181,6 +182,7 @@ fn rolled_back(plan: &Plan) -> Vec<Timed> {
         RunEvent::Started {
             run: plan.id.clone(),
             resumed: true,
+            on_failure: None,
         },
     )];
     events.push(begin(start, false));

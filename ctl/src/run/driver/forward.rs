@@ -1,9 +1,9 @@
 //! The way forward: every step that is not done, in the order of the plan.
 
-use super::{CallEnd, DriverError, OnFailure, RunResult, Session};
+use super::{CallEnd, DriverError, RunResult, Session};
 use crate::{
     connect::Agents,
-    run::events::{RunEvent, RunState},
+    run::events::{OnFailure, RunEvent, RunState},
 };
 
 impl<A: Agents> Session<'_, '_, A> {
@@ -19,7 +19,7 @@ impl<A: Agents> Session<'_, '_, A> {
                     CallEnd::GaveUp(failure) => {
                         return self.end(RunState::Held, Some(failure)).await;
                     }
-                    CallEnd::Failed(mut failure) => match self.driver.options.on_failure {
+                    CallEnd::Failed(mut failure) => match self.record.on_failure {
                         OnFailure::Rollback => {
                             self.log(RunEvent::RollingBack { why: Some(failure) })
                                 .await?;
@@ -28,8 +28,8 @@ impl<A: Agents> Session<'_, '_, A> {
                         OnFailure::Hold => {
                             let run = self.run();
                             let ways = format!(
-                                "`ferryctl resume {run} --on-failure hold` tries the step again, and without \
-                                 `--on-failure hold` takes all back when it fails again; `ferryctl rollback {run}` takes all back now"
+                                "`ferryctl resume {run}` tries the step again, with `--on-failure rollback` takes all back when it \
+                                 fails again; `ferryctl rollback {run}` takes all back now"
                             );
                             failure.hint = join_hints(&failure.hint, &ways);
                             return self.end(RunState::Held, Some(failure)).await;

@@ -60,6 +60,7 @@ impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
         self.log(RunEvent::Started {
             run,
             resumed: self.resumed,
+            on_failure: self.driver.options.on_failure,
         })
         .await
     }

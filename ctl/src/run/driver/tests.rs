@@ -342,7 +342,7 @@ async fn the_policy_may_hold_and_resuming_tries_the_step_again() {
         .fail
         .insert(("stop-server".into(), false));
     let hold = Options {
-        on_failure: OnFailure::Hold,
+        on_failure: Some(OnFailure::Hold),
         ..quick()
     };
     let held = bench.driver(hold).apply(&bench.run).await.unwrap();
@@ -350,10 +350,22 @@ async fn the_policy_may_hold_and_resuming_tries_the_step_again() {
     assert_eq!(bench.effects(), done(&ids()[..5]), "nothing is undone");
     bench.check(&held);
 
+    // Whoever goes on need not say it again, and may say otherwise.
+    assert_eq!(bench.apply().await.state, RunState::Held);
+    let mut taken_back = bench.journal.record(&bench.run).unwrap();
+    assert_eq!(taken_back.on_failure, OnFailure::Hold);
+    let otherwise = RunEvent::Started {
+        run: bench.run.clone(),
+        resumed: true,
+        on_failure: Some(OnFailure::Rollback),
+    };
+    taken_back.apply(0, &otherwise).unwrap();
+    assert_eq!(taken_back.on_failure, OnFailure::Rollback);
+
     bench.double.state().fail.clear();
     let result = bench.apply().await;
     assert_eq!(result.state, RunState::Done);
-    assert_eq!(result.record.steps[4].attempt, 2);
+    assert_eq!(result.record.steps[4].attempt, 3);
     bench.check(&result);
 }
 

@@ -23,6 +23,7 @@ fn closed() -> (tempfile::TempDir, String, Vec<u8>) {
     let started = RunEvent::Started {
         run: run.clone(),
         resumed: false,
+        on_failure: None,
     };
     journal.append_at(&run, 1000, &started).unwrap();
     for n in 0..40 {
@@ -42,6 +43,7 @@ fn open() -> (tempfile::TempDir, Journal, String) {
     let started = RunEvent::Started {
         run: run.clone(),
         resumed: false,
+        on_failure: None,
     };
     journal.append_at(&run, 1, &started).unwrap();
     for n in 0..6 {
@@ -234,6 +236,7 @@ fn a_full_disk_refuses_the_event_and_loses_none() {
     let started = RunEvent::Started {
         run: run.clone(),
         resumed: false,
+        on_failure: None,
     };
     journal.append_at(&run, 1, &started).unwrap();
     // As little room as the file has: SQLite answers as for a disk that is full.

@@ -23,6 +23,7 @@ fn started(run: &str) -> RunEvent {
     RunEvent::Started {
         run: run.into(),
         resumed: false,
+        on_failure: None,
     }
 }
 
@@ -410,6 +411,35 @@ fn a_rehearsal_supersedes_nothing_and_an_update_does() {
     let back = RunEvent::RollingBack { why: None };
     let refused = journal.append(&first.run, &back).unwrap_err();
     assert_eq!(refused.code(), "run-superseded");
+}
+
+/// When that is over, the backup of the run before may be the one to go back to.
+#[test]
+fn no_backup_is_removed_while_a_run_on_its_server_is_taken_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path()).unwrap();
+    let first = journal.create_run(&plan("docker:pmm"), SERVER).unwrap();
+    finish(&journal, &first);
+    let second = journal.create_run(&plan("docker:pmm"), SERVER).unwrap();
+    finish(&journal, &second);
+    let prune = |subject: &str| {
+        let plan = Plan {
+            recipe: PRUNE.to_owned(),
+            ..plan("docker:pmm")
+        };
+        let plan = ferry_proto::seal(plan).unwrap();
+        journal.create_upkeep(&plan, &format!("docker:AB/backup/{subject}"), subject)
+    };
+    let back = RunEvent::RollingBack { why: None };
+    journal.append(&second, &back).unwrap();
+    let refused = prune(&first).unwrap_err();
+    assert_eq!(refused.code(), "server-locked");
+    assert!(refused.to_string().contains(&second), "{refused}");
+    // What no journal here knows, and another server's.
+    prune("unknown").unwrap();
+    let third = journal.create_run(&plan("docker:pmm"), "docker:AB/other");
+    finish(&journal, third.as_deref().unwrap());
+    prune(&third.unwrap()).unwrap();
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn started(resumed: bool) -> RunEvent {
     RunEvent::Started {
         run: "7f3a9c21".into(),
         resumed,
+        on_failure: None,
     }
 }
 
