@@ -12,7 +12,7 @@ use super::{
     Problems, Root, Threads, TreeError, Watch, attrs,
     error::{join, show_in},
     meta::{Kind, Meta},
-    mirror::{Stop, open_source, same_bytes},
+    mirror::{Stop, forget, open_source, same_bytes},
     pool::{self, Job, Queue},
     progress::Meter,
     root::RelPath,
@@ -164,6 +164,9 @@ impl Compare<'_> {
         }
         if self.options.content && kind == Kind::File && same_size {
             let (a, b) = (open_source(a.as_fd(), name)?, open_source(b.as_fd(), name)?);
+            for file in [&a, &b] {
+                forget(file.as_fd());
+            }
             if !same_bytes(a.as_fd(), b.as_fd(), &self.meter)? {
                 return Ok(Some("other content"));
             }

@@ -130,7 +130,7 @@ pub enum TreeError {
         source: io::Error,
     },
     /// What was just written reads differently.
-    #[error("the copy of `{path}` does not read as it was written: {what}")]
+    #[error("`{path}` does not read as it was written: {what}")]
     CopyDiffers {
         /// Path below the root.
         path: String,
@@ -241,9 +241,9 @@ impl TreeError {
                 "make room there, or choose another place for the copy; what is copied already is \
                  not copied again",
             ),
-            Self::CopyDiffers { .. } => {
-                Some("look at the disk of the copy (`dmesg`, `smartctl`), then copy again")
-            }
+            Self::CopyDiffers { .. } => Some(
+                "look at the disk that it was written to (`dmesg`, `smartctl`), then try again",
+            ),
             Self::BackupDiffers { .. } => Some(
                 "`ferryctl backup verify` names all such files; look at the disk of the backup (`dmesg`, `smartctl`), and bring what is \
                  named from another backup of yours",

@@ -17,8 +17,8 @@
 //! and without a jump neither is seen but of what a killed pass copied, whose hash has to be found anyway.
 //!
 //! The final pass is its own proof, because a second walk would double the downtime: it looks at
-//! both sides of every entry, reads back every byte that it wrote, and looks at the attributes
-//! that it set. What it found unchanged was read back before, by the proof of the live pass.
+//! both sides of every entry, reads back from the disk every byte that it wrote, or that a killed one before it wrote, and looks at the
+//! attributes that it set. What it found unchanged was read back before, by the proof of the live pass.
 //!
 //! Rejected: an index as the memory of what was copied (it can be lost, or disagree with the copy);
 //! hard links into an older copy (they share the inode, hence the owner).
@@ -33,6 +33,7 @@ mod dir;
 mod entry;
 mod extra;
 mod links;
+mod read_back;
 
 use std::sync::{Mutex, PoisonError, atomic::AtomicBool};
 
@@ -48,10 +49,13 @@ use super::{
     space::{self, Room},
     temporary::Temporary,
 };
-pub(super) use content::{BUFFER, Limiter, Stop, fill, hash_of, room_for, same_bytes, seek_data};
+pub(super) use content::{
+    BUFFER, Limiter, Stop, fill, forget, hash_of, room_for, same_bytes, seek_data,
+};
 pub(super) use entry::{STALE, is_recent, open_source, set_times, sync_attributes};
 
 use dir::Found;
+use read_back::{ReadBack, Written};
 
 /// Which pass of a backup it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,6 +236,7 @@ impl Mirror<'_> {
         if !problems.is_empty() {
             return Err(TreeError::Entries { action, problems });
         }
+        self.read_back(std::mem::take(&mut found.written), threads)?;
         if let Some(keeper) = self.keeper {
             keeper.hand_on(&mut found.tally, false)?;
             found.report.manifest = Some(keeper.finish()?);
@@ -240,6 +245,19 @@ impl Mirror<'_> {
             entries: found.report.entries + 1,
             ..found.report
         })
+    }
+}
+
+impl Mirror<'_> {
+    /// Behind the sync.
+    fn read_back(&self, written: Vec<Written>, threads: Threads) -> Result<(), TreeError> {
+        let job = ReadBack {
+            copy: self.dst,
+            meter: &self.meter,
+        };
+        let queue = Queue::new();
+        queue.push(written);
+        pool::run(&job, &queue, threads).map(drop)
     }
 }
 

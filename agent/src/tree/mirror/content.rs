@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{SeekFrom, copy_file_range, ftruncate, ioctl_ficlone, seek},
+    fs::{Advice, SeekFrom, copy_file_range, fadvise, ftruncate, ioctl_ficlone, seek},
     io::{Errno, pread, pwrite},
 };
 
@@ -255,6 +255,12 @@ pub(in crate::tree) fn seek_data(
         Err(Errno::INVAL | Errno::NOTSUP) => Ok(Some((at, size))),
         Err(e) => Err(e),
     }
+}
+
+/// Has what is read of a file next come from the disk instead of memory. Only what is on the disk already: sync before. A file system that
+/// lies in memory, and one that does not know the advice, does without.
+pub(in crate::tree) fn forget(fd: BorrowedFd<'_>) {
+    let _advice = fadvise(fd, 0, None, Advice::DontNeed);
 }
 
 /// BLAKE3 of the first `size` bytes of a file; `due` is told before each piece is read.

@@ -26,6 +26,7 @@ use super::{
     content::Stop,
     entry::{Before, older, same_look, sync_attributes},
     links::LinkedName,
+    read_back::Written,
 };
 
 /// What one worker did, and what it leaves for the end.
@@ -39,6 +40,8 @@ pub(super) struct Found {
     pub(super) dirs: Vec<Directory>,
     /// What goes into the manifest.
     pub(super) tally: Tally,
+    /// Files to be read back when they are on the disk.
+    pub(super) written: Vec<Written>,
     pub(super) buffer: Vec<u8>,
     /// Something was put into the directory at hand, or taken out.
     pub(super) touched: bool,
@@ -64,6 +67,7 @@ impl Found {
         sum.mounts += part.mounts;
         sum.bytes_hashed += part.bytes_hashed;
         sum.damaged.merge(part.damaged);
+        self.written.extend(other.written);
         self.linked.extend(other.linked);
         self.dirs.extend(other.dirs);
     }

@@ -20,10 +20,12 @@ use super::{
         error::{join, show},
         manifest::{Digest, Entry, ProvenFile, Seen, What, digest_of_attributes},
         meta::{Kind, Meta, Stamp},
+        root::RelPath,
     },
     Mirror, Same,
-    content::{Flow, Stop, hash_of, same_bytes},
+    content::{Flow, Stop, forget, hash_of, same_bytes},
     dir::{Found, Pair},
+    read_back::Written,
 };
 
 /// A file that changed this shortly before it was read may change again within one tick of the
@@ -154,6 +156,16 @@ impl Mirror<'_> {
             // It was unchanged up to now: what was hashed is not what was copied.
             return self.copy_file(pair, name, false, found);
         }
+        if !self.live {
+            // What a killed pass copied: nobody has read it back.
+            let copy = open_source(pair.dst, name)?;
+            forget(copy.as_fd());
+            if self.hash_known_file(copy.as_fd(), want.size, &mut found.buffer)? != digest {
+                let path = show(&join(pair.path, name.to_bytes()));
+                let what = "content";
+                return Err(Stop::Work(TreeError::CopyDiffers { path, what }));
+            }
+        }
         found.report.bytes_hashed += want.size;
         Ok(Some(file(want, want.size, digest, &attributes)))
     }
@@ -255,6 +267,14 @@ impl Mirror<'_> {
                     let path = || show(&join(pair.path, name.to_bytes()));
                     found.report.damaged.add(path);
                 }
+                if let Some(digest) = filled.digest.filter(|_| !self.live) {
+                    found.written.push(Written {
+                        dir: RelPath::clone(pair.path),
+                        name: name.into(),
+                        want: before,
+                        digest,
+                    });
+                }
                 found.report.bytes_copied += filled.bytes;
                 found.report.changed_meanwhile += u64::from(filled.stale);
                 Ok(filled.entry)
@@ -304,12 +324,12 @@ impl Mirror<'_> {
         }
         futimens(dst, &times(before.atime, look.mtime))?;
         let Some(hasher) = hasher else {
-            let (entry, damaged) = (None, false);
             return Ok(Filled {
                 bytes,
                 stale,
-                damaged,
-                entry,
+                damaged: false,
+                digest: None,
+                entry: None,
             });
         };
         let digest = hasher.finalize().into();
@@ -318,35 +338,13 @@ impl Mirror<'_> {
             let path = show(&path);
             return Err(Stop::Work(TreeError::BackupDiffers { path }));
         }
-        if self.keeper.is_some() && !self.live && !stale {
-            self.read_back(&path, dst, (before, digest), &mut found.buffer)?;
-        }
         Ok(Filled {
             bytes,
             stale,
             damaged,
+            digest: Some(digest),
             entry: Some(file(&look, before.size, digest, &attributes)),
         })
-    }
-
-    /// The proof of what the final pass wrote: nobody looks at it again before it may be needed.
-    fn read_back(
-        &self,
-        path: &[u8],
-        dst: &OwnedFd,
-        (want, digest): (&Meta, Digest),
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), Stop> {
-        let have = Meta::of(dst)?;
-        let what = if !same_look(want, &have) || want.size != have.size {
-            "owner, mode, size or time"
-        } else if hash_of(dst.as_fd(), have.size, buffer, &mut |_| Ok(()))? != digest {
-            "content"
-        } else {
-            return Ok(());
-        };
-        let path = show(path);
-        Err(Stop::Work(TreeError::CopyDiffers { path, what }))
     }
 
     /// A symbolic link, fifo, socket or device.
@@ -422,6 +420,8 @@ struct Filled {
     stale: bool,
     /// Its bytes are not what the manifest says.
     damaged: bool,
+    /// Where a manifest is written, or told what it should be.
+    digest: Option<Digest>,
     entry: Option<Entry>,
 }
 

@@ -10,9 +10,9 @@ use std::{
 use super::{field::can, *};
 
 /// A file system in a file, with a tree and its copy.
-struct Image {
+pub(super) struct Image {
     dir: tempfile::TempDir,
-    at: PathBuf,
+    pub(super) at: PathBuf,
 }
 
 /// Nothing of it is left mounted, whatever becomes of the test.
@@ -44,7 +44,7 @@ const DAYS: i64 = 3 * 86_400;
 
 impl Image {
     /// With a live pass behind it, which took nothing for changed meanwhile.
-    fn with_a_live_pass() -> Option<Self> {
+    pub(super) fn with_a_live_pass() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("mounted");
         fs::create_dir_all(&at).unwrap();
@@ -75,15 +75,15 @@ impl Image {
         Some(image)
     }
 
-    fn file(&self) -> String {
+    pub(super) fn file(&self) -> String {
         self.dir.path().join("image").display().to_string()
     }
 
-    fn srv(&self) -> PathBuf {
+    pub(super) fn srv(&self) -> PathBuf {
         self.at.join("srv")
     }
 
-    fn copy(&self) -> PathBuf {
+    pub(super) fn copy(&self) -> PathBuf {
         self.at.join("copy")
     }
 
@@ -121,7 +121,7 @@ impl Image {
         self.changed(&times);
     }
 
-    fn pass(&self, pass: Pass, with_manifest: bool) -> CopyReport {
+    pub(super) fn pass(&self, pass: Pass, with_manifest: bool) -> CopyReport {
         let manifests = ManifestFolder::open(&self.at.join("manifests")).unwrap();
         let options = CopyOptions {
             manifest: with_manifest.then_some(&manifests),
@@ -131,7 +131,7 @@ impl Image {
         copy(&src, &dst, &options, &Watch::default()).unwrap()
     }
 
-    fn roots(&self) -> (Root, Root) {
+    pub(super) fn roots(&self) -> (Root, Root) {
         let open = |path: PathBuf| Root::open(&path, None).unwrap();
         (open(self.srv()), open(self.copy()))
     }

@@ -15,6 +15,7 @@ mod names;
 mod nodes;
 mod odd;
 mod owning;
+mod platter;
 mod privileges;
 mod proving;
 mod pulling;

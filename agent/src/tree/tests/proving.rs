@@ -328,3 +328,34 @@ fn the_other_names_of_a_file_are_copied_when_the_first_vanishes() {
     assert!(b.prove(Pass::Final).is_proven());
     assert!(b.compared().is_same());
 }
+
+/// Whoever was killed had written it, and the manifest that has its hash was never finished.
+#[test]
+fn what_a_killed_final_pass_has_written_is_read_back_by_the_next() {
+    let backup = Backup::new();
+    backup.pass(Pass::Live);
+    write(&backup.src.join("changed"), "since the live pass");
+    thread::sleep(Duration::from_millis(150));
+    let killed = || {
+        let (src, dst) = (
+            Root::open(&backup.src, None).unwrap(),
+            Root::open(&backup.backup.join("data"), None).unwrap(),
+        );
+        let options = CopyOptions::new(Pass::Final);
+        copy(&src, &dst, &options, &Watch::default()).unwrap()
+    };
+    assert_eq!(killed().files_copied, 1);
+    let copy = backup.copy("changed");
+    let mtime = fs::metadata(&copy).unwrap().modified().unwrap();
+    fs::write(&copy, "since the LIVE pass").unwrap();
+    let file = File::options().write(true).open(&copy).unwrap();
+    file.set_modified(mtime).unwrap();
+    let refused = backup.try_pass(Pass::Final).unwrap_err();
+    assert!(
+        matches!(&refused, TreeError::CopyDiffers { path, what: "content" } if path == "changed"),
+        "{refused:?}"
+    );
+    fs::remove_file(&copy).unwrap();
+    backup.pass(Pass::Final);
+    assert!(backup.prove(Pass::Final).is_proven());
+}
