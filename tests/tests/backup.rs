@@ -320,8 +320,12 @@ fn on_a_disk_that_shares_blocks_a_copy_takes_next_to_none() -> Result<()> {
         .write_all(b"changed")?;
     let verified = tool.run(&["backup", "verify", &run])?;
     assert_eq!(verified.code, 0, "{}", verified.shown());
+    // Brought back it shares its blocks again, and takes no room that is not there.
+    fs_err::remove_file(&big)?;
+    disk.leave(BIG / 2)?;
     let back = tool.run(&["rollback", &run, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
+    assert_eq!(fs_err::metadata(&big)?.len(), BIG);
     Ok(())
 }
 

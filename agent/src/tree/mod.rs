@@ -60,7 +60,7 @@ pub use pull::{PullError, PullOptions, PullReport, Source, confirm, pull};
 pub use record::{RECORD_FORMAT, RecordReader, RecordWriter};
 pub use remove::remove;
 pub use root::{Root, STATE_FOLDER};
-pub use space::{FsSpace, RoomWatch, Shortage, fs_space};
+pub use space::{FsSpace, RoomWatch, Shortage, fs_space, shares_blocks};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use ferry_proto::reserve_bytes;
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags, ioctl_ficlone, openat};
+use rustix::io::{Errno, pwrite};
 
 use super::{Root, TreeError, error::show};
 
@@ -45,6 +46,23 @@ pub fn fs_space(of: impl AsFd) -> Result<FsSpace, TreeError> {
         free_inodes: vfs.f_favail,
         fs_type: u64::try_from(fs.f_type).unwrap_or(0),
     })
+}
+
+/// Whether files of the one tree can share their blocks with the other's: tried, with two files that no name leads to. A file system that
+/// knows no such files is taken for one that shares nothing.
+#[must_use]
+pub fn shares_blocks(from: &Root, to: &Root) -> bool {
+    const BLOCK: [u8; 4096] = [1; 4096];
+    let nameless = |root: &Root| {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        openat(root, c".", flags, Mode::RUSR | Mode::WUSR)
+    };
+    let tried = || -> Result<(), Errno> {
+        let (from, to) = (nameless(from)?, nameless(to)?);
+        pwrite(&from, &BLOCK, 0)?;
+        ioctl_ficlone(&to, &from)
+    };
+    tried().is_ok()
 }
 
 /// Sees to it that a copy never takes the last room of a file system, which it may share with a

@@ -9,7 +9,7 @@ use crate::{
     error::StepError,
     steps::{Work, count, done},
     surroundings::Volume,
-    tree::{self, Pass, ProveOptions, Root, fs_space},
+    tree::{self, Pass, ProveOptions, Root, fs_space, shares_blocks},
 };
 
 pub(in crate::steps) struct ProveCopy(pub(in crate::steps) v1::ProveCopy);
@@ -98,8 +98,12 @@ async fn check_room(cx: &Context, volume: &Volume) -> Result<(), StepError> {
     let path = data.display().to_string();
     let (needed, free) = super::on_tree(cx, 0, move |watch| {
         let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
-        let needed = tree::growth(&copy, &data, watch)?;
-        Ok((needed, fs_space(&data)?.free_bytes))
+        let free = fs_space(&data)?.free_bytes;
+        Ok(match tree::growth(&copy, &data, watch)? {
+            // What is shared takes no room of its own.
+            needed if needed > free && shares_blocks(&copy, &data) => (0, free),
+            needed => (needed, free),
+        })
     })
     .await?;
     if needed <= free {
