@@ -204,7 +204,11 @@ fn a_changed_byte_of_the_log_is_refused_or_loses_no_event_but_the_last() {
     assert!(last < log.len());
     let other = tempfile::tempdir().unwrap();
     let (mut refused, mut lost) = (0, 0);
-    for at in (0..log.len()).step_by(331).chain(0..HEADER_OF_LOG) {
+    // What a frame says of itself, where the last events stand.
+    let frames = (HEADER_OF_LOG..log.len()).step_by(FRAME).rev().take(8);
+    let heads = frames.flat_map(|frame| frame..frame + 24);
+    let bytes = (0..log.len()).step_by(331).chain(0..HEADER_OF_LOG);
+    for at in bytes.chain(heads) {
         let mut damaged = log.clone();
         damaged[at] ^= 0x10;
         let _ = std::fs::remove_file(other.path().join("ferry.db-shm"));
@@ -227,6 +231,8 @@ fn a_changed_byte_of_the_log_is_refused_or_loses_no_event_but_the_last() {
 }
 
 const HEADER_OF_LOG: usize = 32;
+/// A frame of it, with a page.
+const FRAME: usize = 24 + 4096;
 
 #[test]
 fn a_full_disk_refuses_the_event_and_loses_none() {
