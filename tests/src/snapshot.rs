@@ -152,7 +152,7 @@ fn xattrs(path: &Path) -> Result<BTreeMap<OsString, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for name in names[..length]
         .split(|b| *b == 0)
-        .filter(|n| !n.is_empty() && *n != b"security.selinux")
+        .filter(|n| !n.is_empty() && *n != b"security.selinux" && !n.starts_with(OVERLAY))
     {
         let mut value = vec![0u8; 65_536];
         let length = lgetxattr(path, name, &mut value).map_err(std::io::Error::from)?;
@@ -161,6 +161,9 @@ fn xattrs(path: &Path) -> Result<BTreeMap<OsString, Vec<u8>>> {
     }
     Ok(found)
 }
+
+/// What an engine's file system notes for itself, where a container's layer is looked at from outside.
+const OVERLAY: &[u8] = b"trusted.overlay.";
 
 /// What differs, one sentence each; empty when the two are the same.
 #[must_use]
