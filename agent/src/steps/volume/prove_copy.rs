@@ -92,6 +92,9 @@ impl Work for ProveCopy {
     }
 }
 
+/// What names and maps of files may take whose blocks are shared.
+const SHARED: u64 = 64 << 20;
+
 /// What restoring the copy takes at least, of the disk that the data is on. The whole of it: a restore leaves nothing to others.
 async fn check_room(cx: &Context, volume: &Volume) -> Result<(), StepError> {
     let (data, copy) = (volume.data.clone(), super::copy_path(volume));
@@ -100,8 +103,8 @@ async fn check_room(cx: &Context, volume: &Volume) -> Result<(), StepError> {
         let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
         let free = fs_space(&data)?.free_bytes;
         Ok(match tree::growth(&copy, &data, watch)? {
-            // What is shared takes no room of its own.
-            needed if needed > free && shares_blocks(&copy, &data) => (0, free),
+            // What is shared takes next to no room of its own.
+            needed if needed > free && shares_blocks(&copy, &data) => (needed.min(SHARED), free),
             needed => (needed, free),
         })
     })

@@ -107,7 +107,20 @@ impl Work for SetAsideFiles {
         let mut warnings = Vec::new();
         for it in &moves {
             let (path, name) = it.parts()?;
-            let folder = open_folder(cx, path)?;
+            let data = &cx.surroundings.volume()?.data;
+            let folder = match open_below(data, path) {
+                Ok(folder) => folder,
+                // Somebody has removed it: it comes back from the copy, with the file, when that is compared.
+                Err(rustix::io::Errno::NOENT) => {
+                    warnings.push(format!(
+                        "the folder of `{}` is not there any more; the file is `{}`",
+                        it.path,
+                        cx.run_dir.path().join(&it.aside).display()
+                    ));
+                    continue;
+                }
+                Err(error) => return Err(failed(&it.path, error)),
+            };
             match rustix::fs::renameat_with(
                 cx.run_dir.fd(),
                 it.aside.as_str(),
@@ -167,11 +180,13 @@ impl SetAsideFiles {
 /// Opens a folder of the data part by part, following no symlink.
 fn open_folder(cx: &Context, folder: &Path) -> Result<OwnedFd, StepError> {
     let data = &cx.surroundings.volume()?.data;
-    let named = |error| failed(&folder.display().to_string(), error);
-    let mut fd = rustix::fs::open(data, FOLDER, Mode::empty()).map_err(named)?;
+    open_below(data, folder).map_err(|error| failed(&folder.display().to_string(), error))
+}
+
+fn open_below(data: &Path, folder: &Path) -> Result<OwnedFd, rustix::io::Errno> {
+    let mut fd = rustix::fs::open(data, FOLDER, Mode::empty())?;
     for part in folder.components() {
-        fd = rustix::fs::openat(fd.as_fd(), part.as_os_str(), FOLDER, Mode::empty())
-            .map_err(named)?;
+        fd = rustix::fs::openat(fd.as_fd(), part.as_os_str(), FOLDER, Mode::empty())?;
     }
     Ok(fd)
 }

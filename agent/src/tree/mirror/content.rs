@@ -131,6 +131,8 @@ impl Mirror<'_> {
                     }
                     return Ok(size);
                 }
+                // One file of those whose blocks are not to be shared says nothing of the others.
+                Err(Errno::INVAL) => {}
                 Err(e) if cannot(e) => self.can_clone.store(false, Relaxed),
                 Err(e) => return Err(e.into()),
             }

@@ -23,7 +23,7 @@ use super::{
         root::RelPath,
     },
     Mirror, Same,
-    content::{Flow, Stop, forget, hash_of, same_bytes},
+    content::{Flow, Stop, hash_of, same_bytes},
     dir::{Found, Pair},
     read_back::Written,
 };
@@ -158,13 +158,12 @@ impl Mirror<'_> {
         }
         if !self.live {
             // What a killed pass copied: nobody has read it back.
-            let copy = open_source(pair.dst, name)?;
-            forget(copy.as_fd());
-            if self.hash_known_file(copy.as_fd(), want.size, &mut found.buffer)? != digest {
-                let path = show(&join(pair.path, name.to_bytes()));
-                let what = "content";
-                return Err(Stop::Work(TreeError::CopyDiffers { path, what }));
-            }
+            found.written.push(Written {
+                dir: RelPath::clone(pair.path),
+                name: name.into(),
+                want: *want,
+                digest,
+            });
         }
         found.report.bytes_hashed += want.size;
         Ok(Some(file(want, want.size, digest, &attributes)))
