@@ -36,6 +36,8 @@ pub struct Undo {
     pub accept_damaged_copy: bool,
     /// The copy of the data is not given up.
     pub keep_copy: bool,
+    /// Somebody may have written to the data meanwhile.
+    pub data_in_doubt: bool,
 }
 
 /// The events of a step, as a reader gets them.
@@ -191,6 +193,7 @@ impl Runner {
             has_outcome,
             accept_damaged_copy,
             keep_copy,
+            data_in_doubt,
         } = undo.unwrap_or_default();
         let undo = undo.is_some();
         let key = Key {
@@ -276,6 +279,7 @@ impl Runner {
             api_key,
             accept_damaged_copy,
             keep_copy,
+            data_in_doubt,
             events: Arc::clone(&events),
             ledger: Mutex::new(ledger),
         };

@@ -45,6 +45,7 @@ impl Handlers {
             has_outcome: request.has_outcome,
             accept_damaged_copy: request.accept_damaged_copy,
             keep_copy: request.keep_copy,
+            data_in_doubt: request.data_in_doubt,
         });
         let stream = self
             .runner

@@ -105,6 +105,15 @@ impl RunRecord {
         self.position.state
     }
 
+    /// Whether a step that was taken back has told something, by a value of its outcome.
+    #[must_use]
+    pub fn was_told(&self, value: &str) -> bool {
+        let outcomes = self.steps.iter().filter_map(|it| it.undo_outcome.as_ref());
+        outcomes
+            .flat_map(|it| it.values.keys())
+            .any(|key| key == value)
+    }
+
     /// The step that is worked on, was interrupted or failed last: what `ferryctl status` names.
     #[must_use]
     pub fn current_step(&self) -> Option<usize> {

@@ -13,7 +13,7 @@ use crate::{
     error::StepError,
     fence,
     places::{self, RUN_LABEL},
-    steps::{Work, count, done, done_with, host::new_container},
+    steps::{Work, count, done_with, host::new_container},
 };
 
 pub(in crate::steps) struct CreateServer(pub(in crate::steps) v1::CreateServer);
@@ -56,9 +56,10 @@ impl Work for CreateServer {
         if let Some(there) = engine.find_container(&self.0.name).await? {
             places::check_ours(&there, &cx.run)?;
             // Half made by an attempt that was cut off: it is made again.
-            early = new_container::remove(cx, &there).await?;
+            early = new_container::remove(cx, &there).await?.warning;
         }
         // An engine that cannot give it one later gives it one now. Either way nobody must start it before it is its turn.
+        new_container::note_limit(cx, 0)?;
         let limit = fence::from_birth(engine).await?;
         let policy = if limit.is_some() { "no" } else { "always" };
         cx.keep(&true)?;
@@ -93,14 +94,10 @@ impl Work for CreateServer {
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
         let Some(there) = engine.find_container(&self.0.name).await? else {
-            return Ok(done("there is no new container"));
+            return new_container::absent(cx);
         };
         places::check_ours(&there, &cx.run)?;
-        let early = new_container::remove(cx, &there).await?;
-        Ok(done_with(
-            "the new container is removed",
-            Vec::from_iter(early),
-        ))
+        Ok(new_container::remove(cx, &there).await?.outcome())
     }
 }
 

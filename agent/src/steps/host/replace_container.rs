@@ -45,7 +45,7 @@ impl Work for ReplaceContainer {
         if let Some(there) = engine.find_container(&self.0.name).await? {
             places::check_ours(&there, &cx.run)?;
             // Half made by an attempt that was cut off: it is made again.
-            early = new_container::remove(cx, &there).await?;
+            early = new_container::remove(cx, &there).await?.warning;
         }
         let old = engine.inspect_container(&self.0.old_container_id).await?;
         let new = Successor {
@@ -61,6 +61,7 @@ impl Work for ReplaceContainer {
             // Not told, it would be Podman's own default of 2048 and not "as many as it likes".
             limit = limit.or(Some(0));
         }
+        new_container::note_limit(cx, self.0.pids_limit)?;
         let limit = fence::from_birth(engine).await?.or(limit);
         carried.over.body["HostConfig"]["PidsLimit"] = json!(limit);
         if let Some(labels) = carried.over.body["Labels"].as_object_mut() {
@@ -137,17 +138,13 @@ impl Work for ReplaceContainer {
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let engine = &cx.surroundings.host()?.engine;
         let Some(there) = engine.find_container(&self.0.name).await? else {
-            return Ok(done_with("there is no new container", Vec::new()));
+            return new_container::absent(cx);
         };
         if there.id() == self.0.old_container_id {
-            return Ok(done_with("there is no new container", Vec::new()));
+            return new_container::absent(cx);
         }
         places::check_ours(&there, &cx.run)?;
-        let early = new_container::remove(cx, &there).await?;
-        Ok(done_with(
-            "the new container is removed",
-            Vec::from_iter(early),
-        ))
+        Ok(new_container::remove(cx, &there).await?.outcome())
     }
 }
 

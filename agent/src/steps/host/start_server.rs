@@ -37,10 +37,11 @@ impl Work for StartServer {
             "" => None,
             old => fence::keep_down(engine, old).await?,
         };
+        let begun = cx.first_kept::<bool>()?.is_some();
         cx.keep(&true)?;
         let container = engine.inspect_container(&self.0.name).await?;
         places::check_ours(&container, &cx.run)?;
-        let early = new_container::start(engine, &container, self.0.pids_limit).await?;
+        let early = new_container::start(cx, &container, begun).await?;
         // It has to stay up for a while. Where the engine can give it a restart policy later, it has none yet: see `retire_agents`.
         self.settle(cx).await?;
         Ok(done_with(

@@ -5,28 +5,30 @@
 //! have: freed space in the downtime, or started a container that was fenced. So it is looked at before the copy goes, and what is not as
 //! it was comes from there.
 
-use ferry_proto::v1::{self, Outcome};
+use std::path::Path;
 
-use super::ProveCopy;
+use ferry_proto::v1::Outcome;
+
 use crate::{
     context::Context,
     error::StepError,
     state_dir::StateDir,
-    steps::{Work as _, count, done, done_with},
+    steps::{count, done, done_with},
     surroundings::Volume,
     tree::{
-        self, CompareOptions, CompareReport, ManifestFolder, Pass, RestoreOptions, Root, Trust,
+        self, CompareOptions, CompareReport, ManifestFolder, Pass, Problems, ProveOptions,
+        RestoreOptions, Root, Trust,
     },
 };
 
 /// In the run's folder: the data was restored, and compared.
 const RESTORED: &str = "data-restored";
 
-/// Restores the data, after the target has run on it.
+/// Restores the data: of what the target has run on every byte is looked at.
 ///
 /// # Errors
 /// The copy or the data cannot be read or written, the copy is damaged, or the two still differ.
-pub(super) async fn restore(cx: &Context) -> Result<Outcome, StepError> {
+pub(super) async fn restore(cx: &Context, trust: Trust) -> Result<Outcome, StepError> {
     let volume = cx.surroundings.volume()?;
     let (data, copy) = (volume.data.clone(), super::copy_path(volume));
     // What the target alone has is kept, out of the way. What both have becomes what it was.
@@ -43,7 +45,7 @@ pub(super) async fn restore(cx: &Context) -> Result<Outcome, StepError> {
         let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
         let aside = Root::open(aside.path(), None)?;
         let options = RestoreOptions {
-            trust: Trust::Bytes,
+            trust,
             manifest: manifest.as_ref(),
             accept_damaged,
             ..RestoreOptions::new(&aside)
@@ -105,43 +107,63 @@ pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
         Ok(report) => report.differences,
         Err(error) => {
             cx.check_cancelled()?;
+            if cx.data_in_doubt {
+                let what =
+                    "the data may have been written to, and cannot be compared with its copy";
+                return Err(error.during(what));
+            }
             let why = error.into_warning()?;
-            return Ok(kept(vec![format!(
+            return Ok(kept(format!(
                 "the data could not be compared with its copy, which is kept: {why}"
-            )]));
+            )));
         }
     };
     let told = format!(
         "{} changed while the server was down: {differences}",
         count(differences.count, "entry")
     );
-    // What a damaged copy has lost would be taken for what somebody has added to the data.
-    let proof = ProveCopy(v1::ProveCopy {
-        final_manifest: true,
-        ..v1::ProveCopy::default()
-    });
-    if let Err(error) = proof.apply(cx).await {
-        cx.check_cancelled()?;
-        if cx.accept_damaged_copy {
-            return Ok(kept(vec![
-                told,
-                "the data is left as it is, and its damaged copy is kept".to_owned(),
-            ]));
+    // What a damaged copy has lost would be taken for what somebody has added to the data. Its bytes are looked at when they are needed.
+    let of_copy = looks(cx, &super::copy_path(volume)).await?;
+    if !of_copy.is_empty() && !cx.accept_damaged_copy {
+        if looks(cx, &volume.data).await?.is_empty() {
+            return Ok(kept(format!(
+                "the data is as it was copied, and its copy is not any more, which is kept: {of_copy}"
+            )));
         }
-        return Err(error.details(differences.first).hint(format!(
-            "the data is not as it was copied, and the copy is not what its manifest says; \
-             `ferryctl rollback {} --accept-damaged-copy` leaves the data as it is and keeps the copy",
-            cx.run
+        return Err(StepError::new(
+            "copy-not-proven",
+            "the data is not as it was copied, and the copy is not what its manifest says",
+        )
+        .details([told, format!("of the copy {of_copy}")])
+        .hint(format!(
+            "put the copy right, then `ferryctl resume {run}`; or restore what it has with \
+             `ferryctl rollback {run} --accept-damaged-copy`",
+            run = cx.run
         )));
     }
-    let mut outcome = restore(cx).await?;
+    let mut outcome = restore(cx, Trust::Times).await?;
     outcome.warnings.insert(0, told);
     Ok(outcome)
 }
 
+/// In what a tree does not look as the last pass has noted it; its bytes are not read.
+async fn looks(cx: &Context, tree: &Path) -> Result<Problems, StepError> {
+    let (volume, tree) = (cx.surroundings.volume()?.clone(), tree.to_owned());
+    super::on_tree(cx, 0, move |watch| {
+        let manifest = super::manifest(&volume, Pass::Final)?;
+        let options = ProveOptions {
+            looks_only: true,
+            ..ProveOptions::default()
+        };
+        let report = tree::prove(&Root::open(&tree, None)?, &manifest, &options, watch)?;
+        Ok(report.differences)
+    })
+    .await
+}
+
 /// An outcome that tells the controller to have the copy kept.
-fn kept(warnings: Vec<String>) -> Outcome {
-    let mut outcome = done_with("the data is left as it is", warnings);
+fn kept(warning: String) -> Outcome {
+    let mut outcome = done_with("the data is left as it is", vec![warning]);
     outcome
         .values
         .insert(ferry_proto::KEEP_COPY.to_owned(), "true".to_owned());

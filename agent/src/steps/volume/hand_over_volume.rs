@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     error::StepError,
     steps::{Work, done},
-    tree::Root,
+    tree::{Root, Trust},
 };
 
 pub(in crate::steps) struct HandOverVolume(pub(in crate::steps) v1::HandOverVolume);
@@ -51,6 +51,6 @@ impl Work for HandOverVolume {
         if cx.first_kept::<bool>()?.is_none() {
             return Ok(done("the data was not handed over"));
         }
-        super::as_copied::restore(cx).await
+        super::as_copied::restore(cx, Trust::Bytes).await
     }
 }

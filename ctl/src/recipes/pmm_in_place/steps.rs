@@ -251,7 +251,6 @@ impl<'a> Ground<'a> {
                         name: container.name.clone(),
                         settle_seconds: SETTLE_SECONDS,
                         old_container_id: container.id.clone(),
-                        pids_limit: container.pids_limit,
                         unit: unit.clone(),
                     }),
                 )

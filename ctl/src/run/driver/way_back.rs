@@ -38,18 +38,6 @@ impl<A: Agents> Session<'_, '_, A> {
         }))
     }
 
-    /// Whether a step that was taken back could not prove that the data is what its copy has.
-    pub(super) fn keeps_copy(&self) -> bool {
-        let outcomes = self
-            .record
-            .steps
-            .iter()
-            .filter_map(|it| it.undo_outcome.as_ref());
-        outcomes
-            .flat_map(|it| it.values.keys())
-            .any(|key| key == ferry_proto::KEEP_COPY)
-    }
-
     /// Whether the data is restored after this step is taken back, or by that.
     fn restores_from(&self, index: usize) -> bool {
         let steps = || self.record.plan.steps.iter().zip(&self.record.steps);
