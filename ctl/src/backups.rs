@@ -6,7 +6,7 @@ pub mod policy;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ferry_proto::{
-    REHEARSAL,
+    KEEP_COPY, REHEARSAL,
     v1::{BackupFacts, BackupPlace, Facts, KeptFacts, StepStatus, action::Kind},
 };
 use serde::Serialize;
@@ -30,6 +30,8 @@ pub enum Standing {
     Finished,
     /// Its run was rolled back, and has left it behind.
     RolledBack,
+    /// Its run was rolled back and could not compare the data with it: it may have what the data has lost.
+    Kept,
     /// No journal here knows its run.
     Orphan,
 }
@@ -44,6 +46,7 @@ impl Standing {
             Self::Unfinished => "not finished",
             Self::Finished => "finished",
             Self::RolledBack => "rolled back",
+            Self::Kept => "kept",
             Self::Orphan => "orphan",
         }
     }
@@ -79,6 +82,9 @@ pub struct Backup {
     pub used_by: Vec<String>,
     /// The server was carried over, and its last crossing is not declared finished.
     pub server_unfinished: bool,
+    /// A run on the server is on its way back: when that is over another backup may be the one to go back to.
+    #[serde(skip)]
+    pub server_turned: bool,
     /// What a crossing of its server that no journal here knows keeps for the way back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
@@ -339,6 +345,13 @@ pub fn together(found: &Facts, known: &[Known], removing: &[Known]) -> Vec<Backu
             backup
         })
         .collect();
+    let turned: BTreeSet<&str> = known
+        .iter()
+        .filter(|(row, record)| {
+            engine_of(row) == engine && !row.state.is_over() && record.position.backward
+        })
+        .map(|(row, _)| server_of(row))
+        .collect();
     let mut unfinished = BTreeSet::new();
     for backup in &backups {
         if backup.server_unfinished || backup.kept.is_some() {
@@ -347,6 +360,7 @@ pub fn together(found: &Facts, known: &[Known], removing: &[Known]) -> Vec<Backu
     }
     for backup in &mut backups {
         backup.server_unfinished = unfinished.contains(&backup.server);
+        backup.server_turned = turned.contains(backup.server.as_str());
     }
     backups.sort_by(|a, b| {
         (&a.server, std::cmp::Reverse(a.begun), &a.run).cmp(&(
@@ -368,9 +382,10 @@ fn backup(
             .saturating_mul(1000)
             .saturating_add(i64::from(time.nanos / 1_000_000))
     });
-    let standing = known.map_or(Standing::Orphan, |(row, _)| match row.state {
+    let standing = known.map_or(Standing::Orphan, |(row, record)| match row.state {
         RunState::Done => Standing::Unfinished,
         RunState::Finished => Standing::Finished,
+        RunState::RolledBack if record.was_told(KEEP_COPY) => Standing::Kept,
         RunState::RolledBack => Standing::RolledBack,
         RunState::Running | RunState::RollingBack => Standing::Open,
         RunState::Held => Standing::Held,
@@ -390,6 +405,7 @@ fn backup(
         digest: known.map(|(_, record)| digest(record)).unwrap_or_default(),
         standing,
         used_by: facts.used_by.clone(),
+        server_turned: false,
         server_unfinished: last.get(server).is_some_and(|(_, finished)| !finished),
         kept: None,
         end_unknown: false,

@@ -29,6 +29,10 @@ pub enum Verdict {
     BeingRemoved,
     /// A container has it mounted.
     InUse,
+    /// A run on its server is taken back, and where that leads to is not known yet.
+    Turned,
+    /// Its run could not compare the data with it.
+    Uncompared,
     /// Its server's crossing was not declared finished, and it is the one to go back to.
     WayBack,
     /// Another journal's crossing made it and keeps something for the way back still.
@@ -52,6 +56,11 @@ impl Verdict {
             Self::OpenRun => "its run is not over",
             Self::BeingRemoved => "a run that is not over is removing it (`ferryctl status`)",
             Self::InUse => "it is in use",
+            Self::Turned => "a run on its server is being taken back (`ferryctl status`)",
+            Self::Uncompared => {
+                "its run was rolled back, and could not compare the data with it: it may have what the data has lost; whoever has seen \
+                 that it has not removes its volume or folder by hand"
+            }
             Self::WayBack | Self::KeptByItsRun => return way_back(backup),
             Self::EndUnknown => {
                 "it is the newest of its server, and only the journal of its run knows whether that was declared finished: \
@@ -93,6 +102,12 @@ fn verdict(backups: &[Backup], index: usize, wish: Wish, now: i64) -> Verdict {
     }
     if !backup.used_by.is_empty() {
         return Verdict::InUse;
+    }
+    if backup.server_turned {
+        return Verdict::Turned;
+    }
+    if backup.standing == Standing::Kept {
+        return Verdict::Uncompared;
     }
     if backup.is_kept_by_its_run() {
         return Verdict::KeptByItsRun;

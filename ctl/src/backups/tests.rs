@@ -174,6 +174,34 @@ fn a_clock_that_was_put_back_makes_no_other_crossing_the_last() {
 }
 
 #[test]
+fn what_may_be_needed_behind_a_rollback_stays() {
+    use policy::{Verdict, Wish, judge};
+    let all = found(["aa", "bb"].map(volume).into());
+    let mut known = vec![
+        crossing("aa", 10, RunState::RolledBack, Where::NewVolume),
+        crossing("bb", 20, RunState::Held, Where::NewVolume),
+    ];
+    let of_aa = |known: &[Known]| {
+        let seen = together(&all, known, &[]);
+        (seen[1].standing, judge(&seen, Wish::default(), 100)[1])
+    };
+    assert_eq!(of_aa(&known), (Standing::RolledBack, Verdict::Remove));
+    // Where that one's way back leads to is not known yet.
+    known[1].1.position.backward = true;
+    assert_eq!(of_aa(&known), (Standing::RolledBack, Verdict::Turned));
+    known.pop();
+    let undone = Outcome {
+        values: [(KEEP_COPY.to_owned(), "true".to_owned())].into(),
+        ..Outcome::default()
+    };
+    known[0].1.steps[3].undo_outcome = Some(undone);
+    let seen = together(&all, &known, &[]);
+    let aa = seen.iter().position(|it| it.run == "aa").unwrap();
+    assert_eq!(seen[aa].standing, Standing::Kept);
+    assert_eq!(judge(&seen, Wish::default(), 100)[aa], Verdict::Uncompared);
+}
+
+#[test]
 fn another_engines_runs_are_not_this_ones() {
     let mut other = crossing("aa", 10, RunState::Done, Where::Folder("/mnt/b".into()));
     let engine = |known: &mut Known| {

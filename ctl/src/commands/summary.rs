@@ -47,10 +47,12 @@ pub(super) fn of(result: &RunResult) -> RunSummary {
             Vec::new()
         },
         warnings: warnings(record),
-        kept: if result.state == RunState::RolledBack {
-            Vec::new()
-        } else {
-            kept(record)
+        kept: match result.state {
+            RunState::RolledBack if record.was_told(ferry_proto::KEEP_COPY) => {
+                Vec::from_iter(crate::backups::whereabouts(record))
+            }
+            RunState::RolledBack => Vec::new(),
+            _ => kept(record),
         },
         next: next(result),
         failure: result.failure.clone(),

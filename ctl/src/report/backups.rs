@@ -88,7 +88,7 @@ fn state(backup: &Backup) -> String {
         None => {}
     }
     let word = backup.standing.word();
-    if backup.used_by.is_empty() || backup.standing == Standing::Open {
+    if backup.used_by.is_empty() || matches!(backup.standing, Standing::Open | Standing::Held) {
         word.to_owned()
     } else {
         format!("{word}, in use")

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ferry_tests::disk::flip_bit;
+use ferry_tests::disk::keeping_time;
 use ferry_tests::kill::Ended;
 use ferry_tests::matrix::Stage;
 use ferry_tests::{Result, docker};
@@ -63,40 +63,68 @@ pub(crate) fn the_copy_is_gone_in_the_downtime() -> Result<()> {
     let (stage, run) = stopped()?;
     let copy = copy_of(&stage, &run)?;
     fs_err::rename(&copy, copy.with_file_name("elsewhere"))?;
-    let ended = stage.run(&["rollback", &run, "--yes"])?;
-    rolled_back(
-        &ended,
-        &["could not be compared with its copy", "the copy is kept"],
-    );
-    assert!(copy.with_file_name("elsewhere").exists());
-    let listed = stage.run(&["backup", "list"])?;
-    assert!(format!("{listed:?}").contains(&run), "{listed:#?}");
-    let volume = format!("{}-ferry-{run}", stage.scene.server.volume);
-    docker(&["volume", "rm", &volume])?;
+    comes_back_and_keeps_the_copy(&stage, &run, &["could not be compared with its copy"])?;
     stage.assert_as_before()
+}
+
+/// The data is what was copied, and that is all that is needed.
+pub(crate) fn the_copy_is_damaged_in_the_downtime() -> Result<()> {
+    let (stage, run) = stopped()?;
+    let [lost, ..] = three(&stage)?;
+    let lost = in_copy(&stage, &run, &lost)?;
+    fs_err::remove_file(&lost)?;
+    let says = ["the data is as it was copied", &name_of(&lost)];
+    comes_back_and_keeps_the_copy(&stage, &run, &says)?;
+    stage.assert_as_before()
+}
+
+fn comes_back_and_keeps_the_copy(stage: &Stage, run: &str, says: &[&str]) -> Result<()> {
+    let ended = stage.run(&["rollback", run, "--yes"])?;
+    rolled_back(&ended, says);
+    let volume = format!("{}-ferry-{run}", stage.scene.server.volume);
+    assert!(
+        ended.last("summary")["kept"].to_string().contains(&volume),
+        "{ended:#?}"
+    );
+    let listed = stage.run(&["backup", "list"])?;
+    assert!(format!("{listed:?}").contains(run), "{listed:#?}");
+    // Nobody who is not there gives it up.
+    let pruned = stage.run(&["backup", "prune", "--yes"])?;
+    assert_eq!(pruned.code, 0, "{pruned:#?}");
+    docker(&["volume", "rm", &volume]).map(drop)
+}
+
+fn in_copy(stage: &Stage, run: &str, file: &Path) -> Result<PathBuf> {
+    let data = stage.scene.server.mountpoint()?;
+    let below = file.strip_prefix(&data).unwrap_or(file);
+    Ok(copy_of(stage, run)?.join(below))
 }
 
 /// Neither of the two is what it was: a person decides.
 pub(crate) fn data_and_copy_are_changed_in_the_downtime() -> Result<()> {
     let (stage, run) = stopped()?;
-    let [removed, damaged, _] = three(&stage)?;
-    let (copy, data) = (copy_of(&stage, &run)?, stage.scene.server.mountpoint()?);
-    let below = damaged.strip_prefix(&data).unwrap_or(&damaged);
-    let in_copy = copy.join(below);
+    let [removed, lost, _] = three(&stage)?;
+    let data = stage.scene.server.mountpoint()?;
+    let in_copy = in_copy(&stage, &run, &lost)?;
+    let (beside, folder) = (
+        copy_of(&stage, &run)?.with_file_name("lost"),
+        in_copy.parent(),
+    );
+    let folder = folder.unwrap_or(&in_copy);
     fs_err::remove_file(&removed)?;
-    flip_bit(&in_copy)?;
+    keeping_time(folder, || Ok(fs_err::rename(&in_copy, &beside)?))?;
     let told = Told {
         code: "copy-not-proven",
         says: &[
-            "other content",
-            &name_of(&damaged),
+            "missing in the copy",
+            &name_of(&lost),
             &name_of(&removed),
             "--accept-damaged-copy",
         ],
     };
     let ended = stage.run(&["rollback", &run, "--yes"])?;
     held(&ended, &run, told);
-    flip_bit(&in_copy)?;
+    keeping_time(folder, || Ok(fs_err::rename(&beside, &in_copy)?))?;
     // What is missing can be looked at before anything is decided.
     let restored = format!("{}-looked-at", stage.scene.server.volume);
     let ended = stage.run(&["backup", "restore", &run, "--into", &restored])?;

@@ -87,12 +87,17 @@ faults! {
     #[ignore = "a run of its own; the one whose data is changed is in every run"]
     the_copy_is_gone_in_the_downtime: beside {
         fault: "the copy cannot be read", place: "in the downtime; then a rollback that restores nothing",
-        happens: "rolled back, with a warning that nothing could be compared; what is left of the copy stays", operator: "look at the disk of the copy; `ferryctl backup prune` when it is not needed",
+        happens: "rolled back, with a warning that nothing could be compared; what is left of the copy stays, whatever `prune` is asked for", operator: "look at the disk of the copy; remove it by hand when it is not needed",
+    }
+    #[ignore = "a run of its own; the one whose data is changed is in every run"]
+    the_copy_is_damaged_in_the_downtime: beside {
+        fault: "files of the copy are lost, and the data is as it was copied", place: "in the downtime; then a rollback that restores nothing",
+        happens: "rolled back, with the files as a warning; the copy stays, whatever `prune` is asked for", operator: "look at the disk of the copy; remove it by hand",
     }
     #[ignore = "a run of its own; the one whose data is changed is in every run"]
     data_and_copy_are_changed_in_the_downtime: beside {
-        fault: "files of the data are removed, and the copy is damaged", place: "in the downtime; then a rollback that restores nothing",
-        happens: "held; both are named", operator: "put the copy right, `ferryctl resume RUN`; or `ferryctl rollback RUN --accept-damaged-copy`, which leaves the data as it is and keeps the copy",
+        fault: "files of the data are removed, and files of the copy are lost", place: "in the downtime; then a rollback that restores nothing",
+        happens: "held; both are named", operator: "put the copy right, `ferryctl resume RUN`; or `ferryctl rollback RUN --accept-damaged-copy`, which restores what the copy has",
     }
     the_supervisor_does_not_answer: programs {
         fault: "supervisor hangs", place: "stop of the services, and it comes back",

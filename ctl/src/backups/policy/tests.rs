@@ -20,6 +20,7 @@ fn backup(server: &str, days: i64, standing: Standing) -> Backup {
         digest: String::new(),
         standing,
         used_by: Vec::new(),
+        server_turned: false,
         server_unfinished: standing == Standing::Unfinished,
         kept: None,
         end_unknown: false,
@@ -190,6 +191,7 @@ fn any_backups() -> impl Strategy<Value = Vec<Backup>> {
     let standing = prop_oneof![
         Just(Standing::Open),
         Just(Standing::Held),
+        Just(Standing::Kept),
         Just(Standing::Unfinished),
         Just(Standing::Finished),
         Just(Standing::RolledBack),
@@ -247,8 +249,9 @@ proptest! {
         prop_assert_eq!(verdicts.len(), all.len());
         for (backup, verdict) in all.iter().zip(&verdicts) {
             let goes = *verdict == Verdict::Remove;
-            let open = matches!(backup.standing, Standing::Open | Standing::Held);
-                prop_assert!(!goes || !open);
+            use Standing::{Held, Kept, Open};
+            prop_assert!(!goes || !matches!(backup.standing, Open | Held | Kept));
+            prop_assert!(!goes || !backup.server_turned);
             prop_assert!(!goes || backup.used_by.is_empty());
             prop_assert!(!goes || orphans || backup.standing != Standing::Orphan);
             prop_assert_eq!(goes, verdict.why(backup).is_empty());

@@ -19,6 +19,7 @@ fn backup(run: &str, standing: Standing) -> Backup {
         digest: String::new(),
         standing,
         used_by: Vec::new(),
+        server_turned: false,
         server_unfinished: false,
         kept: None,
         end_unknown: false,
