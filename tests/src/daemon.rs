@@ -82,15 +82,27 @@ impl Daemon {
         }
     }
 
-    /// Resident memory in KiB, as the kernel counts it.
+    /// Resident memory in KiB, as the kernel counts it: with the pages of its program, which all that run it share.
     ///
     /// # Errors
     /// When it has ended.
     pub fn resident_kib(&self) -> Result<u64> {
+        self.kib("VmRSS:")
+    }
+
+    /// Resident memory that is its own alone, in KiB.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn own_kib(&self) -> Result<u64> {
+        self.kib("RssAnon:")
+    }
+
+    fn kib(&self, field: &str) -> Result<u64> {
         let status = fs_err::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        number.ok_or_else(|| std::io::Error::other("no VmRSS").into())
+        number.ok_or_else(|| std::io::Error::other(format!("no {field}")).into())
     }
 
     /// Sends SIGTERM, and waits for its exit code.

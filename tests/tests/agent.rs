@@ -16,23 +16,15 @@ use ferry_tests::Result;
 use ferry_tests::daemon::{Daemon, Notifications};
 use ferry_tests::kill::programs;
 
-/// 12 MiB.
-const MOST_RESIDENT_KIB: u64 = 12 * 1024;
-/// How often it is started for that.
-const TRIES: usize = 4;
+/// 4 MiB. With the pages of its program `cargo xtask bench agent` measures what is shipped: how many of those are counted with it depends on
+/// how the program was built, and on what the machine has at hand of it.
+const MOST_OF_ITS_OWN_KIB: u64 = 4 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_it_takes_little_memory() -> Result<()> {
     for role in ["inside", "sidecar", "volume"] {
-        let mut least = u64::MAX;
-        // With each page of the program that it touches come those beside it that the machine has at hand: a megabyte more or less.
-        for _ in 0..TRIES {
-            least = least.min(idle_kib(role).await?);
-            if least <= MOST_RESIDENT_KIB {
-                break;
-            }
-        }
-        assert!(least <= MOST_RESIDENT_KIB, "{role}: {least} KiB");
+        let own = idle_kib(role).await?;
+        assert!(own <= MOST_OF_ITS_OWN_KIB, "{role}: {own} KiB");
     }
     Ok(())
 }
@@ -41,7 +33,7 @@ async fn idle_kib(role: &str) -> Result<u64> {
     let daemon = Daemon::start(role, &[])?;
     daemon.answered().await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let idle = daemon.resident_kib()?;
+    let idle = daemon.own_kib()?;
     assert_eq!(daemon.terminate()?, Some(0), "{role}");
     Ok(idle)
 }
