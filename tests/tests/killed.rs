@@ -2,7 +2,7 @@
 //! `ferryctl resume` ends where an undisturbed crossing ends, and `ferryctl rollback` where it began.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ferry_tests::kill::{
@@ -11,7 +11,7 @@ use ferry_tests::kill::{
 use ferry_tests::random::Random;
 use ferry_tests::server::{Fault, Options, Seed, TestServer};
 use ferry_tests::snapshot::{self, Entry, differences};
-use ferry_tests::{Result, images};
+use ferry_tests::{Result, docker, images};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -337,8 +337,21 @@ fn a_new_server_that_somebody_unfences_before_its_turn_is_taken_back() -> Result
     let scene = Scene::new(None)?;
     let run = scene.stop_before_hand_over()?;
     scene.server.unfence_and_start()?;
-    let ended = scene.tool.run(&["rollback", &run, "--yes"])?;
-    assert_eq!(ended.code, 0, "{ended:?}");
+    // Without the copy nobody knows what it wrote.
+    let volume = format!("{}-ferry-{run}", scene.server.volume);
+    let place = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume])?;
+    let (copy, beside) = (
+        Path::new(&place).join("data"),
+        Path::new(&place).join("beside"),
+    );
+    fs_err::rename(&copy, &beside)?;
+    let held = scene.tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(held.code, 4, "{held:?}");
+    let told = format!("{:?}", held.lines);
+    assert!(told.contains("a server has run on the data"), "{told}");
+    fs_err::rename(&beside, &copy)?;
+    let ended = scene.tool.run(&["resume", &run])?;
+    assert_eq!(ended.last("summary")["state"], "rolled-back", "{ended:?}");
     let told = format!("{:?}", ended.lines);
     assert!(
         told.contains("somebody started the new container"),

@@ -100,17 +100,21 @@ pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
         return Ok(done("the data was restored already"));
     }
     let differences = match compare(cx, volume).await {
-        Ok(report) if report.is_same() => {
+        // What a server has run on is looked at byte by byte, whatever it looks like.
+        Ok(report) if report.is_same() && !cx.data_in_doubt => {
             let entries = count(report.entries, "entry");
             return Ok(done(format!("{entries}: all as they were copied")));
         }
         Ok(report) => report.differences,
         Err(error) => {
             cx.check_cancelled()?;
-            if cx.data_in_doubt {
-                let what =
-                    "the data may have been written to, and cannot be compared with its copy";
-                return Err(error.during(what));
+            if cx.data_in_doubt && !cx.accept_damaged_copy {
+                let what = "a server has run on the data, which cannot be compared with its copy";
+                return Err(error.during(what).hint(format!(
+                    "put the copy right, then `ferryctl resume {run}`; or go back with the data as it is with \
+                     `ferryctl rollback {run} --accept-damaged-copy`",
+                    run = cx.run
+                )));
             }
             let why = error.into_warning()?;
             return Ok(kept(format!(
@@ -134,15 +138,21 @@ pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
             "copy-not-proven",
             "the data is not as it was copied, and the copy is not what its manifest says",
         )
-        .details([told, format!("of the copy {of_copy}")])
+        .details([told.clone(), format!("of the copy {of_copy}")])
         .hint(format!(
             "put the copy right, then `ferryctl resume {run}`; or restore what it has with \
              `ferryctl rollback {run} --accept-damaged-copy`",
             run = cx.run
         )));
     }
-    let mut outcome = restore(cx, Trust::Times).await?;
-    outcome.warnings.insert(0, told);
+    let trust = match cx.data_in_doubt {
+        true => Trust::Bytes,
+        false => Trust::Times,
+    };
+    let mut outcome = restore(cx, trust).await?;
+    if !differences.is_empty() {
+        outcome.warnings.insert(0, told);
+    }
     Ok(outcome)
 }
 
