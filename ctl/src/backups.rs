@@ -264,29 +264,29 @@ fn server_of(row: &RunRow) -> &str {
         .map_or("", |container| container.name.as_str())
 }
 
-/// When each run of the journal was made, as [`Backup::begun`] has it.
-fn begun(known: &[Known]) -> BTreeMap<&str, i64> {
+/// The runs in the order in which the journal made them, whatever the clock said.
+fn in_order(known: &[Known]) -> Vec<&RunRow> {
     let mut rows: Vec<_> = known.iter().map(|(row, _)| row).collect();
     rows.sort_by_key(|row| row.number);
+    rows
+}
+
+/// When each run of the journal was made, as [`Backup::begun`] has it.
+fn begun(known: &[Known]) -> BTreeMap<&str, i64> {
+    let mut begun = BTreeMap::new();
     let mut last = i64::MIN;
-    let later = |row: &RunRow| {
+    for row in in_order(known) {
         last = row.created.max(last.saturating_add(1));
-        last
-    };
-    let times: Vec<i64> = rows.iter().copied().map(later).collect();
-    rows.into_iter()
-        .map(|row| row.run.as_str())
-        .zip(times)
-        .collect()
+        begun.insert(row.run.as_str(), last);
+    }
+    begun
 }
 
 /// When the last crossing of each server was begun, and whether it was declared finished; servers that were never carried
 /// over are not in it. The last is the journal's; the time is for what no journal here knows.
 fn last_crossings(known: &[Known], engine: &str) -> BTreeMap<String, (i64, bool)> {
     let mut last: BTreeMap<String, (i64, bool)> = BTreeMap::new();
-    let mut rows: Vec<_> = known.iter().map(|(row, _)| row).collect();
-    rows.sort_by_key(|row| row.number);
-    for row in rows {
+    for row in in_order(known) {
         let finished = match row.state {
             RunState::Done => false,
             RunState::Finished => true,
