@@ -157,7 +157,7 @@ pub struct Context {
     pub accept_damaged_copy: bool,
     /// For the undo that gives up the copy of the data: it stays.
     pub keep_copy: bool,
-    /// For the undo that compares the data with its copy: somebody may have written to the data.
+    /// For the undo that compares the data with its copy: somebody may have written to it, or has removed a part.
     pub data_in_doubt: bool,
     pub(crate) events: Arc<EventLog>,
     pub(crate) ledger: Mutex<StepLedger>,

@@ -174,6 +174,13 @@ pub fn done_with(summary: impl Into<String>, warnings: Vec<String>) -> Outcome {
     }
 }
 
+/// With word for the controller that the data may not be what it was copied from.
+fn in_doubt(mut outcome: Outcome) -> Outcome {
+    let doubt = ferry_proto::DATA_IN_DOUBT.to_owned();
+    outcome.values.insert(doubt, "true".to_owned());
+    outcome
+}
+
 /// `1 file`, `2 files`.
 fn count(number: u64, noun: &str) -> String {
     let digits = number.to_string();

@@ -40,7 +40,7 @@ pub const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// The value of an outcome by which an undo asks for the copy of the data to be kept.
 pub const KEEP_COPY: &str = "keep_copy";
 
-/// The value of an outcome by which an undo tells that somebody may have written to the data meanwhile.
+/// The value of an outcome by which an undo tells that somebody may have written to the data meanwhile, or has removed a part of it.
 pub const DATA_IN_DOUBT: &str = "data_in_doubt";
 
 /// The version of the plan file format that this release writes.

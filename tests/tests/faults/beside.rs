@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ferry_tests::disk::keeping_time;
 use ferry_tests::kill::Ended;
-use ferry_tests::matrix::Stage;
+use ferry_tests::matrix::{Journey, ServerScene, Stage};
+use ferry_tests::server::Options;
 use ferry_tests::{Result, docker};
 
 use crate::copies::{copy_of, files, name_of};
@@ -13,7 +14,10 @@ use crate::scene::{Told, goes_on_back, held, until};
 
 /// A run that stands behind its copy, with nobody at work.
 fn stopped() -> Result<(Stage, String)> {
-    let stage = Stage::new()?;
+    stopped_on(Stage::new()?)
+}
+
+fn stopped_on(stage: Stage) -> Result<(Stage, String)> {
     let (call, run) = until(&stage, "intended", "replace-container")?;
     call.kill()?;
     Ok((stage, run))
@@ -135,5 +139,29 @@ pub(crate) fn data_and_copy_are_changed_in_the_downtime() -> Result<()> {
     let is_there = Path::new(&place).join(removed).exists();
     docker(&["volume", "rm", &restored])?;
     assert!(is_there, "{} is in the copy", removed.display());
+    goes_on_back(&stage, &run)
+}
+
+/// Somebody takes what lies aside for garbage. It is the server's own cluster, whose place the new one has.
+pub(crate) fn the_former_cluster_is_gone_in_the_downtime() -> Result<()> {
+    let scene = ServerScene::new(Journey::NewCluster, Options::default(), |_| Ok(()))?;
+    let (stage, run) = stopped_on(Stage::on(scene)?)?;
+    let data = stage.scene.server.mountpoint()?;
+    fs_err::remove_dir_all(data.join(".ferry/runs").join(&run).join("proof/data"))?;
+    // Without its copy nothing starts: PMM 2 would serve what is not its own.
+    let copy = copy_of(&stage, &run)?;
+    let elsewhere = copy.with_file_name("elsewhere");
+    fs_err::rename(&copy, &elsewhere)?;
+    let told = Told {
+        code: "tree-open",
+        says: &["cannot be compared with its copy", "--accept-damaged-copy"],
+    };
+    let ended = stage.run(&["rollback", &run, "--yes"])?;
+    held(&ended, &run, told);
+    assert!(
+        format!("{ended:?}").contains("somebody has removed the former cluster"),
+        "{ended:#?}"
+    );
+    fs_err::rename(&elsewhere, &copy)?;
     goes_on_back(&stage, &run)
 }

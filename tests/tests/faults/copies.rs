@@ -163,6 +163,22 @@ pub(crate) fn a_damaged_copy_is_accepted() -> Result<()> {
     and_back(&stage, &run)
 }
 
+/// What the copy had to be is not known any more; that it is there is enough for whoever accepts it.
+pub(crate) fn a_copy_without_its_manifest_is_accepted() -> Result<()> {
+    let (stage, run) = crossed()?;
+    let manifest = copy_of(&stage, &run)?.with_file_name("manifest");
+    flip_bit(&manifest)?;
+    let told = Told {
+        code: "manifest-damaged",
+        says: &["manifest", "--accept-damaged-copy"],
+    };
+    held(&stage.run(&["rollback", &run, "--yes"])?, &run, told);
+    assert!(stage.scene.server.is_v3()?);
+    let ended = stage.run(&["rollback", &run, "--yes", "--accept-damaged-copy"])?;
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    stage.assert_as_before()
+}
+
 fn begun(stage: &Stage) -> Result<(ferry_tests::kill::Call, String)> {
     let mut call = stage.begin()?;
     let run = call.run_name()?;

@@ -80,6 +80,11 @@ faults! {
         fault: "the copy is damaged, and nobody can put it right", place: "before a rollback",
         happens: "with `--accept-damaged-copy` rolled back; data that is as it was stays, the damaged files are restored as the copy has them, and named", operator: "bring the named files from elsewhere",
     }
+    #[ignore = "a crossing of its own"]
+    a_copy_without_its_manifest_is_accepted: copies {
+        fault: "the manifest of the copy is damaged", place: "before a rollback",
+        happens: "held before PMM 3 is stopped; with `--accept-damaged-copy` rolled back to what the copy has", operator: "`ferryctl rollback RUN --accept-damaged-copy`",
+    }
     the_data_is_changed_in_the_downtime: beside {
         fault: "somebody removes, changes and adds files of the data", place: "in the downtime, behind the last copy; then a rollback",
         happens: "rolled back: the data is held against its copy, what is not as it was comes from there, what was added is kept aside; all of it is named", operator: "see who works on the data beside a run",
@@ -98,6 +103,11 @@ faults! {
     data_and_copy_are_changed_in_the_downtime: beside {
         fault: "files of the data are removed, and files of the copy are lost", place: "in the downtime; then a rollback that restores nothing",
         happens: "held; both are named", operator: "put the copy right, `ferryctl resume RUN`; or `ferryctl rollback RUN --accept-damaged-copy`, which restores what the copy has",
+    }
+    #[ignore = "a run of its own; the one whose data is changed is in every run"]
+    the_former_cluster_is_gone_in_the_downtime: beside {
+        fault: "somebody removes the server's own cluster, which lies aside, and the copy cannot be read", place: "in the downtime of `pmm-dump-restore`; then a rollback",
+        happens: "held: no server starts on what is not its own; rolled back when the copy can be read, with the cluster from there", operator: "put the copy right, `ferryctl resume RUN`",
     }
     the_supervisor_does_not_answer: programs {
         fault: "supervisor hangs", place: "stop of the services, and it comes back",
@@ -162,10 +172,22 @@ const KILLED: &[Row] = &[
         operator: "nothing",
     },
     Row {
-        fault: "`ferryctl` killed when a step has failed, or when it looks for an agent that was killed",
-        place: "before it is written down what follows from that, and behind it",
-        happens: "the run is taken back, or goes on, as it would have",
+        fault: "a step's ledger cannot be written, and `ferryctl`, an agent or the engine's daemon is killed when that is told",
+        place: "every step, there and back",
+        happens: "the run is taken back, and where `ferryctl` died the step is tried again; a way back is held, and goes on when the ledger can be written",
+        operator: "`ferryctl resume RUN`, or `ferryctl rollback RUN`",
+    },
+    Row {
+        fault: "the agents are killed, and `ferryctl` or the engine's daemon is killed while they are looked for",
+        place: "every step that has agents, there and back",
+        happens: "the run goes on",
         operator: "`ferryctl resume RUN`",
+    },
+    Row {
+        fault: "the host is switched off and on: engine, containers and `ferryctl` die together",
+        place: "every step, at each word of the journal, there and back",
+        happens: "the engine starts the server's container again by its policy, and nothing runs in it while it is fenced",
+        operator: "`ferryctl resume RUN` or `ferryctl rollback RUN`",
     },
     Row {
         fault: "engine's daemon killed",

@@ -11,7 +11,7 @@ use crate::{
     engine::{ContainerInspect, Engine, containers::DEFAULT_GRACE},
     error::StepError,
     fence, ledger, places,
-    steps::done_with,
+    steps::{done_with, in_doubt},
 };
 
 /// The step that starts it, as plans call it.
@@ -136,12 +136,11 @@ pub(super) struct Removed {
 impl Removed {
     /// The end of an undo, which tells the controller of the doubt.
     pub(super) fn outcome(self) -> Outcome {
-        let mut outcome = done_with("the new container is removed", Vec::from_iter(self.warning));
-        if self.in_doubt {
-            let doubt = ferry_proto::DATA_IN_DOUBT.to_owned();
-            outcome.values.insert(doubt, "true".to_owned());
+        let outcome = done_with("the new container is removed", Vec::from_iter(self.warning));
+        match self.in_doubt {
+            true => in_doubt(outcome),
+            false => outcome,
         }
-        outcome
     }
 }
 

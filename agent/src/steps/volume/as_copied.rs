@@ -88,6 +88,14 @@ pub(super) async fn restore(cx: &Context, trust: Trust) -> Result<Outcome, StepE
     Ok(outcome)
 }
 
+/// Whether this run has made the data what it was.
+///
+/// # Errors
+/// The run's folder cannot be read.
+pub(super) fn was_restored(cx: &Context) -> Result<bool, StepError> {
+    Ok(cx.run_dir.read(RESTORED)?.is_some())
+}
+
 /// Proves that the data is as it was copied, when all steps behind the copy are taken back; what is not is restored.
 ///
 /// Where the copy cannot be read, nothing says that the data is not right: the outcome has a warning, and that the copy is to be kept.
@@ -96,11 +104,11 @@ pub(super) async fn restore(cx: &Context, trust: Trust) -> Result<Outcome, StepE
 /// The data differs and cannot be restored.
 pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
     let volume = cx.surroundings.volume()?;
-    if cx.run_dir.read(RESTORED)?.is_some() {
+    if was_restored(cx)? {
         return Ok(done("the data was restored already"));
     }
     let differences = match compare(cx, volume).await {
-        // What a server has run on is looked at byte by byte, whatever it looks like.
+        // What somebody may have written to is looked at byte by byte, whatever it looks like.
         Ok(report) if report.is_same() && !cx.data_in_doubt => {
             let entries = count(report.entries, "entry");
             return Ok(done(format!("{entries}: all as they were copied")));
@@ -109,7 +117,7 @@ pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
         Err(error) => {
             cx.check_cancelled()?;
             if cx.data_in_doubt && !cx.accept_damaged_copy {
-                let what = "a server has run on the data, which cannot be compared with its copy";
+                let what = "the data is not what it was or may not be, and cannot be compared with its copy";
                 return Err(error.during(what).hint(format!(
                     "put the copy right, then `ferryctl resume {run}`; or go back with the data as it is with \
                      `ferryctl rollback {run} --accept-damaged-copy`",

@@ -15,14 +15,17 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::place_databases::{SETTINGS, copy_settings, open};
+use super::{
+    as_copied,
+    place_databases::{SETTINGS, copy_settings, open},
+};
 use crate::{
     context::Context,
     error::StepError,
     steps::{
         Work,
         container::{CLUSTER_NAME, SCRATCH},
-        count, done,
+        count, done, done_with, in_doubt,
     },
     tree::{self, RecordWriter, Root, TransferOptions},
 };
@@ -138,19 +141,28 @@ impl Work for RenewCluster {
             }
         }
         if inode(data.as_fd(), &before.name)? != Some(before.former) {
-            return Err(StepError::new(
-                "cluster-lost",
-                format!(
-                    "the former cluster is neither `{}` nor in `{}`",
-                    before.name,
-                    cx.run_dir.path().join(SCRATCH).display()
-                ),
-            )
-            .hint("`ferryctl backup restore` makes a volume of the backup, which has it"));
+            return lost(cx, &before.name);
         }
         set_mtime(data.as_fd(), before.mtime)?;
         Ok(done(format!("`{}` is the former cluster", before.name)))
     }
+}
+
+/// The end of an undo whose former cluster somebody has removed: it comes from the copy of the data, where it has not come from there yet.
+/// What takes its place meanwhile stays: no server starts before the comparison, which is told that there is something to find.
+fn lost(cx: &Context, name: &str) -> Result<Outcome, StepError> {
+    if as_copied::was_restored(cx)? {
+        return Ok(done(format!("`{name}` came from the copy of the data")));
+    }
+    let scratch = cx.run_dir.path().join(SCRATCH);
+    let warning = format!(
+        "somebody has removed the former cluster, which is neither `{name}` nor in `{}`: it comes back from the copy of the data",
+        scratch.display()
+    );
+    Ok(in_doubt(done_with(
+        format!("`{name}` is left for the comparison with the copy"),
+        vec![warning],
+    )))
 }
 
 fn look(cx: &Context, data: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<Before, StepError> {
