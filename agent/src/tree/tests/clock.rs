@@ -4,7 +4,7 @@
 use std::{
     process::Command,
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use super::{field::can, *};
@@ -13,6 +13,8 @@ use super::{field::can, *};
 pub(super) struct Image {
     dir: tempfile::TempDir,
     pub(super) at: PathBuf,
+    /// When it was made, in seconds since 1970: however long a test takes, its times stay where they are to each other.
+    made: i64,
 }
 
 /// Nothing of it is left mounted, whatever becomes of the test.
@@ -48,7 +50,9 @@ impl Image {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("mounted");
         fs::create_dir_all(&at).unwrap();
-        let image = Self { dir, at };
+        let made = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let made = made.as_secs().cast_signed();
+        let image = Self { dir, at, made };
         File::create(image.file())
             .unwrap()
             .set_len(16 << 20)
@@ -94,30 +98,48 @@ impl Image {
         )
     }
 
-    /// Gives entries times of change, in seconds from now.
-    fn changed(&self, times: &[(&str, i64)]) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    /// Returns when nobody has it mounted: a container that was being started has all mounts of the machine for a moment, and the kernel keeps what
+    /// it knows of the files as long.
+    fn unmount(&self) {
         run("umount", &[&self.at.to_string_lossy()]).unwrap();
+        let (file, began) = (self.file(), Instant::now());
+        let is_ours = |device: fs::DirEntry| {
+            let of = fs::read_to_string(device.path().join("loop/backing_file"));
+            of.is_ok_and(|of| of.trim_end() == file)
+        };
+        let is_there = || {
+            let devices = fs::read_dir("/sys/block").unwrap();
+            devices.filter_map(Result::ok).any(is_ours)
+        };
+        while is_there() {
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(60), "{file} stays mounted");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Gives entries times of change, in seconds from when it was made.
+    fn changed(&self, times: &[(&str, i64)]) {
+        self.unmount();
         let script = self.dir.path().join("script");
-        let lines = times.iter().map(|(path, from_now)| {
-            let seconds = now.as_secs().cast_signed() + from_now;
+        let lines = times.iter().map(|(path, from)| {
+            let seconds = self.made + from;
             format!("sif /{path} ctime @{seconds}\nsif /{path} ctime_extra 0\n")
         });
         fs::write(&script, lines.collect::<String>()).unwrap();
         let script = script.to_string_lossy();
         run("debugfs", &["-w", "-f", &script, &self.file()]).unwrap();
         self.mount().unwrap();
-        for (path, from_now) in times {
+        for (path, from) in times {
             let meta = fs::symlink_metadata(self.at.join(path)).unwrap();
-            let seconds = now.as_secs().cast_signed() + from_now;
-            assert_eq!(meta.ctime(), seconds, "{path}");
+            assert_eq!(meta.ctime(), self.made + from, "{path}");
         }
     }
 
-    /// The copy's files are as old as that, in seconds from now.
-    fn copied(&self, from_now: i64) {
+    /// The copy's files are as old as that, in seconds from when it was made.
+    fn copied(&self, from: i64) {
         let paths = NAMES.map(|name| format!("copy/{name}"));
-        let times: Vec<_> = paths.iter().map(|path| (&**path, from_now)).collect();
+        let times: Vec<_> = paths.iter().map(|path| (&**path, from)).collect();
         self.changed(&times);
     }
 
