@@ -99,6 +99,11 @@ impl Tool {
         })
     }
 
+    /// Where the agent that lives within the tool has the ledgers of a run.
+    pub(crate) fn ledgers(&self, run: &str) -> PathBuf {
+        self.state.path().join("host/runs").join(run)
+    }
+
     /// The agent's program.
     #[must_use]
     pub fn agent(&self) -> &Path {

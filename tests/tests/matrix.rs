@@ -19,8 +19,8 @@ const STARTED_BY_UNIT: Journey = Journey::StartedByUnit(env!("CARGO_BIN_EXE_syst
 
 /// Cases of a slice that are played on the machine's own engine.
 const FEW: usize = 4;
-/// Cases of a slice with an engine that dies: one for each way that it may treat its containers.
-const FEW_ENGINES: usize = 2;
+/// Cases of a slice with an engine that dies: one for each way that it may treat its containers, and one with all else.
+const FEW_ENGINES: usize = 3;
 /// Cases that are in every run beside the slice: where the last step finds no engine, or a server that the engine has stopped, it must not end well.
 const AT_THE_END: [&str; 2] = [
     "keep-encryption-key:finished:engine:resume",

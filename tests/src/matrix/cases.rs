@@ -30,6 +30,8 @@ pub enum Victim {
     ApiServer,
     /// The engine's daemon.
     Engine(Containers),
+    /// All there is, as when a host is switched off: the controller, the engine, its containers.
+    Machine,
 }
 
 impl Victim {
@@ -52,12 +54,21 @@ impl Victim {
         Self::ApplianceAgent,
         Self::ApiServer,
     ];
-    /// A private engine's daemon, in both ways that it may treat its containers.
-    pub const ENGINES: [Self; 2] = [
+    /// The agents, which live at some moments only.
+    pub const AGENTS: [Self; 5] = [
+        Self::Sidecar,
+        Self::VolumeAgent,
+        Self::SecondAgent,
+        Self::ClientAgent,
+        Self::ApplianceAgent,
+    ];
+    /// A private engine's daemon, in both ways that it may treat its containers, and alone or with all else.
+    pub const ENGINES: [Self; 3] = [
         Self::Engine(Containers::Die),
         Self::Engine(Containers::Live),
+        Self::Machine,
     ];
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Controller,
         Self::Sidecar,
         Self::VolumeAgent,
@@ -67,6 +78,7 @@ impl Victim {
         Self::ApiServer,
         Self::ENGINES[0],
         Self::ENGINES[1],
+        Self::ENGINES[2],
     ];
 
     fn word(self) -> &'static str {
@@ -80,6 +92,7 @@ impl Victim {
             Self::ApiServer => "api-server",
             Self::Engine(Containers::Die) => "engine",
             Self::Engine(Containers::Live) => "engine-live-restore",
+            Self::Machine => "machine",
         }
     }
 }
@@ -93,6 +106,10 @@ pub enum Event {
     Finished,
     /// So many milliseconds after it was intended.
     Within(u64),
+    /// The journal says that it has failed: its ledger cannot be written.
+    Failed,
+    /// The journal says that an agent is looked for: all that were there when the step was intended are dead.
+    Reconnecting,
     /// The journal says this of the run as a whole, which has the place of the step then.
     OfRun(&'static str),
 }
@@ -104,6 +121,8 @@ impl Event {
         match self {
             Self::Intended | Self::Within(_) => "intended",
             Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Reconnecting => "reconnecting",
             Self::OfRun(word) => word,
         }
     }
@@ -188,16 +207,24 @@ pub struct Case {
 }
 
 impl Case {
-    /// Whether somebody is away whom a step has to ask: then it may end in a rollback, or be held.
+    /// Whether somebody is away whom a step has to ask.
+    fn misses_somebody(&self) -> bool {
+        Victim::ENGINES.contains(&self.victim) || self.victim == Victim::ApiServer
+    }
+
+    /// Whether the run may be held: somebody is away whom a step has to ask, or cannot write its ledger.
     #[must_use]
     pub fn may_fail(&self) -> bool {
-        matches!(self.victim, Victim::Engine(_) | Victim::ApiServer)
+        self.misses_somebody() || self.event == Event::Failed
     }
 
     /// Whether the run may be taken back for it by itself.
     #[must_use]
     pub fn may_give_up(&self) -> bool {
-        self.may_fail() && self.way == Way::Resume && !self.leg.undoes()
+        self.misses_somebody()
+            && self.event != Event::Failed
+            && self.way == Way::Resume
+            && !self.leg.undoes()
     }
 }
 
@@ -212,7 +239,9 @@ impl fmt::Display for Case {
             Event::Intended => f.write_str("intended")?,
             Event::Finished => f.write_str("finished")?,
             Event::Within(ms) => write!(f, "within-{ms}ms")?,
-            Event::OfRun(word) => f.write_str(word)?,
+            Event::Failed | Event::Reconnecting | Event::OfRun(_) => {
+                f.write_str(self.event.word())?;
+            }
         }
         write!(f, ":{}:{way}", self.victim.word())
     }
@@ -244,6 +273,8 @@ impl FromStr for Case {
             event: match event {
                 "intended" => Event::Intended,
                 "finished" => Event::Finished,
+                "failed" => Event::Failed,
+                "reconnecting" => Event::Reconnecting,
                 other => match within(other) {
                     Some(ms) => Event::Within(ms),
                     None => Event::of_run(other).ok_or(())?,
@@ -269,7 +300,7 @@ pub struct Moment {
     pub step: String,
     /// On which part of the journey.
     pub leg: Leg,
-    /// `Intended`, `Finished` or `OfRun`.
+    /// `Intended`, `Finished` or `OfRun`: nothing fails in an undisturbed run.
     pub event: Event,
     /// Those of [`Victim::PASSING`] that lived then.
     pub agents: Vec<Victim>,
@@ -277,15 +308,25 @@ pub struct Moment {
     pub at: Duration,
 }
 
+/// What cases a scene has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinds {
+    /// A run that is done can be taken back.
+    pub goes_back: bool,
+    /// Any of its steps can be made to fail.
+    pub fails: bool,
+}
+
 /// All cases: each step of the plan, there and, where a run goes back, back from its end and from before the target could write, at each of its
-/// moments, and somewhere within it when it is long; and each word about the run as a whole.
+/// moments, and somewhere within it when it is long, when it has failed, and when its agents are looked for; and each word about the run
+/// as a whole.
 ///
 /// # Errors
 /// When the undisturbed run said nothing of a step: it would be missing in the matrix.
 pub fn cases(
     steps: &[String],
     moments: &[Moment],
-    goes_back: bool,
+    kinds: Kinds,
     random: &mut Random,
 ) -> Result<Vec<Case>> {
     let mut all = Vec::new();
@@ -294,7 +335,15 @@ pub fn cases(
             if Victim::PASSING.contains(&victim) && !moment.agents.contains(&victim) {
                 continue;
             }
+            // They are dead already.
+            if event == Event::Reconnecting && Victim::AGENTS.contains(&victim) {
+                continue;
+            }
             for way in [Way::Resume, Way::Rollback] {
+                // Who rolls back finds the same where the engine's daemon died with its containers: then the controller died with them.
+                if victim == Victim::Machine && way == Way::Rollback {
+                    continue;
+                }
                 all.push(Case {
                     step: step.to_owned(),
                     leg,
@@ -306,7 +355,7 @@ pub fn cases(
         }
     };
     let mut legs = vec![(Leg::There, steps)];
-    if goes_back {
+    if kinds.goes_back {
         // Of the step at which it was cut off nobody knows how far it came.
         legs.extend(turn(steps).map(|turn| (Leg::Early, &steps[..turn])));
         legs.push((Leg::Back, steps));
@@ -326,6 +375,12 @@ pub fn cases(
                 let moment = random.up_to(took).as_millis();
                 let within = Event::Within(u64::try_from(moment).unwrap_or(u64::MAX));
                 hits.insert(1, (within, intended));
+            }
+            if kinds.fails {
+                hits.push((Event::Failed, intended));
+            }
+            if intended.agents.iter().any(|it| Victim::AGENTS.contains(it)) {
+                hits.push((Event::Reconnecting, intended));
             }
             for (event, moment) in hits {
                 add(step, leg, event, moment);
@@ -394,6 +449,11 @@ pub fn slice(all: &[Case], number: usize) -> Vec<Case> {
         let fits = |case: &&Case| case.victim == victim && case.way == way;
         let after = all[from..].iter().find(fits);
         let found = after.or_else(|| all.iter().rfind(fits));
+        // Not everybody goes both ways.
+        let found = found.or_else(|| {
+            all.iter()
+                .rfind(|it| it.victim == victim && !chosen.contains(*it))
+        });
         // Where cases are chosen densely two parts may find the same.
         chosen.extend(found.filter(|it| !chosen.contains(*it)).cloned());
     }

@@ -1,7 +1,9 @@
 //! A release of the chart in a cluster, which is a double (`tests/src/cluster.rs`).
 
+use std::path::PathBuf;
+
 use super::observed::{Observed, forget_kills};
-use super::server::weaken_roles;
+use super::server::{ledgers_in, weaken_roles};
 use super::{AWAY, Scene, Victim};
 use crate::cluster::{Chart, Cluster, agent_image};
 use crate::kill::{Call, Tool, kill_container};
@@ -107,6 +109,11 @@ impl Scene for ClusterScene {
             Some(container) => kill_container(&container),
             None => Err(Error::of(format!("{victim:?} does not live"))),
         }
+    }
+
+    fn ledgers(&self, run: &str) -> Result<Vec<PathBuf>> {
+        let data = self.cluster.mountpoint(CLAIM)?;
+        Ok(vec![self.tool.ledgers(run), ledgers_in(&data, run)])
     }
 
     /// Each pod has its own.

@@ -18,12 +18,13 @@ mod journey;
 mod observed;
 mod play;
 mod scene;
+mod sealed;
 mod server;
 mod stage;
 mod upkeep;
 
 pub use appliance::ApplianceScene;
-pub use cases::{Case, Event, Leg, Moment, RUN, Victim, Way, cases, named, slice, turn};
+pub use cases::{Case, Event, Kinds, Leg, Moment, RUN, Victim, Way, cases, named, slice, turn};
 pub use client::ClientScene;
 pub use cluster::ClusterScene;
 pub use ending::{Ending, EndingScene};
@@ -85,12 +86,11 @@ pub fn work<S: Scene>(
             moment.step
         ));
     }
-    let mut all = cases(
-        &undisturbed.steps,
-        &undisturbed.moments,
-        stage.scene.goes_back(),
-        &mut random,
-    )?;
+    let kinds = Kinds {
+        goes_back: stage.scene.goes_back(),
+        fails: !stage.scene.ledgers("no-run")?.is_empty(),
+    };
+    let mut all = cases(&undisturbed.steps, &undisturbed.moments, kinds, &mut random)?;
     let victims: &[Victim] = match engine {
         Some(_) => &Victim::ENGINES,
         None => &Victim::PROCESSES,
@@ -105,7 +105,10 @@ pub fn work<S: Scene>(
         Ok(Err(_)) => return Err(Error::of(format!("{NUMBER} is no number"))),
         Err(_) => chosen,
     };
-    let mine: Vec<Case> = chosen.into_iter().skip(worker).step_by(workers).collect();
+    // Two by two: of two that stand beside each other one is gone on with, which takes longer than going back.
+    let is_mine = |(at, _): &(usize, Case)| at / 2 % workers == worker;
+    let mine = chosen.into_iter().enumerate().filter(is_mine);
+    let mine: Vec<Case> = mine.map(|(_, case)| case).collect();
     random.tell(&format!("{} cases", mine.len()));
     if mine.is_empty() {
         return Err(Error::of("nobody has such a case".to_owned()));

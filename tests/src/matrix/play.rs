@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
+use super::sealed::Sealed;
 use super::stage::told;
 use super::{AWAY, Case, Event, Leg, Observed, RUN, Scene, Stage, Undisturbed, Victim, Way, turn};
 use crate::engine::{Containers, PrivateEngine};
@@ -67,23 +70,21 @@ pub fn play<S: Scene>(
     undisturbed: &Undisturbed,
     case: &Case,
 ) -> Result<Course> {
-    let (call, run) = match case.leg {
+    let sealed = |run: &str| match case.event {
+        Event::Failed => Sealed::of(&stage.scene.ledgers(run)?, &case.step).map(Some),
+        _ => Ok(None),
+    };
+    let (call, run, sealed) = match case.leg {
         Leg::There => {
             let mut call = stage.begin()?;
             let run = call.run_name()?;
-            (call, run)
+            let sealed = sealed(&run)?;
+            (call, run, sealed)
         }
-        Leg::Back => {
-            let mut call = stage.begin()?;
-            let run = call.run_name()?;
-            stage.expect(&call.end()?, 0)?;
-            (stage.start(&["rollback", &run, "--yes"])?, run)
-        }
-        Leg::Early => {
-            let turn = turn(&undisturbed.steps)
-                .ok_or_else(|| Error::of("no run of this plan is taken back early".to_owned()))?;
-            let run = stage.begin_and_turn(&undisturbed.steps[turn])?;
-            (stage.start(&["rollback", &run, "--yes"])?, run)
+        Leg::Back | Leg::Early => {
+            let run = begun(stage, undisturbed, case.leg)?;
+            let sealed = sealed(&run)?;
+            (stage.start(&["rollback", &run, "--yes"])?, run, sealed)
         }
     };
     let played = Played {
@@ -92,10 +93,11 @@ pub fn play<S: Scene>(
         undisturbed,
         case,
         run,
+        failed: Cell::new(false),
         holds: Cell::new(0),
         gave_up: Cell::new(false),
     };
-    let (struck, blow) = played.strike(call)?;
+    let (struck, blow) = played.strike(call, sealed)?;
     if case.leg.undoes() {
         played.back(struck)?;
     } else {
@@ -108,31 +110,94 @@ pub fn play<S: Scene>(
     })
 }
 
+/// A run that is over, or cut off at its turn, to be taken back.
+fn begun<S: Scene>(stage: &Stage<S>, undisturbed: &Undisturbed, leg: Leg) -> Result<String> {
+    if leg == Leg::Early {
+        let turn = turn(&undisturbed.steps)
+            .ok_or_else(|| Error::of("no run of this plan is taken back early".to_owned()))?;
+        return stage.begin_and_turn(&undisturbed.steps[turn]);
+    }
+    let mut call = stage.begin()?;
+    let run = call.run_name()?;
+    stage.expect(&call.end()?, 0)?;
+    Ok(run)
+}
+
 struct Played<'a, S> {
     stage: &'a Stage<S>,
     engine: Option<&'a PrivateEngine>,
     undisturbed: &'a Undisturbed,
     case: &'a Case,
     run: String,
+    /// The step was made to fail.
+    failed: Cell<bool>,
     holds: Cell<usize>,
     gave_up: Cell<bool>,
 }
 
 impl<S: Scene> Played<'_, S> {
-    /// Waits for the moment, and kills.
-    fn strike(&self, mut call: Call) -> Result<(Struck, Blow)> {
-        let mut blow = Blow::Hit;
-        let (word, of_run) = (self.case.event.word(), self.case.step == RUN);
-        // Its start was waited for to learn the run's name.
-        if word != "started" {
-            call.wait_for(&self.case.to_string(), |line| {
-                let of_step =
-                    || line["step_id"] == self.case.step && line["undo"] == self.case.leg.undoes();
-                line["event"] == word && (of_run || of_step())
-            })?;
+    /// Waits for the moment; `false` where the run is over without it.
+    fn comes(&self, call: &mut Call) -> Result<bool> {
+        let of_step = |line: &serde_json::Value| {
+            line["step_id"] == self.case.step && line["undo"] == self.case.leg.undoes()
+        };
+        let is_over = |line: &serde_json::Value| line["event"] == "ended";
+        let (name, of_run) = (self.case.to_string(), self.case.step == RUN);
+        let word = match self.case.event {
+            // Its start was waited for to learn the run's name.
+            Event::OfRun("started") => return Ok(true),
+            Event::Failed => {
+                let failed = |line: &_| of_step(line) && line["event"] == "failed";
+                let line = call.wait_for(&name, |line| failed(line) || is_over(line))?;
+                return Ok(!is_over(&line));
+            }
+            Event::Reconnecting => "intended",
+            event => event.word(),
+        };
+        call.wait_for(&name, |line| {
+            line["event"] == word && (of_run || of_step(line))
+        })?;
+        match self.case.event {
+            Event::Within(milliseconds) => std::thread::sleep(Duration::from_millis(milliseconds)),
+            // Whoever is asked next is looked for, by this step or by one behind it.
+            Event::Reconnecting => {
+                for agent in self.agents() {
+                    let _may_be_gone = self.stage.scene.kill(agent);
+                }
+                let lost = |line: &serde_json::Value| line["event"] == "reconnecting";
+                let line = call.wait_for(&name, |line| lost(line) || is_over(line))?;
+                return Ok(lost(&line));
+            }
+            _ => {}
         }
-        if let Event::Within(milliseconds) = self.case.event {
-            std::thread::sleep(Duration::from_millis(milliseconds));
+        Ok(true)
+    }
+
+    /// Those that an undisturbed run had when the step was intended.
+    fn agents(&self) -> impl Iterator<Item = Victim> {
+        let case = self.case;
+        let moments = self.undisturbed.moments.iter();
+        let found = moments
+            .filter(|it| it.step == case.step && it.leg == case.leg && it.event == Event::Intended);
+        found
+            .flat_map(|it| it.agents.iter().copied())
+            .filter(|it| Victim::AGENTS.contains(it))
+    }
+
+    /// Waits for the moment, and kills.
+    fn strike(&self, mut call: Call, sealed: Option<Sealed>) -> Result<(Struck, Blow)> {
+        let mut blow = Blow::Hit;
+        if !self.comes(&mut call)? {
+            return Ok((Struck::Alive(call), Blow::Missed));
+        }
+        if let Some(sealed) = sealed {
+            self.failed.set(true);
+            // It fails once, and what comes of that finds a disk that can be written to.
+            call.signal(Signal::STOP)?;
+            drop(sealed);
+            if self.case.victim != Victim::Controller {
+                call.signal(Signal::CONT)?;
+            }
         }
         match self.case.victim {
             Victim::Controller => {}
@@ -146,13 +211,17 @@ impl<S: Scene> Played<'_, S> {
                 }
             }
             Victim::ApiServer => self.stage.scene.kill(Victim::ApiServer)?,
-            Victim::Engine(containers) => {
+            victim @ (Victim::Engine(_) | Victim::Machine) => {
                 let engine = self
                     .engine
                     .ok_or_else(|| Error::of("a private engine is needed".to_owned()))?;
+                let containers = match victim {
+                    Victim::Engine(containers) => containers,
+                    _ => Containers::Die,
+                };
                 engine.kill()?;
                 // Its controller is left without an engine for a while, or dies together with it.
-                if self.case.way == Way::Rollback {
+                if victim == Victim::Machine || self.case.way == Way::Rollback {
                     drop(call);
                     engine.revive(containers)?;
                     return Ok((Struck::Dead, blow));
@@ -173,16 +242,23 @@ impl<S: Scene> Played<'_, S> {
         if self.case.way == Way::Rollback {
             return self.rolled_back();
         }
+        // Who is told to go on tries the step again that has failed.
+        let must_go_back = self.failed.get() && matches!(struck, Struck::Alive(_));
         let ended = match struck {
             Struck::Alive(call) => call.end()?,
             Struck::Dead => self.resume()?,
         };
         let ended = self.unheld(ended)?;
         let rolled_back = ended.report()["state"] == "rolled-back";
-        if rolled_back && self.case.may_fail() {
-            self.gave_up.set(true);
+        let failed = self.failed.get();
+        if rolled_back && (failed || self.case.may_give_up()) {
+            self.gave_up.set(!failed);
             self.stage.expect(&ended, 1)?;
             return self.as_before();
+        }
+        if must_go_back {
+            let report = ended.report();
+            return Err(Error::of(format!("it failed and went on: {report}")));
         }
         if ended.last("error")["code"] != "run-over" {
             self.stage.expect(&ended, 0)?;
@@ -256,7 +332,10 @@ impl<S: Scene> Played<'_, S> {
     }
 
     fn kills_programs(&self) -> bool {
-        self.case.victim == Victim::Engine(Containers::Die)
+        matches!(
+            self.case.victim,
+            Victim::Engine(Containers::Die) | Victim::Machine
+        )
     }
 
     fn forgiving(&self, now: Observed) -> Observed {

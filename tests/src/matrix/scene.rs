@@ -1,6 +1,8 @@
 //! What cases are played on. The rest of the matrix knows of it what stands here, so that a server in a container, one in a cluster and a
 //! client's host are hit at the same moments and by the same rules.
 
+use std::path::PathBuf;
+
 use super::{Observed, Victim};
 use crate::kill::{Call, Tool, kill_container, pid_of};
 use crate::{Error, Result};
@@ -44,6 +46,14 @@ pub trait Scene {
             Some(container) => kill_container(&container),
             None => Err(Error::of(format!("{victim:?} is no container"))),
         }
+    }
+
+    /// The folders in which agents have the ledgers of a run's steps; empty where nobody makes steps fail.
+    ///
+    /// # Errors
+    /// When something does not answer.
+    fn ledgers(&self, _run: &str) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
     }
 
     /// Whether a run that is done can be taken back. One that only looks leaves nothing that could be.

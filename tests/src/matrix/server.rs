@@ -1,6 +1,6 @@
 //! A used PMM 2 in a container, by whose journey it is made and described.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::observed::forget_kills;
 use super::scene::agent_beside;
@@ -151,6 +151,11 @@ impl Scene for ServerScene {
         self.journey != Journey::Rehearsal
     }
 
+    fn ledgers(&self, run: &str) -> Result<Vec<PathBuf>> {
+        let data = self.server.mountpoint()?;
+        Ok(vec![self.tool.ledgers(run), ledgers_in(&data, run)])
+    }
+
     fn observed(&self, run: Option<&str>) -> Result<Observed> {
         let seen = Observed::of(&self.server, run)?;
         let mut described = self.description.files()?;
@@ -183,6 +188,11 @@ impl Scene for ServerScene {
         }
         weaken_roles(&self.server)
     }
+}
+
+/// Where agents with the data have the ledgers of a run.
+pub(super) fn ledgers_in(data: &Path, run: &str) -> PathBuf {
+    data.join(".ferry/runs").join(run)
 }
 
 /// Gives the roles the passwords again that a crossing heals.

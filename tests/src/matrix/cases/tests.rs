@@ -2,6 +2,11 @@
 
 use super::*;
 
+const BACK: Kinds = Kinds {
+    goes_back: true,
+    fails: false,
+};
+
 fn seen(step: &str, leg: Leg, event: Event, agents: &[Victim], ms: u64) -> Moment {
     Moment {
         step: step.to_owned(),
@@ -33,13 +38,25 @@ fn three_steps() -> (Vec<String>, Vec<Moment>) {
 #[test]
 fn every_step_is_hit_at_every_moment_by_everybody_who_is_there() {
     let (steps, moments) = three_steps();
-    let all = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
+    let all = cases(&steps, &moments, BACK, &mut Random::seeded(1)).unwrap();
     // Controller and two engines always, an agent with two of three steps, one long step; two ways, there and back.
-    assert_eq!(all.len(), (2 * 3 + 3 * 4 + 2 * 4) * 2 * 2);
+    // And where there is an agent, it is looked for by all others.
+    let (both_ways, moments_of_all) = (2 * 3 + 3 * 4 + 2 * 4 + 2 * 3, 2 + 3 + 2 + 2);
+    // Of the whole machine there is one way, at each moment.
+    assert_eq!(all.len(), both_ways * 2 * 2 + moments_of_all * 2);
     let is_seen = |case: &Case| case.step != "look" || case.victim != Victim::VolumeAgent;
     assert!(all.iter().all(is_seen));
     assert!(all.iter().all(|case| case.victim != Victim::Sidecar));
-    let there = cases(&steps, &moments, false, &mut Random::seeded(1)).unwrap();
+    let there = cases(
+        &steps,
+        &moments,
+        Kinds {
+            goes_back: false,
+            ..BACK
+        },
+        &mut Random::seeded(1),
+    )
+    .unwrap();
     assert_eq!(
         (there.len(), there.iter().any(|it| it.leg.undoes())),
         (all.len() / 2, false)
@@ -47,10 +64,31 @@ fn every_step_is_hit_at_every_moment_by_everybody_who_is_there() {
 }
 
 #[test]
+fn every_step_fails_where_steps_can_be_made_to() {
+    let (steps, moments) = three_steps();
+    let without = cases(&steps, &moments, BACK, &mut Random::seeded(1)).unwrap();
+    let fails = Kinds {
+        fails: true,
+        ..BACK
+    };
+    let with = cases(&steps, &moments, fails, &mut Random::seeded(1)).unwrap();
+    // Controller and two engines, and an agent with two of three steps; two ways, there and back. The machine has one way.
+    assert_eq!(with.len() - without.len(), (3 + 4 + 4) * 2 * 2 + 3 * 2);
+    let failed = with.iter().filter(|it| it.event == Event::Failed);
+    for case in failed {
+        assert!(case.may_fail() && !case.may_give_up(), "{case}");
+    }
+    let looked_for = with.iter().filter(|it| it.event == Event::Reconnecting);
+    let looked_for: Vec<String> = looked_for.map(Case::to_string).collect();
+    assert!(looked_for.contains(&"stop:undo-reconnecting:controller:rollback".to_owned()));
+    assert!(!looked_for.iter().any(|it| it.contains("agent")));
+}
+
+#[test]
 fn what_is_done_before_the_target_may_write_is_hit_on_an_early_way_back_too() {
     let (mut steps, mut moments) = three_steps();
     let random = || Random::seeded(1);
-    let without = cases(&steps, &moments, true, &mut random()).unwrap();
+    let without = cases(&steps, &moments, BACK, &mut random()).unwrap();
     for (step, legs) in [
         ("make", &[Leg::There, Leg::Back][..]),
         ("hand-over-volume", &[Leg::There, Leg::Back][..]),
@@ -63,7 +101,7 @@ fn what_is_done_before_the_target_may_write_is_hit_on_an_early_way_back_too() {
     }
     assert_eq!(turn(&steps), Some(3));
     // An early way back of which nothing was seen is none.
-    let error = cases(&steps, &moments, true, &mut random()).unwrap_err();
+    let error = cases(&steps, &moments, BACK, &mut random()).unwrap_err();
     assert!(error.to_string().contains("early rollback"), "{error}");
     let early = moments.iter().filter(|it| it.leg == Leg::Back).take(6);
     let early: Vec<Moment> = early
@@ -73,7 +111,7 @@ fn what_is_done_before_the_target_may_write_is_hit_on_an_early_way_back_too() {
         })
         .collect();
     moments.extend(early);
-    let with = cases(&steps, &moments, true, &mut random()).unwrap();
+    let with = cases(&steps, &moments, BACK, &mut random()).unwrap();
     let early = with.iter().filter(|it| it.leg == Leg::Early);
     assert_eq!(early.clone().count(), without.len() / 2);
     assert!(early.clone().all(|it| it.step != "make"));
@@ -85,7 +123,7 @@ fn what_is_done_before_the_target_may_write_is_hit_on_an_early_way_back_too() {
 #[test]
 fn words_about_the_run_are_moments_too() {
     let (steps, mut moments) = three_steps();
-    let without = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
+    let without = cases(&steps, &moments, BACK, &mut Random::seeded(1)).unwrap();
     for (word, leg) in [
         ("downtime-started", Leg::There),
         ("rolling-back", Leg::Back),
@@ -93,9 +131,9 @@ fn words_about_the_run_are_moments_too() {
         let event = Event::of_run(word).unwrap();
         moments.push(seen(RUN, leg, event, &[Victim::Sidecar], 0));
     }
-    let with = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap();
-    // Controller, two engines, and the agent; two ways.
-    assert_eq!(with.len(), without.len() + 2 * 4 * 2);
+    let with = cases(&steps, &moments, BACK, &mut Random::seeded(1)).unwrap();
+    // Controller, two engines, and the agent; two ways. The machine; one way.
+    assert_eq!(with.len(), without.len() + 2 * (4 * 2 + 1));
     for case in with.iter().filter(|it| it.step == RUN) {
         assert_eq!(case.to_string().parse().as_ref(), Ok(case));
     }
@@ -108,14 +146,14 @@ fn words_about_the_run_are_moments_too() {
 fn a_step_that_the_run_said_nothing_of_is_an_error() {
     let (mut steps, moments) = three_steps();
     steps.push("new".to_owned());
-    let error = cases(&steps, &moments, true, &mut Random::seeded(1)).unwrap_err();
+    let error = cases(&steps, &moments, BACK, &mut Random::seeded(1)).unwrap_err();
     assert!(error.to_string().contains("`new`"), "{error}");
 }
 
 #[test]
 fn a_name_is_enough_to_repeat_a_case() {
     let (steps, moments) = three_steps();
-    for case in cases(&steps, &moments, true, &mut Random::seeded(2)).unwrap() {
+    for case in cases(&steps, &moments, BACK, &mut Random::seeded(2)).unwrap() {
         assert_eq!(case.to_string().parse(), Ok(case));
     }
     assert_eq!("copy:within-x:controller:resume".parse::<Case>(), Err(()));
@@ -125,7 +163,7 @@ fn a_name_is_enough_to_repeat_a_case() {
 #[test]
 fn cases_are_chosen_by_parts_of_their_names_or_by_whole_ones() {
     let (steps, moments) = three_steps();
-    let all = cases(&steps, &moments, true, &mut Random::seeded(2)).unwrap();
+    let all = cases(&steps, &moments, BACK, &mut Random::seeded(2)).unwrap();
     let chosen = named(all.clone(), "stop:undo,look:intended", &Victim::PROCESSES);
     let fits = |case: &Case| {
         case.step == "stop" && case.leg == Leg::Back
@@ -150,7 +188,7 @@ fn cases_are_chosen_by_parts_of_their_names_or_by_whole_ones() {
 #[test]
 fn a_slice_of_more_than_there_is_is_all_and_none_comes_twice() {
     let (steps, moments) = three_steps();
-    let all = cases(&steps, &moments, true, &mut Random::seeded(3)).unwrap();
+    let all = cases(&steps, &moments, BACK, &mut Random::seeded(3)).unwrap();
     assert_eq!(slice(&all, all.len() + 1), all);
     let most = slice(&all, all.len() - 1);
     for case in &most {
@@ -161,9 +199,9 @@ fn a_slice_of_more_than_there_is_is_all_and_none_comes_twice() {
 #[test]
 fn a_slice_has_every_victim_both_ways_and_the_way_back() {
     let (steps, moments) = three_steps();
-    let all = cases(&steps, &moments, true, &mut Random::seeded(3)).unwrap();
-    let chosen = slice(&all, 8);
-    assert_eq!(chosen.len(), 8);
+    let all = cases(&steps, &moments, BACK, &mut Random::seeded(3)).unwrap();
+    let chosen = slice(&all, 10);
+    assert_eq!(chosen.len(), 10);
     let has = |what: &dyn Fn(&Case) -> bool| chosen.iter().any(what);
     for victim in [
         Victim::Controller,
@@ -179,5 +217,5 @@ fn a_slice_has_every_victim_both_ways_and_the_way_back() {
         }
     }
     assert!(has(&|case| case.leg == Leg::Back) && has(&|case| case.leg == Leg::There));
-    assert_eq!(chosen, slice(&all, 8));
+    assert_eq!(chosen, slice(&all, 10));
 }
