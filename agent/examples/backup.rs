@@ -14,8 +14,9 @@ use std::{
 };
 
 use ferry_agent::tree::{
-    CopyOptions, CopyReport, ManifestFolder, Owner, Pass, ProveOptions, RecordWriter,
-    RestoreOptions, Root, TransferOptions, Trust, Watch, copy, prove, restore, transfer,
+    CompareOptions, CopyOptions, CopyReport, ManifestFolder, Owner, Pass, ProveOptions,
+    RecordWriter, RestoreOptions, Root, TransferOptions, Trust, Watch, compare, copy, prove,
+    restore, transfer,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -163,7 +164,7 @@ fn back(options: &Options, mut tell: impl FnMut(String)) -> Result<()> {
     let [_, ours] = places(options, 0);
     make(&srv, options.files, options.mib)?;
     pass(&srv, &ours, Pass::Final)?;
-    let mut best = [(); 4].map(|()| Best(f64::MAX));
+    let mut best = [(); 5].map(|()| Best(f64::MAX));
     for round in 0..options.rounds {
         let [theirs, _] = places(options, round);
         best[3].take(cold(options, || proven(&ours, Pass::Final))?);
@@ -171,18 +172,21 @@ fn back(options: &Options, mut tell: impl FnMut(String)) -> Result<()> {
         for (index, trust) in [(1, Trust::Times), (2, Trust::Bytes)] {
             migrate(&srv, options.files, round * 2 + index)?;
             best[usize::try_from(index)?].take(cold(options, || put_back(&srv, &ours, trust))?);
+            best[4].take(cold(options, || same(&srv, &ours))?);
             fs::rename(
                 srv.join(".ferry"),
                 options.dir.join(format!("aside-{round}-{index}")),
             )?;
         }
     }
-    let [gnu, times, bytes, proof] = best.map(|best| best.0);
+    let [gnu, times, bytes, proof, looks] = best.map(|best| best.0);
     tell(row("cp -a back, sync", gnu, gnu, None));
     tell(row("restore, times trusted", times, gnu, Some(0.9)));
     tell(row("restore, every byte compared", bytes, gnu, Some(0.9)));
     // A rollback does it first, while the target still serves.
     tell(row("proof of the copy", proof, gnu, None));
+    // A rollback that restores nothing does it in the downtime.
+    tell(row("comparison with the copy", looks, gnu, None));
     Ok(())
 }
 
@@ -262,6 +266,20 @@ fn proven(ours: &Path, pass: Pass) -> Result<()> {
         Ok(())
     } else {
         Err(format!("not proven: {}", report.differences).into())
+    }
+}
+
+fn same(srv: &Path, ours: &Path) -> Result<()> {
+    let (data, copy) = (
+        Root::open(srv, None)?,
+        Root::open(&ours.join("data"), None)?,
+    );
+    let options = CompareOptions::default();
+    let report = compare(&data, &copy, &options, &Watch::default())?;
+    if report.is_same() {
+        Ok(())
+    } else {
+        Err(format!("not the same: {}", report.differences).into())
     }
 }
 
