@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use ferry_tests::disk::keeping_time;
-use ferry_tests::kill::Ended;
+use ferry_tests::disk::{flip_bit, keeping_time};
+use ferry_tests::kill::{Ended, is};
 use ferry_tests::matrix::{Journey, ServerScene, Stage};
-use ferry_tests::server::Options;
+use ferry_tests::server::{Options, TestServer};
 use ferry_tests::{Result, docker};
 
 use crate::copies::{copy_of, files, name_of};
-use crate::scene::{Told, goes_on_back, held, until};
+use crate::scene::{Told, and_back, goes_on_back, held, until};
 
 /// A run that stands behind its copy, with nobody at work.
 fn stopped() -> Result<(Stage, String)> {
@@ -142,26 +142,103 @@ pub(crate) fn data_and_copy_are_changed_in_the_downtime() -> Result<()> {
     goes_on_back(&stage, &run)
 }
 
+fn of_new_cluster() -> Result<Stage> {
+    let none = |_: &TestServer| Ok(());
+    Stage::on(ServerScene::new(
+        Journey::NewCluster,
+        Options::default(),
+        none,
+    )?)
+}
+
+/// What a run keeps beside the data.
+fn kept(stage: &Stage, run: &str, name: &str) -> Result<PathBuf> {
+    let data = stage.scene.server.mountpoint()?;
+    Ok(data.join(".ferry/runs").join(run).join(name))
+}
+
 /// Somebody takes what lies aside for garbage. It is the server's own cluster, whose place the new one has.
 pub(crate) fn the_former_cluster_is_gone_in_the_downtime() -> Result<()> {
-    let scene = ServerScene::new(Journey::NewCluster, Options::default(), |_| Ok(()))?;
-    let (stage, run) = stopped_on(Stage::on(scene)?)?;
-    let data = stage.scene.server.mountpoint()?;
-    fs_err::remove_dir_all(data.join(".ferry/runs").join(&run).join("proof/data"))?;
+    let (stage, run) = stopped_on(of_new_cluster()?)?;
+    fs_err::remove_dir_all(kept(&stage, &run, "proof/data")?)?;
+    no_server_starts_without_its_cluster(&stage, &run)?;
+    // What is left of it is none either.
+    let (stage, run) = stopped_on(stage)?;
+    fs_err::remove_dir_all(kept(&stage, &run, "proof/data/global")?)?;
+    no_server_starts_without_its_cluster(&stage, &run)
+}
+
+fn no_server_starts_without_its_cluster(stage: &Stage, run: &str) -> Result<()> {
     // Without its copy nothing starts: PMM 2 would serve what is not its own.
-    let copy = copy_of(&stage, &run)?;
+    let copy = copy_of(stage, run)?;
     let elsewhere = copy.with_file_name("elsewhere");
     fs_err::rename(&copy, &elsewhere)?;
     let told = Told {
         code: "tree-open",
         says: &["cannot be compared with its copy", "--accept-damaged-copy"],
     };
-    let ended = stage.run(&["rollback", &run, "--yes"])?;
-    held(&ended, &run, told);
+    let ended = stage.run(&["rollback", run, "--yes"])?;
+    held(&ended, run, told);
     assert!(
         format!("{ended:?}").contains("somebody has removed the former cluster"),
         "{ended:#?}"
     );
     fs_err::rename(&elsewhere, &copy)?;
+    goes_on_back(stage, run)
+}
+
+/// It has lain there for as long as PMM 3 ran, and nobody takes it for what the server had.
+pub(crate) fn the_former_cluster_is_damaged_after_the_crossing() -> Result<()> {
+    let stage = of_new_cluster()?;
+    let mut call = stage.begin()?;
+    let run = call.run_name()?;
+    assert_eq!(call.end()?.code, 0);
+    let control = kept(&stage, &run, "proof/data/base")?;
+    let some = files(&control).into_iter().next_back();
+    fs_err::remove_file(control.join(some.expect("a cluster has relations")))?;
+    and_back(&stage, &run)
+}
+
+/// The copy has all owners too.
+pub(crate) fn the_record_of_owners_is_damaged() -> Result<()> {
+    let (stage, run) = stopped()?;
+    flip_bit(&kept(&stage, &run, "owners.record")?)?;
+    let ended = stage.run(&["rollback", &run, "--yes"])?;
+    rolled_back(&ended, &["the owners are left for the comparison"]);
+    stage.assert_as_before()
+}
+
+/// The data was restored and compared, and the run is not over.
+pub(crate) fn the_data_is_changed_behind_the_restore() -> Result<()> {
+    let stage = Stage::new()?;
+    let mut call = stage.begin()?;
+    let run = call.run_name()?;
+    assert_eq!(call.end()?.code, 0);
+    let mut call = stage.start(&["rollback", &run, "--yes"])?;
+    call.wait_for("the restore", is("finished", "hand-over-volume", true))?;
+    call.kill()?;
+    let [removed, changed, _] = three(&stage)?;
+    fs_err::remove_file(&removed)?;
+    fs_err::write(&changed, "of somebody")?;
+    goes_on_back(&stage, &run)
+}
+
+/// What runs on the data has another name than the run gave it, so that nobody stops it by that.
+pub(crate) fn somebody_uses_the_data_that_is_taken_back() -> Result<()> {
+    let stage = Stage::new()?;
+    let mut call = stage.begin()?;
+    let run = call.run_name()?;
+    assert_eq!(call.end()?.code, 0);
+    let name = &stage.scene.server.name;
+    let other = format!("{name}-renamed");
+    docker(&["rename", name, &other])?;
+    let told = Told {
+        code: "data-in-use",
+        says: &[&other],
+    };
+    let ended = stage.run(&["rollback", &run, "--yes"])?;
+    held(&ended, &run, told);
+    assert_eq!(ended.count("intended", "hand-over-volume"), 0, "{ended:#?}");
+    docker(&["rename", &other, name])?;
     goes_on_back(&stage, &run)
 }

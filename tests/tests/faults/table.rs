@@ -109,6 +109,26 @@ faults! {
         fault: "somebody removes the server's own cluster, which lies aside, and the copy cannot be read", place: "in the downtime of `pmm-dump-restore`; then a rollback",
         happens: "held: no server starts on what is not its own; rolled back when the copy can be read, with the cluster from there", operator: "put the copy right, `ferryctl resume RUN`",
     }
+    #[ignore = "a crossing of its own"]
+    the_former_cluster_is_damaged_after_the_crossing: beside {
+        fault: "the server's own cluster, which lies aside, is damaged", place: "after a crossing by `pmm-dump-restore`; then a rollback",
+        happens: "rolled back: the cluster is restored from the copy", operator: "nothing",
+    }
+    #[ignore = "a run of its own; the one whose data is changed is in every run"]
+    the_record_of_owners_is_damaged: beside {
+        fault: "the record of who owned what is damaged", place: "in the downtime; then a rollback",
+        happens: "rolled back: owners and modes come from the copy", operator: "look at the disk",
+    }
+    #[ignore = "a crossing of its own"]
+    the_data_is_changed_behind_the_restore: beside {
+        fault: "somebody removes and changes files of the data", place: "in a rollback, behind the restore",
+        happens: "rolled back: the data is compared once more before the server starts", operator: "see who works on the data beside a run",
+    }
+    #[ignore = "a crossing of its own"]
+    somebody_uses_the_data_that_is_taken_back: beside {
+        fault: "a container of another name runs on the data, as a PMM 3 that somebody has renamed", place: "at a rollback",
+        happens: "held before anything is restored; the container is named", operator: "stop it, `ferryctl resume RUN`",
+    }
     the_supervisor_does_not_answer: programs {
         fault: "supervisor hangs", place: "stop of the services, and it comes back",
         happens: "rolled back", operator: "see the supervisor's log, migrate again",

@@ -85,7 +85,9 @@ async fn told_early(
     let name = made.name();
     Ok(Some(Early {
         fenced,
-        sentence: format!("somebody started the new container `{name}` before its turn{what}"),
+        sentence: format!(
+            "somebody started the new container `{name}` when it was not its turn{what}"
+        ),
     }))
 }
 
@@ -95,7 +97,9 @@ async fn told_early(
 /// When it does not stop, or the engine refuses.
 pub(super) async fn remove(cx: &Context, made: &ContainerInspect) -> Result<Removed, StepError> {
     let engine = &cx.surroundings.host()?.engine;
-    let is_early = made.has_run() && !ledger::was_begun(&cx.run_dir, &cx.run, START)?;
+    // The undo of its start has stopped it, so that what runs was started since.
+    let was_its_turn = ledger::was_begun(&cx.run_dir, &cx.run, START)?;
+    let is_early = made.has_run() && (!was_its_turn || made.running());
     let early = told_early(engine, made, is_early).await?;
     if early.as_ref().is_some_and(|early| !early.fenced) {
         cx.run_dir.replace(RAN_EARLY, b"")?;

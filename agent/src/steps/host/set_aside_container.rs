@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     error::StepError,
     fence, places,
-    steps::{Work, done, done_with},
+    steps::{Work, done_with},
 };
 
 pub(in crate::steps) struct SetAsideContainer(pub(in crate::steps) v1::SetAsideContainer);
@@ -55,6 +55,11 @@ impl Work for SetAsideContainer {
         if container.name() != self.0.name {
             engine.rename(&self.0.container_id, &self.0.name).await?;
         }
-        Ok(done(format!("called `{}` again", self.0.name)))
+        // What is taken back next is the data's.
+        let started = places::check_unused(engine, &self.0.container_id, &cx.run).await?;
+        Ok(done_with(
+            format!("called `{}` again", self.0.name),
+            Vec::from_iter(started),
+        ))
     }
 }

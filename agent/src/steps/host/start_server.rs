@@ -64,21 +64,25 @@ impl Work for StartServer {
             of_unit::stop(host, &cx.run, unit, DEFAULT_GRACE).await?;
             return Ok(done(format!("`{}` is stopped", unit.name)));
         }
-        let Some(container) = engine.find_container(&self.0.name).await? else {
-            return Ok(done("the new container is not there"));
+        let made = engine.find_container(&self.0.name).await?;
+        let made = made.filter(|it| it.id() != self.0.old_container_id);
+        let Some(container) = made else {
+            let started = places::check_unused(engine, &self.0.old_container_id, &cx.run).await?;
+            return Ok(done_with(
+                "the new container is not there",
+                Vec::from_iter(started),
+            ));
         };
-        if container.id() == self.0.old_container_id {
-            return Ok(done("the new container is not there"));
-        }
         places::check_ours(&container, &cx.run)?;
         // A container that restarts in a loop must not come up again behind our back.
         fence::policy_off(engine, container.id()).await?;
         places::stop(engine, container.id(), DEFAULT_GRACE).await?;
         // Nor by somebody's hand: the data is about to become the old version's.
         let unfenced = fence::close(engine, container.id()).await?;
+        let started = places::check_unused(engine, &self.0.old_container_id, &cx.run).await?;
         Ok(done_with(
             "the new container is stopped",
-            Vec::from_iter(unfenced),
+            unfenced.into_iter().chain(started).collect(),
         ))
     }
 }

@@ -96,7 +96,8 @@ pub(super) fn was_restored(cx: &Context) -> Result<bool, StepError> {
     Ok(cx.run_dir.read(RESTORED)?.is_some())
 }
 
-/// Proves that the data is as it was copied, when all steps behind the copy are taken back; what is not is restored.
+/// Proves that the data is as it was copied, when all steps behind the copy are taken back; what is not is restored. So also where this run
+/// has restored it already: somebody may have been at it since.
 ///
 /// Where the copy cannot be read, nothing says that the data is not right: the outcome has a warning, and that the copy is to be kept.
 ///
@@ -104,9 +105,6 @@ pub(super) fn was_restored(cx: &Context) -> Result<bool, StepError> {
 /// The data differs and cannot be restored.
 pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
     let volume = cx.surroundings.volume()?;
-    if was_restored(cx)? {
-        return Ok(done("the data was restored already"));
-    }
     let differences = match compare(cx, volume).await {
         // What somebody may have written to is looked at byte by byte, whatever it looks like.
         Ok(report) if report.is_same() && !cx.data_in_doubt => {
@@ -137,10 +135,14 @@ pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
     // What a damaged copy has lost would be taken for what somebody has added to the data. Its bytes are looked at when they are needed.
     let of_copy = match cx.accept_damaged_copy {
         true => Problems::default(),
-        false => looks(cx, &super::copy_path(volume)).await?,
+        false => differs(cx, &super::copy_path(volume), true).await?,
     };
     if !of_copy.is_empty() {
-        if looks(cx, &volume.data).await?.is_empty() {
+        // What somebody may have written to is known by its bytes alone.
+        if differs(cx, &volume.data, !cx.data_in_doubt)
+            .await?
+            .is_empty()
+        {
             return Ok(kept(format!(
                 "the data is as it was copied, and its copy is not any more, which is kept: {of_copy}"
             )));
@@ -167,19 +169,28 @@ pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
     Ok(outcome)
 }
 
-/// In what a tree does not look as the last pass has noted it; its bytes are not read.
-async fn looks(cx: &Context, tree: &Path) -> Result<Problems, StepError> {
+/// In what a tree is not as the last pass has noted it; with `looks_only` its bytes are not read.
+async fn differs(cx: &Context, tree: &Path, looks_only: bool) -> Result<Problems, StepError> {
     let (volume, tree) = (cx.surroundings.volume()?.clone(), tree.to_owned());
     super::on_tree(cx, 0, move |watch| {
         let manifest = super::manifest(&volume, Pass::Final)?;
         let options = ProveOptions {
-            looks_only: true,
+            looks_only,
             ..ProveOptions::default()
         };
         let report = tree::prove(&Root::open(&tree, None)?, &manifest, &options, watch)?;
         Ok(report.differences)
     })
     .await
+    .map_err(|error| {
+        error
+            .during("the data is not as it was copied, and what the copy has to be is not known")
+            .hint(format!(
+                "put the copy right, then `ferryctl resume {run}`; or restore what it has with \
+                 `ferryctl rollback {run} --accept-damaged-copy`",
+                run = cx.run
+            ))
+    })
 }
 
 /// An outcome that tells the controller to have the copy kept.

@@ -132,16 +132,24 @@ impl Work for RenewCluster {
         let Some(before) = cx.first_kept::<Before>()? else {
             return Ok(done("no cluster was put in place"));
         };
+        let name = &before.name;
+        if as_copied::was_restored(cx)? {
+            // What lies aside was there for as long as the target ran, and nobody has looked at it.
+            return Ok(done(format!("`{name}` came from the copy of the data")));
+        }
         let data = open(rustix::fs::CWD, &cx.surroundings.volume()?.data)?;
         let aside = cx.run_dir.names()?.iter().any(|name| name == SCRATCH);
         if aside {
             let scratch = open(cx.run_dir.fd(), SCRATCH.as_ref())?;
             if inode(scratch.as_fd(), CLUSTER)? == Some(before.former) {
+                if !is_cluster(scratch.as_fd())? {
+                    return Ok(lost(cx, name));
+                }
                 exchange(scratch.as_fd(), data.as_fd(), &before.name)?;
             }
         }
         if inode(data.as_fd(), &before.name)? != Some(before.former) {
-            return lost(cx, &before.name);
+            return Ok(lost(cx, name));
         }
         set_mtime(data.as_fd(), before.mtime)?;
         Ok(done(format!("`{}` is the former cluster", before.name)))
@@ -150,19 +158,26 @@ impl Work for RenewCluster {
 
 /// The end of an undo whose former cluster somebody has removed: it comes from the copy of the data, where it has not come from there yet.
 /// What takes its place meanwhile stays: no server starts before the comparison, which is told that there is something to find.
-fn lost(cx: &Context, name: &str) -> Result<Outcome, StepError> {
-    if as_copied::was_restored(cx)? {
-        return Ok(done(format!("`{name}` came from the copy of the data")));
-    }
+fn lost(cx: &Context, name: &str) -> Outcome {
     let scratch = cx.run_dir.path().join(SCRATCH);
     let warning = format!(
-        "somebody has removed the former cluster, which is neither `{name}` nor in `{}`: it comes back from the copy of the data",
+        "somebody has removed the former cluster, which is neither `{name}` nor whole in `{}`: it comes back from the copy of the data",
         scratch.display()
     );
-    Ok(in_doubt(done_with(
+    in_doubt(done_with(
         format!("`{name}` is left for the comparison with the copy"),
         vec![warning],
-    )))
+    ))
+}
+
+/// Whether what lies aside has what no cluster is without (facts/pmm.md 1.3).
+fn is_cluster(scratch: BorrowedFd<'_>) -> Result<bool, StepError> {
+    let cluster = open(scratch, CLUSTER.as_ref())?;
+    let (version, control) = (
+        inode(cluster.as_fd(), "PG_VERSION")?,
+        inode(cluster.as_fd(), "global/pg_control")?,
+    );
+    Ok(version.is_some() && control.is_some())
 }
 
 fn look(cx: &Context, data: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> Result<Before, StepError> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     context::Context,
     error::StepError,
-    steps::{Work, count, done, done_with, skipped},
+    steps::{Work, count, done, done_with, in_doubt, skipped},
 };
 
 pub(in crate::steps) struct SetAsideFiles(pub(in crate::steps) v1::SetAsideFiles);
@@ -104,7 +104,7 @@ impl Work for SetAsideFiles {
         let Some(Moves { moves }) = cx.first_kept()? else {
             return Ok(done("nothing was moved"));
         };
-        let mut warnings = Vec::new();
+        let (mut warnings, mut is_lost) = (Vec::new(), false);
         for it in &moves {
             let (path, name) = it.parts()?;
             let data = &cx.surroundings.volume()?.data;
@@ -117,6 +117,7 @@ impl Work for SetAsideFiles {
                         it.path,
                         cx.run_dir.path().join(&it.aside).display()
                     ));
+                    is_lost = true;
                     continue;
                 }
                 Err(error) => return Err(failed(&it.path, error)),
@@ -128,8 +129,20 @@ impl Work for SetAsideFiles {
                 name,
                 rustix::fs::RenameFlags::NOREPLACE,
             ) {
-                // Back already: whoever moved it may have died before it set the time.
-                Ok(()) | Err(rustix::io::Errno::NOENT) => set_mtime(&folder, it.folder_mtime)?,
+                Ok(()) => set_mtime(&folder, it.folder_mtime)?,
+                Err(rustix::io::Errno::NOENT) => {
+                    if rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+                        warnings.push(format!(
+                            "somebody has removed `{}`, which was kept as `{}`: it comes back from the copy of the data",
+                            it.path,
+                            cx.run_dir.path().join(&it.aside).display()
+                        ));
+                        is_lost = true;
+                        continue;
+                    }
+                    // Back already: whoever moved it may have died before it set the time.
+                    set_mtime(&folder, it.folder_mtime)?;
+                }
                 // Restored with the rest of the data; or somebody has made one.
                 Err(rustix::io::Errno::EXIST) => {
                     if !same(cx, &it.aside, &folder, name)? {
@@ -145,7 +158,11 @@ impl Work for SetAsideFiles {
             sync(&folder)?;
         }
         let back = count((moves.len() - warnings.len()) as u64, "file");
-        Ok(done_with(format!("{back} in place again"), warnings))
+        let outcome = done_with(format!("{back} in place again"), warnings);
+        Ok(match is_lost {
+            true => in_doubt(outcome),
+            false => outcome,
+        })
     }
 }
 

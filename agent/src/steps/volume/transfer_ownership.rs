@@ -7,7 +7,7 @@ use ferry_proto::v1::{self, Outcome};
 use crate::{
     context::Context,
     error::StepError,
-    steps::{Work, count, done},
+    steps::{Work, count, done, done_with, in_doubt},
     tree::{
         self, LinkCheck, ManifestFolder, RecordReader, RecordWriter, Root, Threads, TransferOptions,
     },
@@ -93,15 +93,23 @@ impl Work for TransferOwnership {
             let mut record = RecordReader::open(record)?;
             tree::restore_owners(&root, &mut record, Threads::default(), watch)
         })
-        .await?;
-        // What the record names and the tree no longer has was removed by someone else: it comes back with its owner from the copy, when
-        // the pass that made that is taken back.
-        let mut outcome = done(format!("{} given back", count(report.changed, "entry")));
-        if !report.missing.is_empty() {
-            outcome
-                .warnings
-                .push(format!("not there any more: {}", report.missing));
+        .await;
+        let report = match report {
+            Ok(report) => report,
+            // Nothing was changed from it. The copy has all owners, and is compared when the pass that made it is taken back.
+            Err(error) if error.code() == "tree-record-damaged" => {
+                let warning = error.into_warning()?;
+                let summary = "the owners are left for the comparison with the copy";
+                return Ok(in_doubt(done_with(summary, vec![warning])));
+            }
+            Err(error) => return Err(error),
+        };
+        // What the record names and the tree no longer has was removed by someone else: it comes back with its owner from the copy too.
+        let summary = format!("{} given back", count(report.changed, "entry"));
+        if report.missing.is_empty() {
+            return Ok(done(summary));
         }
-        Ok(outcome)
+        let warning = format!("not there any more: {}", report.missing);
+        Ok(in_doubt(done_with(summary, vec![warning])))
     }
 }
