@@ -192,7 +192,7 @@ const KILLED: &[Row] = &[
         operator: "nothing",
     },
     Row {
-        fault: "a step's ledger cannot be written, and `ferryctl`, an agent or the engine's daemon is killed when that is told",
+        fault: "a step's ledger cannot be written, so that it fails before it acts, and `ferryctl`, an agent or the engine's daemon is killed when that is told",
         place: "every step, there and back",
         happens: "the run is taken back, and where `ferryctl` died the step is tried again; a way back is held, and goes on when the ledger can be written",
         operator: "`ferryctl resume RUN`, or `ferryctl rollback RUN`",
