@@ -4,13 +4,12 @@
 pub mod backup;
 pub mod moving;
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+mod in_use;
 mod rehearsal;
 
+pub use in_use::check_unused;
 pub use rehearsal::{
     discard, launch_rehearsal, launch_second, make_network, rehearsal_name, retire_rehearsal,
 };
@@ -24,12 +23,10 @@ use crate::{
         agents::{
             AgentKind, AgentMount, AgentSpec, DEFAULT_MEMORY, Launched, Retired, SOCKET_FOLDER,
         },
-        carry_over::DATA_FOLDER,
         containers::{ContainerEntry, StopOutcome},
         streams::LogRange,
     },
     error::StepError,
-    fence,
     surroundings::Host,
 };
 
@@ -40,8 +37,6 @@ pub const RUN_LABEL: &str = "ferry.run";
 /// Runs that only look have names that begin so.
 pub const CHECK_PREFIX: &str = "check-";
 
-/// The label that says what Ferry has a container for; the servers that a run makes have none.
-const ROLE_LABEL: &str = "ferry.role";
 /// Where the copy is mounted in the volume agent.
 const BACKUP: &str = "/backup";
 /// How much of a log an error shows.
@@ -419,54 +414,6 @@ pub fn check_ours(container: &ContainerInspect, run: &str) -> Result<(), StepErr
     .hint(format!(
         "stop and rename `{name}`, or remove it, then `ferryctl resume {run}`"
     )))
-}
-
-/// Nobody but Ferry's agents uses the data of the server with this container: what is restored under a program that writes is not restored.
-/// Where there is no such container, as of a server that came from another machine, nobody is looked for. The container itself is stopped when
-/// somebody has started it, fenced as it is, which the answer tells.
-///
-/// # Errors
-/// Somebody does.
-pub async fn check_unused(
-    engine: &Engine,
-    server: &str,
-    run: &str,
-) -> Result<Option<String>, StepError> {
-    let server = match server {
-        "" => return Ok(None),
-        id => engine.find_container(id).await?,
-    };
-    let Some(server) = server else {
-        return Ok(None);
-    };
-    let started = fence::keep_down(engine, server.id()).await?;
-    let users = match server.mount_at(DATA_FOLDER) {
-        Some(data) if data.kind == "volume" => engine.containers_using_volume(&data.name).await?,
-        Some(data) if data.kind == "bind" => {
-            let folder = Path::new(&data.source);
-            engine.containers_using_folder(folder).await?
-        }
-        _ => return Ok(started),
-    };
-    for user in users {
-        let Some(user) = engine.find_container(&user.id).await? else {
-            continue;
-        };
-        if !user.running() || user.label(ROLE_LABEL).is_some() {
-            continue;
-        }
-        let name = user.name();
-        return Err(StepError::new(
-            "data-in-use",
-            format!(
-                "container `{name}` runs on the server's data, which is about to be taken back"
-            ),
-        )
-        .hint(format!(
-            "stop `{name}`, and see who started it; then `ferryctl resume {run}`"
-        )));
-    }
-    Ok(started)
 }
 
 /// Stops a container and is sure of it: what still runs after its grace is an error, because what
