@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 mod in_use;
 mod rehearsal;
 
-pub use in_use::check_unused;
+pub use in_use::{check_unused, users_of_data};
 pub use rehearsal::{
     discard, launch_rehearsal, launch_second, make_network, rehearsal_name, retire_rehearsal,
 };

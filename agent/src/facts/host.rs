@@ -1,6 +1,6 @@
 //! What the engine says of a container, its image, and the image it shall become.
 
-use std::{collections::BTreeSet, net::IpAddr, path::Path};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ferry_proto::v1::{
     CarryOverNote, ContainerFacts, EngineFacts, EnvironmentChange, EnvironmentChangeKind, Facts,
@@ -18,7 +18,7 @@ use crate::{
     },
     error::StepError,
     fence,
-    places::{CHECK_PREFIX, RUN_LABEL},
+    places::{self, CHECK_PREFIX, RUN_LABEL},
     successor::{self, Successor},
     surroundings::Host,
     unit::{self, Wanted},
@@ -363,14 +363,7 @@ async fn is_look(engine: &Engine, entry: &ContainerEntry) -> Result<bool, StepEr
 
 /// Other containers that mount the same data, `name (state)`.
 async fn others(engine: &Engine, inspect: &ContainerInspect) -> Result<Vec<String>, StepError> {
-    let users = match inspect.mount_at(DATA) {
-        Some(data) if data.kind == "volume" => engine.containers_using_volume(&data.name).await?,
-        Some(data) if data.kind == "bind" => {
-            let folder = Path::new(&data.source);
-            engine.containers_using_folder(folder).await?
-        }
-        _ => return Ok(Vec::new()),
-    };
+    let users = places::users_of_data(engine, inspect).await?;
     let mut names = BTreeSet::new();
     for entry in users.into_iter().filter(|entry| entry.id != inspect.id()) {
         if !is_look(engine, &entry).await? {

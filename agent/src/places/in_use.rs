@@ -3,13 +3,31 @@
 use std::path::Path;
 
 use crate::{
-    engine::{Engine, carry_over::DATA_FOLDER},
+    engine::{ContainerInspect, Engine, carry_over::DATA_FOLDER, containers::ContainerEntry},
     error::StepError,
     fence,
 };
 
 /// The label that says what Ferry has a container for; the servers that a run makes have none.
 const ROLE_LABEL: &str = "ferry.role";
+
+/// All containers that mount the data of this server, itself among them; none where its data is in the container.
+///
+/// # Errors
+/// When the engine does not answer.
+pub async fn users_of_data(
+    engine: &Engine,
+    server: &ContainerInspect,
+) -> Result<Vec<ContainerEntry>, StepError> {
+    Ok(match server.mount_at(DATA_FOLDER) {
+        Some(data) if data.kind == "volume" => engine.containers_using_volume(&data.name).await?,
+        Some(data) if data.kind == "bind" => {
+            let folder = Path::new(&data.source);
+            engine.containers_using_folder(folder).await?
+        }
+        _ => Vec::new(),
+    })
+}
 
 /// Nobody but Ferry's agents uses the data of the server with this container: what is restored under a program that writes is not restored.
 /// Where there is no such container, as of a server that came from another machine, nobody is looked for. The container itself is stopped when
@@ -30,15 +48,7 @@ pub async fn check_unused(
         return Ok(None);
     };
     let started = fence::keep_down(engine, server.id()).await?;
-    let users = match server.mount_at(DATA_FOLDER) {
-        Some(data) if data.kind == "volume" => engine.containers_using_volume(&data.name).await?,
-        Some(data) if data.kind == "bind" => {
-            let folder = Path::new(&data.source);
-            engine.containers_using_folder(folder).await?
-        }
-        _ => return Ok(started),
-    };
-    for user in users {
+    for user in users_of_data(engine, &server).await? {
         let Some(user) = engine.find_container(&user.id).await? else {
             continue;
         };
