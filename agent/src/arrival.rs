@@ -12,9 +12,8 @@ use ferry_proto::v1::PublishedPort;
 use rustix::fs::Access;
 
 use crate::{
-    engine::{Engine, EngineInfo, inspect},
+    engine::{Engine, EngineInfo, inspect, labels::RUN_LABEL},
     error::StepError,
-    places::RUN_LABEL,
     surroundings::Host,
     unit,
 };

@@ -24,6 +24,7 @@ use crate::{
             AgentKind, AgentMount, AgentSpec, DEFAULT_MEMORY, Launched, Retired, SOCKET_FOLDER,
         },
         containers::{ContainerEntry, StopOutcome},
+        labels::{RUN_LABEL, role_filter},
         streams::LogRange,
     },
     error::StepError,
@@ -32,8 +33,6 @@ use crate::{
 
 pub use self::backup::{BackupPlace, Wanted};
 
-/// The label that says which run made a container or volume.
-pub const RUN_LABEL: &str = "ferry.run";
 /// Runs that only look have names that begin so.
 pub const CHECK_PREFIX: &str = "check-";
 
@@ -310,7 +309,7 @@ pub async fn find_agent(
     run: &str,
     role: &str,
 ) -> Result<Option<ContainerEntry>, StepError> {
-    let labels = [format!("{RUN_LABEL}={run}"), format!("ferry.role={role}")];
+    let labels = [format!("{RUN_LABEL}={run}"), role_filter(role)];
     let filters: Vec<(&str, &str)> = labels.iter().map(|it| ("label", it.as_str())).collect();
     Ok(host
         .engine

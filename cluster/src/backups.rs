@@ -1,6 +1,10 @@
 //! The backups of a namespace: claims by their labels, whichever journal knows of them.
 
-use ferry_agent::error::StepError;
+use ferry_agent::{
+    engine::labels::{RUN_LABEL, SERVER_LABEL, role_filter},
+    error::StepError,
+    places::backup::ROLE,
+};
 use ferry_proto::v1::{BackupFacts, Facts, GetFactsRequest, KeptFacts};
 use serde_json::Value;
 
@@ -8,12 +12,9 @@ use crate::{
     Kubernetes,
     api::{Kind, text},
     claims, look,
-    record::{RUN_LABEL, SERVER_LABEL, record_name},
+    record::record_name,
     workload::Name,
 };
-
-/// What only the claims with copies have.
-const SELECTOR: &str = "ferry.role=backup";
 
 pub(crate) async fn observe(
     cluster: &Kubernetes,
@@ -23,7 +24,10 @@ pub(crate) async fn observe(
         "" => &cluster.api.namespace,
         named => named,
     };
-    let found = cluster.api.list(Kind::Claims, namespace, SELECTOR).await?;
+    let found = cluster
+        .api
+        .list(Kind::Claims, namespace, &role_filter(ROLE))
+        .await?;
     let pods = cluster.api.list(Kind::Pods, namespace, "").await?;
     let mut backups = backups(namespace, &found, &pods);
     for backup in &mut backups {

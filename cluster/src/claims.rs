@@ -4,6 +4,7 @@
 
 use std::{fmt, time::Duration};
 
+use ferry_agent::engine::labels::RUN_LABEL;
 use ferry_agent::error::StepError;
 use ferry_proto::v1;
 use serde_json::{Value, json};
@@ -12,7 +13,6 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Kubernetes,
     api::{Kind, entries, text},
-    record::RUN_LABEL,
 };
 
 /// The code of an error that says that a claim is another's.

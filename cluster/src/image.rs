@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use ferry_agent::{engine::probe, error::StepError, pod::Description};
+use ferry_agent::{
+    engine::{labels::ROLE_LABEL, probe},
+    error::StepError,
+    pod::Description,
+};
 use ferry_proto::v1::ImageFacts;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -97,7 +101,7 @@ pub(crate) async fn forget(
 }
 
 fn body(cluster: &Kubernetes, name: &str, template: &Value, node: &str, reference: &str) -> Value {
-    let labels = json!({ "app.kubernetes.io/managed-by": "ferry", "ferry.role": "image" });
+    let labels = json!({ "app.kubernetes.io/managed-by": "ferry", ROLE_LABEL: "image" });
     let mut body = pod::own(name, &labels, template, node);
     let mount = json!([{ "name": "ferry", "mountPath": PROGRAMS }]);
     body["spec"]["volumes"] = json!([{ "name": "ferry", "emptyDir": {} }]);

@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use ferry_agent::error::StepError;
+use ferry_agent::{
+    engine::labels::{ROLE_LABEL, RUN_LABEL, SERVER_LABEL},
+    error::StepError,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -38,10 +41,6 @@ pub(crate) struct Before {
     pub(crate) services: BTreeMap<String, Value>,
 }
 
-/// The label that says which run made something.
-pub(crate) const RUN_LABEL: &str = "ferry.run";
-/// The label that says which StatefulSet it is about.
-pub(crate) const SERVER_LABEL: &str = "ferry.server";
 /// Where a ConfigMap has what it keeps.
 pub(crate) const FIELD: &str = "record";
 
@@ -56,7 +55,7 @@ pub(crate) fn record_name(server: &Name, run: &str) -> String {
 pub(crate) fn labels(server: &Name, run: &str, role: &str) -> Value {
     json!({
         "app.kubernetes.io/managed-by": "ferry",
-        "ferry.role": role, RUN_LABEL: run, SERVER_LABEL: server.name,
+        ROLE_LABEL: role, RUN_LABEL: run, SERVER_LABEL: server.name,
     })
 }
 

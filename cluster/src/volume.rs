@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use ferry_agent::{engine::agents::SOCKET_FOLDER, error::StepError};
+use ferry_agent::{
+    engine::{agents::SOCKET_FOLDER, labels::RUN_LABEL},
+    error::StepError,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +18,7 @@ use crate::{
     api::{Kind, text},
     opened,
     pod::{self, State},
-    record::{RUN_LABEL, labels},
+    record::labels,
     workload::{Name, START_PATIENCE},
 };
 

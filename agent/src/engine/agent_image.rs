@@ -15,10 +15,8 @@ use super::{
     client::{Ask, Engine},
     endpoint::sha256_hex,
     error::EngineError,
+    labels::BINARY_LABEL,
 };
-
-/// The label that says which binary is inside.
-pub const BINARY_LABEL: &str = "ferry.binary";
 
 /// How long an engine may take over its slowest line to load some megabytes.
 const LOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(600);

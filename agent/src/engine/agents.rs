@@ -12,8 +12,16 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{
-    agent_image::program_tar, client::Engine, containers::StopOutcome, error::EngineError,
-    inspect::ContainerInspect, remove,
+    agent_image::program_tar,
+    client::Engine,
+    containers::StopOutcome,
+    error::EngineError,
+    inspect::ContainerInspect,
+    labels::{
+        AGENT_IMAGE_LABEL, COPY_LABEL, IDS_LABEL, ROLE_LABEL, RUN_LABEL, SERVER_LABEL, SPEC_LABEL,
+        role_filter,
+    },
+    remove, tunnel,
 };
 
 /// Where an agent's socket lives, in a volume of its own.
@@ -44,16 +52,6 @@ const PROGRAM_CAPABILITIES: &[&str] = &["SETUID", "SETGID", "KILL"];
 
 /// Where an agent without the server's data keeps its state.
 const STATE: &str = "/ferry-state";
-
-/// On the agent of a rehearsal: the volume of its copy.
-pub const COPY_LABEL: &str = "ferry.copy";
-
-/// On an agent whose container has another image: the agent's own image, which proxies are made of.
-pub const AGENT_IMAGE_LABEL: &str = "ferry.agent-image";
-
-/// On an agent or a backup whose owners are seen from a user namespace that is not the engine's default: the mode that makes another one
-/// with the same ids ([`ContainerInspect::own_ids`]).
-pub const IDS_LABEL: &str = "ferry.ids";
 
 /// The agent's program in a container of another image.
 const PROGRAM: &str = "ferryd";
@@ -197,13 +195,13 @@ impl Engine {
         };
         let name = agent_name(&spec.server, &spec.kind);
         let body = body(spec, &server, &name);
-        let wanted = body["Labels"]["ferry.spec"]
+        let wanted = body["Labels"][SPEC_LABEL]
             .as_str()
             .unwrap_or_default()
             .to_owned();
         if let Some(existing) = self.find_container(&name).await? {
             owned(&existing, spec.kind.role(), &spec.run)?;
-            if existing.label("ferry.spec") == Some(wanted.as_str()) {
+            if existing.label(SPEC_LABEL) == Some(wanted.as_str()) {
                 let reused = existing.running();
                 if reused || self.started_again(&spec.kind, existing.id()).await? {
                     return Ok(Launched {
@@ -328,7 +326,7 @@ impl Engine {
     /// # Errors
     /// The engine's refusal, of a socket that is still in use for one.
     pub async fn remove_sockets(&self, run: &str, role: &str) -> Result<(), EngineError> {
-        let labels = [("ferry.role", role), ("ferry.run", run)];
+        let labels = [(ROLE_LABEL, role), (RUN_LABEL, run)];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned()));
         for volume in self.list_volumes(&labels.into()).await? {
             if let Some(agent) = volume.name.strip_suffix(SOCKET_SUFFIX) {
@@ -344,7 +342,8 @@ impl Engine {
     async fn remove_socket(&self, agent: &str) -> Result<(), EngineError> {
         let deadline = Instant::now() + remove::PATIENCE;
         let socket = socket_volume(agent);
-        let proxies = [("volume", socket.as_str()), ("label", "ferry.role=dial")];
+        let role = role_filter(tunnel::ROLE);
+        let proxies = [("volume", socket.as_str()), ("label", role.as_str())];
         loop {
             for proxy in self.list_containers(&proxies).await? {
                 if proxy.state != "running" {
@@ -384,7 +383,7 @@ pub(super) fn mount_json(mount: &AgentMount) -> Value {
 
 fn owned(existing: &ContainerInspect, role: &str, run: &str) -> Result<(), EngineError> {
     let container = existing.name().to_owned();
-    match (existing.label("ferry.role"), existing.label("ferry.run")) {
+    match (existing.label(ROLE_LABEL), existing.label(RUN_LABEL)) {
         (Some(its_role), Some(its_run)) if its_role == role => {
             if its_run == run {
                 Ok(())
@@ -408,9 +407,9 @@ fn socket_volume(agent: &str) -> String {
 
 fn labels(spec: &AgentSpec) -> BTreeMap<String, String> {
     [
-        ("ferry.role", spec.kind.role()),
-        ("ferry.run", &spec.run),
-        ("ferry.server", &spec.server),
+        (ROLE_LABEL, spec.kind.role()),
+        (RUN_LABEL, &spec.run),
+        (SERVER_LABEL, &spec.server),
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into()
@@ -498,7 +497,7 @@ fn body(spec: &AgentSpec, server: &ContainerInspect, name: &str) -> Value {
         .into_iter()
         .map(|(key, value)| (key, json!(value)))
         .collect();
-    all.insert("ferry.spec".into(), json!(digest));
+    all.insert(SPEC_LABEL.into(), json!(digest));
     if !own_ids.is_empty() {
         all.insert(IDS_LABEL.into(), json!(own_ids));
     }

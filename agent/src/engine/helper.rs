@@ -12,6 +12,7 @@ use super::{
     agents::{AgentMount, TREE_CAPABILITIES, mount_json},
     client::{Ask, Engine},
     error::EngineError,
+    labels::{BINARY_LABEL, ROLE_LABEL, role_filter},
     streams::LogRange,
     tunnel::Unstarted,
     volumes::Volume,
@@ -22,8 +23,8 @@ use hyper::Method;
 const PATIENCE: Duration = Duration::from_secs(3600);
 /// How often it is looked whether one of an earlier call has ended.
 const PAUSE: Duration = Duration::from_millis(250);
-/// Tells these containers from others.
-const ROLE: (&str, &str) = ("ferry.role", "folder");
+/// Tells these containers from others ([`ROLE_LABEL`]).
+pub(super) const ROLE: &str = "folder";
 
 impl Engine {
     /// Runs the agent's program once and returns what it wrote. With a label it is alone under it: one
@@ -41,7 +42,7 @@ impl Engine {
         if let Some(label) = alone {
             self.outwait_helpers(label).await?;
         }
-        let labels: BTreeMap<&str, &str> = alone.into_iter().chain([ROLE]).collect();
+        let labels: BTreeMap<&str, &str> = alone.into_iter().chain([(ROLE_LABEL, ROLE)]).collect();
         let mut cmd = vec!["folder".to_owned()];
         cmd.extend(args.iter().cloned());
         let mounts: Vec<Value> = mounts.iter().map(mount_json).collect();
@@ -79,7 +80,7 @@ impl Engine {
     }
 
     async fn outwait_helpers(&self, (key, value): (&str, &str)) -> Result<(), EngineError> {
-        let labels = [format!("{}={}", ROLE.0, ROLE.1), format!("{key}={value}")];
+        let labels = [role_filter(ROLE), format!("{key}={value}")];
         let filters: Vec<(&str, &str)> = labels.iter().map(|it| ("label", it.as_str())).collect();
         let began = Instant::now();
         for left in self.list_containers(&filters).await? {
@@ -122,7 +123,7 @@ impl Engine {
     /// # Errors
     /// The engine's refusal.
     pub async fn agent_images(&self) -> Result<Vec<String>, EngineError> {
-        let filters = json!({ "label": [super::agent_image::BINARY_LABEL] }).to_string();
+        let filters = json!({ "label": [BINARY_LABEL] }).to_string();
         let query = [("filters", filters.as_str())];
         let ask = Ask::new(Method::GET, "/images/json".into(), "list images".into()).query(&query);
         let list = self.ask_json(ask).await?;

@@ -4,6 +4,7 @@
 //! it can be read in one place. Nothing here kills, forces, or removes a volume together with a container.
 //!
 //! - [`endpoint`]: which engine is meant, as the `docker` client would answer; `connector`, `tls`, `client`: how it is reached.
+//! - [`labels`]: what Ferry's own things on an engine are known by.
 //! - [`containers`], [`images`], [`volumes`], [`archive`], [`streams`]: what is asked of it; `remove`: what it is asked to remove; [`inspect`]: its answers.
 //! - [`agent_image`], [`agents`], [`tunnel`]: Ferry's own containers beside a server, and how they are reached; [`helper`]: one that lives for a moment.
 //! - `kind`: which engine it is, and what it lets be done; `podman`: Podman's answers in Docker's words, `ids`: what owners mean in a
@@ -28,6 +29,7 @@ pub mod images;
 pub mod info;
 pub mod inspect;
 mod kind;
+pub mod labels;
 pub mod networks;
 mod podman;
 pub mod probe;

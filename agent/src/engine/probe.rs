@@ -14,11 +14,16 @@ use serde_json::json;
 use super::{
     client::Engine,
     error::EngineError,
+    helper,
     inspect::ImageInspect,
-    tunnel::Unstarted,
+    labels::{ROLE_LABEL, role_filter},
+    tunnel::{self, Unstarted},
     users::{Owner, resolve_user},
 };
 use crate::server::users::Users;
+
+/// What the container of a probe is labelled with ([`ROLE_LABEL`]).
+const ROLE: &str = "probe";
 
 /// Where PMM's images keep the version of what they ship.
 pub const VERSION_FILE: &str = "/usr/share/percona-dashboards/VERSION";
@@ -80,7 +85,7 @@ impl Engine {
             .collect();
         let mut body = json!({
             "Image": inspect.id(),
-            "Labels": { "ferry.role": "probe" },
+            "Labels": { ROLE_LABEL: ROLE },
             "NetworkDisabled": true,
             "HostConfig": { "NetworkMode": "none", "Tmpfs": tmpfs },
         });
@@ -145,9 +150,9 @@ impl Engine {
         let now = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        for role in ["ferry.role=probe", "ferry.role=dial", "ferry.role=folder"] {
+        for role in [ROLE, tunnel::ROLE, helper::ROLE] {
             for entry in self
-                .list_containers(&[("label", role), ("status", "created")])
+                .list_containers(&[("label", &role_filter(role)), ("status", "created")])
                 .await?
             {
                 let created = Duration::from_secs(u64::try_from(entry.created).unwrap_or_default());

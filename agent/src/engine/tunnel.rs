@@ -21,12 +21,16 @@ use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    agents::{AGENT_IMAGE_LABEL, IDS_LABEL, SOCKET, SOCKET_FOLDER},
+    agents::{SOCKET, SOCKET_FOLDER},
     client::Engine,
     error::EngineError,
     ids,
+    labels::{AGENT_IMAGE_LABEL, AGENT_LABEL, IDS_LABEL, ROLE_LABEL, RUN_LABEL},
     streams::piece,
 };
+
+/// What a proxy is labelled with ([`ROLE_LABEL`]).
+pub(super) const ROLE: &str = "dial";
 
 /// How much of the proxy's complaint is kept.
 const KEPT_COMPLAINT: usize = 4096;
@@ -117,9 +121,9 @@ impl Engine {
             "Entrypoint": ["/ferryd"],
             "Cmd": ["dial", SOCKET],
             "Labels": {
-                "ferry.role": "dial",
-                "ferry.agent": inspected.id(),
-                "ferry.run": inspected.label("ferry.run").unwrap_or_default(),
+                ROLE_LABEL: ROLE,
+                AGENT_LABEL: inspected.id(),
+                RUN_LABEL: inspected.label(RUN_LABEL).unwrap_or_default(),
             },
             "AttachStdin": true, "AttachStdout": true, "AttachStderr": true,
             "OpenStdin": true, "StdinOnce": true, "Tty": false,

@@ -173,16 +173,17 @@ fn is_in(mount: &Mount, folder: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::{ROLE_LABEL, RUN_LABEL};
     use super::*;
 
     #[test]
     fn a_volume_of_another_role_or_run_is_another() {
         let volume = Volume::read(&json!({
             "Name": "ferry-volume-pmm-socket",
-            "Labels": { "ferry.role": "volume", "ferry.run": "r1", "x": "y" },
+            "Labels": { ROLE_LABEL: "volume", RUN_LABEL: "r1", "x": "y" },
         }));
         let carries = |role: &str, run: &str| {
-            let labels = [("ferry.role", role), ("ferry.run", run)];
+            let labels = [(ROLE_LABEL, role), (RUN_LABEL, run)];
             volume.carries(&labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into())
         };
         assert!(carries("volume", "r1"));

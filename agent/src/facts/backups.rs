@@ -8,10 +8,13 @@ use ferry_proto::v1::{BackupFacts, FolderFacts};
 use pbjson_types::Timestamp;
 
 use crate::{
-    engine::ContainerInspect,
+    engine::{
+        ContainerInspect,
+        labels::{ROLE_LABEL, RUN_LABEL, SERVER_LABEL},
+    },
     error::StepError,
     ledger::timestamp,
-    places::{BackupPlace, RUN_LABEL, backup},
+    places::{BackupPlace, backup},
     surroundings::Host,
 };
 
@@ -20,14 +23,14 @@ pub(super) async fn observe(
     host: &Host,
     folders: &[String],
 ) -> Result<Vec<BackupFacts>, StepError> {
-    let role = (backup::ROLE.0.to_owned(), backup::ROLE.1.to_owned());
+    let role = (ROLE_LABEL.to_owned(), backup::ROLE.to_owned());
     let mut found = Vec::new();
     for volume in host.engine.list_volumes(&BTreeMap::from([role])).await? {
         let label = |name: &str| volume.labels.get(name).cloned().unwrap_or_default();
         let place = BackupPlace::Volume(volume.name.clone());
         found.push(BackupFacts {
             run: label(RUN_LABEL),
-            server: label(backup::SERVER_LABEL),
+            server: label(SERVER_LABEL),
             created: moment(&volume.created),
             used_by: backup::users(host, &place).await?,
             volume: volume.name,

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, fmt};
 
 use ferry_proto::v1;
 
-use super::RUN_LABEL;
 use crate::{
     args::FolderAct,
     engine::{
         ContainerInspect, EngineError,
-        agents::{AgentMount, IDS_LABEL},
+        agents::AgentMount,
+        labels::{IDS_LABEL, ROLE_LABEL, RUN_LABEL, SERVER_LABEL},
         volumes::Volume,
     },
     error::StepError,
@@ -18,10 +18,8 @@ use crate::{
     surroundings::Host,
 };
 
-/// The label of volumes that are backups.
-pub const ROLE: (&str, &str) = ("ferry.role", "backup");
-/// The label that says which server a volume is a copy of.
-pub const SERVER_LABEL: &str = "ferry.server";
+/// What volumes that are backups are labelled with ([`ROLE_LABEL`]).
+pub const ROLE: &str = "backup";
 
 /// Where a copy is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +190,7 @@ pub async fn make_volume(
     if let Some(volume) = host.engine.find_volume(name).await? {
         return check_volume(&volume, run);
     }
-    let labels = [(RUN_LABEL, run), (ROLE.0, role), (SERVER_LABEL, server)];
+    let labels = [(RUN_LABEL, run), (ROLE_LABEL, role), (SERVER_LABEL, server)];
     let own = (!ids.is_empty()).then_some((IDS_LABEL, ids));
     let labels: BTreeMap<String, String> = labels
         .into_iter()

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use crate::{
-    engine::{ContainerInspect, Engine, carry_over::DATA_FOLDER, containers::ContainerEntry},
+    engine::{
+        ContainerInspect, Engine, carry_over::DATA_FOLDER, containers::ContainerEntry,
+        labels::ROLE_LABEL,
+    },
     error::StepError,
     fence,
 };
-
-/// The label that says what Ferry has a container for; the servers that a run makes have none.
-const ROLE_LABEL: &str = "ferry.role";
 
 /// All containers that mount the data of this server, itself among them; none where its data is in the container.
 ///

@@ -10,12 +10,13 @@
 //!                     new volume ◄── data, .ferry ──────────────────────┘
 //! ```
 
-use super::{BackupPlace, Beside, RUN_LABEL, backup, find_agent, launch};
+use super::{BackupPlace, Beside, backup, find_agent, launch};
 use crate::{
     engine::{
         ContainerInspect,
         agents::{AgentKind, AgentMount, Launched},
         carry_over::DATA_FOLDER,
+        labels::RUN_LABEL,
     },
     error::StepError,
     surroundings::Host,

@@ -15,16 +15,15 @@ use std::collections::BTreeMap;
 use crate::{
     engine::{
         ContainerInspect,
-        agents::{AgentKind, AgentMount, COPY_LABEL, Launched},
+        agents::{AgentKind, AgentMount, Launched},
         containers::DEFAULT_GRACE,
+        labels::{COPY_LABEL, ROLE_LABEL, RUN_LABEL, SERVER_LABEL},
     },
     error::StepError,
     surroundings::Host,
 };
 
-use super::{
-    Beside, RUN_LABEL, backup::check_volume, check_ours, find_agent, launch, no_data, retire, stop,
-};
+use super::{Beside, backup::check_volume, check_ours, find_agent, launch, no_data, retire, stop};
 
 /// Where the workshop sees the data of the running server.
 const LIVE: &str = "/live";
@@ -39,8 +38,8 @@ pub fn rehearsal_name(server: &str, run: &str) -> String {
 fn labels(run: &str, server: &str) -> BTreeMap<String, String> {
     let labels = [
         (RUN_LABEL, run),
-        ("ferry.role", "rehearsal"),
-        ("ferry.server", server),
+        (ROLE_LABEL, "rehearsal"),
+        (SERVER_LABEL, server),
     ];
     labels
         .map(|(key, value)| (key.to_owned(), value.to_owned()))

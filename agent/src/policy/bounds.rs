@@ -6,9 +6,9 @@ use ferry_proto::v1::{BackupFacts, BackupPlace, GetFactsRequest, Place, Step, Tu
 
 use super::{Policy, Rules, subjects::Subjects};
 use crate::{
-    engine::Engine,
+    engine::{Engine, labels::SERVER_LABEL},
     error::StepError,
-    places::{self, backup::SERVER_LABEL},
+    places,
     surroundings::{Host, Surroundings},
 };
 

@@ -6,8 +6,10 @@
 use ferry_proto::v1::KeptFacts;
 
 use crate::{
-    engine::containers::ContainerEntry, error::StepError, places::RUN_LABEL,
-    places::aside_belongs_to, surroundings::Host,
+    engine::{containers::ContainerEntry, labels::RUN_LABEL},
+    error::StepError,
+    places::aside_belongs_to,
+    surroundings::Host,
 };
 
 /// The server's container as it is now.

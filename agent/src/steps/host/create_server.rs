@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     arrival,
     context::Context,
+    engine::labels::RUN_LABEL,
     error::StepError,
-    fence,
-    places::{self, RUN_LABEL},
+    fence, places,
     steps::{Work, count, done_with, host::new_container},
 };
 

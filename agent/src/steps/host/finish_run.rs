@@ -9,9 +9,8 @@ use ferry_proto::v1::{self, Outcome};
 
 use crate::{
     context::Context,
-    engine::EngineError,
+    engine::{EngineError, labels::RUN_LABEL},
     error::StepError,
-    places::RUN_LABEL,
     steps::{Work, done, done_with},
     surroundings::Host,
 };

@@ -6,6 +6,7 @@ use ferry_proto::v1::{self, Outcome};
 
 use crate::{
     context::Context,
+    engine::labels::RUN_LABEL,
     error::StepError,
     places::{self, BackupPlace, backup},
     steps::{Work, done},
@@ -63,7 +64,7 @@ impl Work for OpenBackup {
         }
         let made = host.engine.find_volume(volume).await?;
         let ours = made.is_some_and(|made| {
-            made.labels.get(places::RUN_LABEL).map(String::as_str) == Some(cx.run.as_str())
+            made.labels.get(RUN_LABEL).map(String::as_str) == Some(cx.run.as_str())
         });
         if ours {
             backup::remove_volume(host, volume, &cx.run).await?;

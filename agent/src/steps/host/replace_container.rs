@@ -8,10 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     compose,
     context::Context,
-    engine::{ContainerInspect, EngineKind},
+    engine::{ContainerInspect, EngineKind, labels::RUN_LABEL},
     error::StepError,
-    fence,
-    places::{self, RUN_LABEL},
+    fence, places,
     steps::{Work, count, done_with, host::new_container},
     successor::{self, Successor},
 };

@@ -11,9 +11,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     context::Context,
-    engine::{ContainerInspect, EngineInfo},
+    engine::{
+        ContainerInspect, EngineInfo,
+        labels::{ROLE_LABEL, RUN_LABEL},
+    },
     error::StepError,
-    places::{self, RUN_LABEL, rehearsal_name},
+    places::{self, rehearsal_name},
     steps::{Work, count, done_with},
     successor::{self, Successor},
 };
@@ -78,7 +81,7 @@ impl Work for StartRehearsal {
             let limits = limits(&server, &engine.info().await?);
             let mounts = mounts(&server, &self.0.data_destination, &name);
             let mut body = body(&carried.over.body, &network, mounts, &limits);
-            body["Labels"] = json!({ RUN_LABEL: cx.run, "ferry.role": "rehearsal" });
+            body["Labels"] = json!({ RUN_LABEL: cx.run, ROLE_LABEL: "rehearsal" });
             engine.create(&name, &body).await?;
         }
         engine.start(&name).await?;
