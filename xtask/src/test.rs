@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::build::{self, Profile};
 use crate::deny::Deny;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sh::{Tool, which};
 use crate::stage::Stages;
 use crate::{doubles, fuzz, say, setup};
@@ -78,12 +78,13 @@ fn behind_format(stages: &mut Stages, args: &Args, deny: &mut Deny) -> Result<()
         ])
         .env("RUSTDOCFLAGS", "-D warnings");
     stages.run("documentation", LONG, &doc)?;
-    tests(stages, args)?;
     let doctests = Tool::cargo().args(["test", "--locked", "--workspace", "--doc"]);
-    stages.run("documentation tests", LONG, &doctests)?;
     if args.all {
+        // Minutes, before hours.
         fuzz::all(stages, FUZZ_SECONDS)?;
     }
+    tests(stages, args)?;
+    stages.run("documentation tests", LONG, &doctests)?;
     stages.timed("cargo-deny is there", || deny.check().map(drop))?;
     stages.run("licences, bans, sources", SHORT, &deny.check()?)
 }
@@ -91,12 +92,12 @@ fn behind_format(stages: &mut Stages, args: &Args, deny: &mut Deny) -> Result<()
 /// Everything that tests: units first, end to end last.
 fn tests(stages: &mut Stages, args: &Args) -> Result<()> {
     stages.timed("setup", setup::run)?;
-    let units = runner(&["--lib", "--bins"], args);
+    let units = with_root(runner(&["--lib", "--bins"], args))?;
     stages.run("unit tests", LONG, &units)?;
     stages.run("static programs", LONG, &build::tool(Profile::Fast)?)?;
     let binaries = build::binaries(Profile::Fast)?;
     stages.run("images of the doubles", LONG, &doubles::ensure_tool())?;
-    let end_to_end = side_by_side(runner(&["--test", "*"], args))
+    let end_to_end = with_root(side_by_side(runner(&["--test", "*"], args)))?
         .env("FERRYCTL", &binaries.ferryctl)
         .env("FERRYD", &binaries.ferryd);
     stages.run(
@@ -104,6 +105,24 @@ fn tests(stages: &mut Stages, args: &Args) -> Result<()> {
         if args.all { ALL } else { END_TO_END },
         &end_to_end,
     )
+}
+
+/// Who is not root has the tests run by `sudo`: those of owners, immutable files, mounts and kills try nothing otherwise, and would pass.
+fn with_root(tool: Tool) -> Result<Tool> {
+    if crate::sh::is_root()? {
+        return Ok(tool);
+    }
+    if which("sudo").is_none() {
+        return Err(Error::with_hint(
+            "the tests need root, and there is no `sudo`",
+            "run the command again as root",
+        ));
+    }
+    let target = format!("{}_UNKNOWN_LINUX_GNU", std::env::consts::ARCH).to_uppercase();
+    Ok(tool.env(
+        format!("CARGO_TARGET_{target}_RUNNER"),
+        "sudo --preserve-env",
+    ))
 }
 
 /// Two tests more than there are cores: a good part of each is spent waiting for a server to start or to stop.
