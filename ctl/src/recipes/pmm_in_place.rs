@@ -219,6 +219,8 @@ pub(super) fn database_bytes(server: &ServerFacts) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use ferry_proto::v1::action::Kind;
+
     use crate::samples;
 
     #[test]
@@ -259,6 +261,30 @@ mod tests {
                 "compare-baseline",
                 "keep-encryption-key",
                 "retire-agents",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_bound_on_bytes_a_second_reaches_who_reads_beside_the_running_server_alone() {
+        let mut wishes = samples::wishes();
+        wishes.bytes_per_second = Some(5 << 20);
+        let plan = super::plan("docker:p", samples::facts(), &wishes, Default::default()).unwrap();
+        let bounds = plan.steps.iter().filter_map(|step| {
+            let bound = match step.action.as_ref()?.kind.as_ref()? {
+                Kind::CopyVolume(copy) => copy.bytes_per_second,
+                Kind::ProveCopy(prove) => prove.bytes_per_second,
+                _ => return None,
+            };
+            Some((step.id.as_str(), bound))
+        });
+        assert_eq!(
+            bounds.collect::<Vec<_>>(),
+            [
+                ("copy-volume", 5 << 20),
+                ("prove-copy", 5 << 20),
+                // The server is down.
+                ("copy-changes", 0),
             ]
         );
     }

@@ -330,6 +330,39 @@ fn a_bound_on_bytes_a_second_is_kept() {
     }
 }
 
+#[test]
+fn a_bound_on_bytes_a_second_is_kept_by_the_proof() {
+    let dir = tempfile::tempdir().unwrap();
+    let (src, backup) = (dir.path().join("srv"), dir.path().join("backup"));
+    for number in 0..100 {
+        write(&src.join(number.to_string()), vec![7; 40_000]);
+    }
+    fs::create_dir_all(backup.join("data")).unwrap();
+    let folder = ManifestFolder::open(&backup).unwrap();
+    let data = Root::open(&backup.join("data"), None).unwrap();
+    let options = CopyOptions {
+        manifest: Some(&folder),
+        ..CopyOptions::new(Pass::Live)
+    };
+    copy(
+        &Root::open(&src, None).unwrap(),
+        &data,
+        &options,
+        &Watch::default(),
+    )
+    .unwrap();
+    let manifest = folder.read(Pass::Live).unwrap();
+    let limited = ProveOptions {
+        bytes_per_second: Some(2_000_000),
+        ..ProveOptions::default()
+    };
+    let start = std::time::Instant::now();
+    let report = prove(&data, &manifest, &limited, &Watch::default()).unwrap();
+    let took = start.elapsed().as_secs_f64();
+    assert!(report.differences.is_empty(), "{report:?}");
+    assert!(took > 1.8, "{took} s");
+}
+
 /// Others have more to do than there are processors: times say nothing then.
 fn is_busy() -> bool {
     let load = fs::read_to_string("/proc/loadavg").unwrap();
