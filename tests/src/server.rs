@@ -210,6 +210,19 @@ impl TestServer {
         Ok(Container::named(name))
     }
 
+    /// That none of its containers, the new and the old one, runs anything while it is fenced.
+    ///
+    /// # Errors
+    /// With what runs.
+    pub(crate) fn assert_fenced_rest(&self) -> Result<()> {
+        let filter = format!("name=^/?{}", self.name);
+        let names = docker(&["ps", "--all", "--filter", &filter, "--format", "{{.Names}}"])?;
+        for name in names.lines() {
+            self.named(name).assert_rests_if_fenced()?;
+        }
+        Ok(())
+    }
+
     /// A container by its full name, which must begin with this server's to go with it.
     #[must_use]
     pub fn named(&self, name: &str) -> Container {

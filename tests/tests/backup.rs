@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use ferry_tests::disk::{Disk, flip_bit, free_bytes};
-use ferry_tests::ferryctl::{Ferryctl, Finished};
+use ferry_tests::ferryctl::{Asking, Ferryctl, Finished};
 use ferry_tests::host_agent::HostAgent;
 use ferry_tests::kill::{Tool, is, send};
 use ferry_tests::server::{Options, Seed, TestServer};
@@ -137,7 +137,12 @@ fn a_backup_is_proven_restored_and_given_up() -> Result<()> {
     );
     docker(&["container", "inspect", &old])?;
     docker(&["start", &server.name])?;
-    let finished = tool.run(&["finish", &run, "--yes"])?;
+    // Somebody who is asked and says no, and then yes.
+    let ask = || Asking::start(&tool.command(&["finish", &run]), "Declare it finished?");
+    let declined = ask()?.answer("n")?;
+    assert_eq!(declined.code, 2, "{}", declined.shown());
+    docker(&["container", "inspect", &old])?;
+    let finished = ask()?.answer("y")?;
     assert_eq!(finished.code, 0, "{}", finished.shown());
     assert!(docker(&["container", "inspect", &old]).is_err());
     assert_eq!(listed(&tool, &server)?[0]["standing"], "finished");

@@ -1,6 +1,6 @@
 //! The crash matrix (`ferry_tests::matrix`): a slice of it in every run of the tests, all of it when the ignored tests are asked for.
 //!
-//! All of it by two workers, because each case is a whole crossing and return; a third has an engine of its own, whose daemon may die.
+//! All of it by two workers, because each case is a whole crossing and return; two more have engines of their own, whose daemons may die.
 
 use ferry_tests::Result;
 use ferry_tests::client_host::Manager;
@@ -59,9 +59,16 @@ fn all_of_it_second_worker() -> Result<()> {
 
 #[test]
 #[ignore = "hundreds of crossings"]
-fn all_of_it_with_an_engine_that_dies() -> Result<()> {
+fn all_of_it_with_an_engine_that_dies_first_worker() -> Result<()> {
     let engine = PrivateEngine::start()?;
-    of_server(Journey::InPlace, 0, 1, Some(&engine), |all| all)
+    of_server(Journey::InPlace, 0, 2, Some(&engine), |all| all)
+}
+
+#[test]
+#[ignore = "hundreds of crossings"]
+fn all_of_it_with_an_engine_that_dies_second_worker() -> Result<()> {
+    let engine = PrivateEngine::start()?;
+    of_server(Journey::InPlace, 1, 2, Some(&engine), |all| all)
 }
 
 #[test]

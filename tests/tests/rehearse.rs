@@ -130,7 +130,19 @@ fn differences(before: &BTreeMap<PathBuf, Still>, after: &BTreeMap<PathBuf, Stil
         .collect()
 }
 
-/// Asks the server's front door until it is told to stop, and counts what it did not answer.
+/// That whoever reads here does leave an access time: on a file system that keeps none, nothing would be proven.
+fn assert_reading_is_seen() -> Result<()> {
+    // Beside the volumes, which are all on one file system.
+    let volumes = docker(&["info", "--format", "{{.DockerRootDir}}"])?;
+    let folder = tempfile::tempdir_in(Path::new(&volumes).join("volumes"))?;
+    make_untouched(folder.path())?;
+    let before = still(folder.path())?;
+    fs_err::read(folder.path().join("own/file"))?;
+    let seen = differences(&before, &still(folder.path())?);
+    assert_eq!(seen.len(), 2, "a file with two names was read: {seen:?}");
+    Ok(())
+}
+
 /// Asks the server until it is told to stop, and keeps what was no good answer.
 fn probe(port: u16, on: &AtomicBool, asked: &AtomicU32, refused: &Mutex<Vec<String>>) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -178,6 +190,7 @@ fn it_would_succeed_and_nothing_of_the_server_changes() -> Result<()> {
         env: vec![("DATA_RETENTION".into(), "480h".into())],
         ..Options::default()
     })?;
+    assert_reading_is_seen()?;
     let root = server.mountpoint()?;
     make_untouched(&root)?;
     let was = server.inspect()?;
@@ -399,6 +412,13 @@ fn a_migration_goes_on_when_its_rehearsal_succeeded() -> Result<()> {
     let measured = rehearsal["downtime"]["measured_ms"].as_u64();
     let both = took(&done, &["dump-databases", "prove-dumps"])?;
     assert!(both.is_some() && measured > both, "{both:?}: {rehearsal}");
+    // And what was foretold is what came, on a machine that others use too.
+    let foretold = rehearsal["downtime"]["total_ms"].as_u64().unwrap_or(0);
+    let came = summary["downtime_ms"].as_u64().unwrap_or(0);
+    assert!(
+        came < foretold * 3 && foretold < came * 3,
+        "{foretold} ms were foretold, and {came} came: {rehearsal} {summary}"
+    );
 
     assert_eq!(witness::version(&server)?, "3.8.1");
     assert_eq!(seen.lost(&Seen::of(&server)?), [""; 0]);
@@ -440,6 +460,12 @@ fn what_is_kept_is_alone_and_goes_when_it_is_taken_back() -> Result<()> {
     let copy = server.named(&name);
     assert_eq!(witness::version(&copy)?, "3.8.1");
     assert_eq!(copy.count("nodes")?, server.count("nodes")?);
+    // The copy's cluster is the one that the proof made, and not the torn one of a server that ran.
+    let identity = "SELECT system_identifier FROM pg_control_system()";
+    assert_ne!(
+        copy.psql("postgres", identity)?,
+        server.psql("postgres", identity)?
+    );
     let kept = copy.inspect()?;
     let host = &kept["HostConfig"];
     assert_eq!(host["RestartPolicy"]["Name"], "no");

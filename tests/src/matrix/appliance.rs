@@ -88,6 +88,10 @@ fn is_port_taken(planned: &Ended) -> bool {
 }
 
 impl Scene for ApplianceScene {
+    fn name(&self) -> &'static str {
+        "appliance"
+    }
+
     fn tool(&self) -> &Tool {
         &self.tool
     }

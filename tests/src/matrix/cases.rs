@@ -106,8 +106,10 @@ pub enum Event {
     Finished,
     /// So many milliseconds after it was intended.
     Within(u64),
-    /// The journal says that it has failed: its ledger cannot be written.
+    /// The journal says that it has failed: its ledger cannot be written, so that it has done nothing.
     Failed,
+    /// The journal says that it has failed: it has acted, and its ledger cannot be written any more.
+    Unrecorded,
     /// The journal says that an agent is looked for: all that were there when the step was intended are dead.
     Reconnecting,
     /// The journal says this of the run as a whole, which has the place of the step then.
@@ -122,9 +124,16 @@ impl Event {
             Self::Intended | Self::Within(_) => "intended",
             Self::Finished => "finished",
             Self::Failed => "failed",
+            Self::Unrecorded => "unrecorded",
             Self::Reconnecting => "reconnecting",
             Self::OfRun(word) => word,
         }
+    }
+
+    /// Whether the step is made to fail.
+    #[must_use]
+    pub fn fails(self) -> bool {
+        matches!(self, Self::Failed | Self::Unrecorded)
     }
 
     /// What the journal says of a run, by its word.
@@ -215,14 +224,14 @@ impl Case {
     /// Whether the run may be held: somebody is away whom a step has to ask, or cannot write its ledger.
     #[must_use]
     pub fn may_fail(&self) -> bool {
-        self.misses_somebody() || self.event == Event::Failed
+        self.misses_somebody() || self.event.fails()
     }
 
     /// Whether the run may be taken back for it by itself.
     #[must_use]
     pub fn may_give_up(&self) -> bool {
         self.misses_somebody()
-            && self.event != Event::Failed
+            && !self.event.fails()
             && self.way == Way::Resume
             && !self.leg.undoes()
     }
@@ -239,7 +248,7 @@ impl fmt::Display for Case {
             Event::Intended => f.write_str("intended")?,
             Event::Finished => f.write_str("finished")?,
             Event::Within(ms) => write!(f, "within-{ms}ms")?,
-            Event::Failed | Event::Reconnecting | Event::OfRun(_) => {
+            Event::Failed | Event::Unrecorded | Event::Reconnecting | Event::OfRun(_) => {
                 f.write_str(self.event.word())?;
             }
         }
@@ -274,6 +283,7 @@ impl FromStr for Case {
                 "intended" => Event::Intended,
                 "finished" => Event::Finished,
                 "failed" => Event::Failed,
+                "unrecorded" => Event::Unrecorded,
                 "reconnecting" => Event::Reconnecting,
                 other => match within(other) {
                     Some(ms) => Event::Within(ms),
@@ -308,6 +318,13 @@ pub struct Moment {
     pub at: Duration,
 }
 
+/// A moment at which everybody is hit, or a time in which each is, somewhere.
+#[derive(Clone, Copy)]
+enum Hit {
+    At(Event),
+    Within(Duration),
+}
+
 /// What cases a scene has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kinds {
@@ -318,8 +335,8 @@ pub struct Kinds {
 }
 
 /// All cases: each step of the plan, there and, where a run goes back, back from its end and from before the target could write, at each of its
-/// moments, and somewhere within it when it is long, when it has failed, and when its agents are looked for; and each word about the run
-/// as a whole.
+/// moments, and somewhere within it when it is long (elsewhere for each victim), when it has failed, and when its agents are looked for; and
+/// each word about the run as a whole.
 ///
 /// # Errors
 /// When the undisturbed run said nothing of a step: it would be missing in the matrix.
@@ -330,8 +347,15 @@ pub fn cases(
     random: &mut Random,
 ) -> Result<Vec<Case>> {
     let mut all = Vec::new();
-    let mut add = |step: &str, leg, event, moment: &Moment| {
+    let mut add = |step: &str, leg, hit, moment: &Moment| {
         for victim in Victim::ALL {
+            let event = match hit {
+                Hit::At(event) => event,
+                Hit::Within(took) => {
+                    let moment = random.up_to(took).as_millis();
+                    Event::Within(u64::try_from(moment).unwrap_or(u64::MAX))
+                }
+            };
             if Victim::PASSING.contains(&victim) && !moment.agents.contains(&victim) {
                 continue;
             }
@@ -370,25 +394,24 @@ pub fn cases(
             };
             let (intended, finished) = (of(Event::Intended)?, of(Event::Finished)?);
             let took = finished.at.saturating_sub(intended.at);
-            let mut hits = vec![(Event::Intended, intended), (Event::Finished, finished)];
-            if took >= LONG {
-                let moment = random.up_to(took).as_millis();
-                let within = Event::Within(u64::try_from(moment).unwrap_or(u64::MAX));
-                hits.insert(1, (within, intended));
-            }
+            let is_long = took >= LONG;
+            let mut hits = vec![(Hit::At(Event::Intended), intended)];
+            hits.extend(is_long.then_some((Hit::Within(took), intended)));
+            hits.push((Hit::At(Event::Finished), finished));
             if kinds.fails {
-                hits.push((Event::Failed, intended));
+                hits.push((Hit::At(Event::Failed), intended));
+                hits.extend(is_long.then_some((Hit::At(Event::Unrecorded), intended)));
             }
             if intended.agents.iter().any(|it| Victim::AGENTS.contains(it)) {
-                hits.push((Event::Reconnecting, intended));
+                hits.push((Hit::At(Event::Reconnecting), intended));
             }
-            for (event, moment) in hits {
-                add(step, leg, event, moment);
+            for (hit, moment) in hits {
+                add(step, leg, hit, moment);
             }
         }
         let of_run = |it: &&Moment| it.leg == leg && matches!(it.event, Event::OfRun(_));
         for moment in moments.iter().filter(of_run) {
-            add(RUN, leg, moment.event, moment);
+            add(RUN, leg, Hit::At(moment.event), moment);
         }
     }
     Ok(all)

@@ -54,6 +54,10 @@ impl ClientScene {
 }
 
 impl Scene for ClientScene {
+    fn name(&self) -> &'static str {
+        "client"
+    }
+
     fn tool(&self) -> &Tool {
         &self.tool
     }

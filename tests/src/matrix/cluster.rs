@@ -59,6 +59,10 @@ impl ClusterScene {
 }
 
 impl Scene for ClusterScene {
+    fn name(&self) -> &'static str {
+        "cluster"
+    }
+
     fn tool(&self) -> &Tool {
         &self.tool
     }

@@ -70,6 +70,13 @@ fn cross(tool: &Tool, ending: Ending) -> Result<Crossed> {
 }
 
 impl Scene for EndingScene {
+    fn name(&self) -> &'static str {
+        match self.ending {
+            Ending::Finish => "finish",
+            Ending::Prune => "prune",
+        }
+    }
+
     fn tool(&self) -> &Tool {
         &self.tool
     }

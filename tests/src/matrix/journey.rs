@@ -123,6 +123,21 @@ impl Journey {
         })
     }
 
+    /// What it is called.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::InPlace => "in-place",
+            Self::NewCluster => "new-cluster",
+            Self::MoveData => "move-data",
+            Self::EditedFile => "edited-file",
+            Self::EditedUnit(_) => "edited-unit",
+            Self::StartedByUnit(_) => "started-by-unit",
+            Self::ToFolder => "to-folder",
+            Self::Update => "update",
+            Self::Rehearsal => "rehearsal",
+        }
+    }
+
     /// What is said beside the server and the image.
     pub(super) fn words(self) -> &'static [&'static str] {
         match self {
@@ -144,8 +159,8 @@ impl Journey {
     #[must_use]
     pub fn own(self, all: Vec<Case>) -> Vec<Case> {
         let otherwise: &[&str] = match self {
-            Self::InPlace => return all,
-            Self::NewCluster => &["stop-services"],
+            // What a way back finds in the new cluster is something else at each step.
+            Self::InPlace | Self::NewCluster => return all,
             Self::MoveData => &[
                 "launch-agents",
                 "stop-services",
@@ -156,9 +171,22 @@ impl Journey {
                 "start-server",
                 "retire-agents",
             ],
-            Self::EditedFile => &["replace-container"],
-            Self::EditedUnit(_) => &["fence-server", "stop-server", "start-server"],
-            Self::StartedByUnit(_) => &[],
+            Self::EditedFile => &["set-aside-container", "replace-container", "start-server"],
+            Self::EditedUnit(_) => &[
+                "fence-server",
+                "stop-server",
+                "transfer-ownership",
+                "hand-over-volume",
+                "start-server",
+                "compare-baseline",
+            ],
+            Self::StartedByUnit(_) => &[
+                "fence-server",
+                "stop-server",
+                "set-aside-container",
+                "replace-container",
+                "start-server",
+            ],
             Self::ToFolder => &[
                 "launch-agents",
                 "copy-volume",

@@ -14,6 +14,7 @@ mod cases;
 mod client;
 mod cluster;
 mod ending;
+mod homes;
 mod journey;
 mod observed;
 mod play;
@@ -86,6 +87,7 @@ pub fn work<S: Scene>(
             moment.step
         ));
     }
+    homes::check(stage.scene.name(), &undisturbed.steps)?;
     let kinds = Kinds {
         goes_back: stage.scene.goes_back(),
         fails: !stage.scene.ledgers("no-run")?.is_empty(),

@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
-use super::sealed::Sealed;
+use super::sealed::{Sealed, Unsealed};
 use super::stage::told;
 use super::{AWAY, Case, Event, Leg, Observed, RUN, Scene, Stage, Undisturbed, Victim, Way, turn};
 use crate::engine::{Containers, PrivateEngine};
@@ -70,21 +72,18 @@ pub fn play<S: Scene>(
     undisturbed: &Undisturbed,
     case: &Case,
 ) -> Result<Course> {
-    let sealed = |run: &str| match case.event {
-        Event::Failed => Sealed::of(&stage.scene.ledgers(run)?, &case.step).map(Some),
-        _ => Ok(None),
-    };
-    let (call, run, sealed) = match case.leg {
+    let fails = |run: &str| Fails::prepare(&stage.scene, run, case);
+    let (call, run, fails) = match case.leg {
         Leg::There => {
             let mut call = stage.begin()?;
             let run = call.run_name()?;
-            let sealed = sealed(&run)?;
-            (call, run, sealed)
+            let fails = fails(&run)?;
+            (call, run, fails)
         }
         Leg::Back | Leg::Early => {
             let run = begun(stage, undisturbed, case.leg)?;
-            let sealed = sealed(&run)?;
-            (stage.start(&["rollback", &run, "--yes"])?, run, sealed)
+            let fails = fails(&run)?;
+            (stage.start(&["rollback", &run, "--yes"])?, run, fails)
         }
     };
     let played = Played {
@@ -97,7 +96,7 @@ pub fn play<S: Scene>(
         holds: Cell::new(0),
         gave_up: Cell::new(false),
     };
-    let (struck, blow) = played.strike(call, sealed)?;
+    let (struck, blow) = played.strike(call, fails)?;
     if case.leg.undoes() {
         played.back(struck)?;
     } else {
@@ -108,6 +107,40 @@ pub fn play<S: Scene>(
         holds: played.holds.get(),
         gave_up: played.gave_up.get(),
     })
+}
+
+/// What makes the step of a case fail.
+enum Fails {
+    Not,
+    /// From before it is asked for.
+    Sealed(Sealed),
+    /// From when it has begun.
+    Unsealed(Unsealed),
+}
+
+impl Fails {
+    fn prepare<S: Scene>(scene: &S, run: &str, case: &Case) -> Result<Self> {
+        if !case.event.fails() {
+            return Ok(Self::Not);
+        }
+        let folders = scene.ledgers(run)?;
+        Ok(match case.event {
+            Event::Failed => Self::Sealed(Sealed::of(&folders, &case.step)?),
+            _ => Self::Unsealed(Unsealed::of(&folders, &case.step)),
+        })
+    }
+
+    /// As much for a volume that the run has made meanwhile.
+    fn add(&mut self, folder: &Path, step: &str) -> Result<()> {
+        match self {
+            Self::Not => Ok(()),
+            Self::Sealed(sealed) => sealed.add(folder, step),
+            Self::Unsealed(unsealed) => {
+                unsealed.add(folder, step);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A run that is over, or cut off at its turn, to be taken back.
@@ -136,21 +169,62 @@ struct Played<'a, S> {
 }
 
 impl<S: Scene> Played<'_, S> {
+    fn is_of_step(&self, line: &Value) -> bool {
+        line["step_id"] == self.case.step && line["undo"] == self.case.leg.undoes()
+    }
+
+    /// Waits until the step has been made to fail, and gives what makes it; `None` where the run went on without.
+    fn fails(&self, call: &mut Call, mut fails: Fails) -> Result<Option<Sealed>> {
+        let name = self.case.to_string();
+        let is = |line: &Value, word: &str| self.is_of_step(line) && line["event"] == word;
+        let is_over = |line: &Value| line["event"] == "ended";
+        let made = || self.stage.scene.made_ledgers(&self.run);
+        // Its step or another makes the volume, with an agent on it that asks for a ledger when it is there.
+        let is_begun = |line: &Value| is(line, "intended") || is_over(line);
+        let mut begun = None;
+        if self.stage.scene.makes_ledgers() && made()?.is_none() {
+            let line = call.wait_for(&name, |line| {
+                is_begun(line) || matches!(made(), Ok(Some(_)))
+            })?;
+            begun = is_begun(&line).then_some(line);
+        }
+        if let Some(folder) = made()? {
+            fails.add(&folder, &self.case.step)?;
+        }
+        let sealed = match fails {
+            Fails::Not => return Ok(None),
+            Fails::Sealed(sealed) => Some(sealed),
+            Fails::Unsealed(unsealed) => {
+                let line = match begun.take() {
+                    Some(line) => line,
+                    None => call.wait_for(&name, is_begun)?,
+                };
+                match is_over(&line) {
+                    true => None,
+                    false => unsealed.seal_when_begun()?,
+                }
+            }
+        };
+        if begun.is_some_and(|line| is_over(&line)) {
+            return Ok(None);
+        }
+        let Some(sealed) = sealed else {
+            return Ok(None);
+        };
+        let line = call.wait_for(&name, |line| {
+            is(line, "failed") || is(line, "finished") || is_over(line)
+        })?;
+        Ok(is(&line, "failed").then_some(sealed))
+    }
+
     /// Waits for the moment; `false` where the run is over without it.
     fn comes(&self, call: &mut Call) -> Result<bool> {
-        let of_step = |line: &serde_json::Value| {
-            line["step_id"] == self.case.step && line["undo"] == self.case.leg.undoes()
-        };
-        let is_over = |line: &serde_json::Value| line["event"] == "ended";
+        let of_step = |line: &Value| self.is_of_step(line);
+        let is_over = |line: &Value| line["event"] == "ended";
         let (name, of_run) = (self.case.to_string(), self.case.step == RUN);
         let word = match self.case.event {
             // Its start was waited for to learn the run's name.
             Event::OfRun("started") => return Ok(true),
-            Event::Failed => {
-                let failed = |line: &_| of_step(line) && line["event"] == "failed";
-                let line = call.wait_for(&name, |line| failed(line) || is_over(line))?;
-                return Ok(!is_over(&line));
-            }
             Event::Reconnecting => "intended",
             event => event.word(),
         };
@@ -164,7 +238,7 @@ impl<S: Scene> Played<'_, S> {
                 for agent in self.agents() {
                     let _may_be_gone = self.stage.scene.kill(agent);
                 }
-                let lost = |line: &serde_json::Value| line["event"] == "reconnecting";
+                let lost = |line: &Value| line["event"] == "reconnecting";
                 let line = call.wait_for(&name, |line| lost(line) || is_over(line))?;
                 return Ok(lost(&line));
             }
@@ -185,12 +259,12 @@ impl<S: Scene> Played<'_, S> {
     }
 
     /// Waits for the moment, and kills.
-    fn strike(&self, mut call: Call, sealed: Option<Sealed>) -> Result<(Struck, Blow)> {
+    fn strike(&self, mut call: Call, fails: Fails) -> Result<(Struck, Blow)> {
         let mut blow = Blow::Hit;
-        if !self.comes(&mut call)? {
-            return Ok((Struck::Alive(call), Blow::Missed));
-        }
-        if let Some(sealed) = sealed {
+        if self.case.event.fails() {
+            let Some(sealed) = self.fails(&mut call, fails)? else {
+                return Ok((Struck::Alive(call), Blow::Missed));
+            };
             self.failed.set(true);
             // It fails once, and what comes of that finds a disk that can be written to.
             call.signal(Signal::STOP)?;
@@ -198,6 +272,8 @@ impl<S: Scene> Played<'_, S> {
             if self.case.victim != Victim::Controller {
                 call.signal(Signal::CONT)?;
             }
+        } else if !self.comes(&mut call)? {
+            return Ok((Struck::Alive(call), Blow::Missed));
         }
         match self.case.victim {
             Victim::Controller => {}
@@ -224,6 +300,7 @@ impl<S: Scene> Played<'_, S> {
                 if victim == Victim::Machine || self.case.way == Way::Rollback {
                     drop(call);
                     engine.revive(containers)?;
+                    self.rests(containers)?;
                     return Ok((Struck::Dead, blow));
                 }
                 std::thread::sleep(AWAY);
@@ -236,6 +313,14 @@ impl<S: Scene> Played<'_, S> {
             return Ok((Struck::Dead, blow));
         }
         Ok((Struck::Alive(call), blow))
+    }
+
+    /// An engine that comes back starts containers again that it had. Nobody goes on with the run yet, and what was fenced runs nothing.
+    fn rests(&self, containers: Containers) -> Result<()> {
+        match containers {
+            Containers::Die => self.stage.scene.assert_fenced_rest(&self.run),
+            Containers::Live => Ok(()),
+        }
     }
 
     fn forward(&self, struck: Struck) -> Result<()> {

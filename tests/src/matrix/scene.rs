@@ -9,6 +9,9 @@ use crate::{Error, Result};
 
 /// Something that a run changes, and everybody who works on it.
 pub trait Scene {
+    /// What it is called where it is said which steps are played on it.
+    fn name(&self) -> &'static str;
+
     /// The tool with its journals.
     fn tool(&self) -> &Tool;
 
@@ -54,6 +57,27 @@ pub trait Scene {
     /// When something does not answer.
     fn ledgers(&self, _run: &str) -> Result<Vec<PathBuf>> {
         Ok(Vec::new())
+    }
+
+    /// Whether a run makes a volume on which agents have ledgers too.
+    fn makes_ledgers(&self) -> bool {
+        false
+    }
+
+    /// The folder of ledgers there; `None` while it is not made.
+    ///
+    /// # Errors
+    /// When something does not answer.
+    fn made_ledgers(&self, _run: &str) -> Result<Option<PathBuf>> {
+        Ok(None)
+    }
+
+    /// That nothing runs in the containers that are fenced, a while after the engine came back; where there is no such engine, nothing.
+    ///
+    /// # Errors
+    /// When something runs.
+    fn assert_fenced_rest(&self, _run: &str) -> Result<()> {
+        Ok(())
     }
 
     /// Whether a run that is done can be taken back. One that only looks leaves nothing that could be.

@@ -104,6 +104,11 @@ impl ServerScene {
         [&[verb, address, "--to", &self.target], self.journey.words()].concat()
     }
 
+    /// The volume that data is moved to.
+    fn moved_to(&self) -> String {
+        format!("{}-data", self.server.name)
+    }
+
     fn plan_file(&self) -> PathBuf {
         self.plans.path().join("plan.json")
     }
@@ -123,6 +128,10 @@ impl ServerScene {
 }
 
 impl Scene for ServerScene {
+    fn name(&self) -> &'static str {
+        self.journey.name()
+    }
+
     fn tool(&self) -> &Tool {
         &self.tool
     }
@@ -156,6 +165,24 @@ impl Scene for ServerScene {
         Ok(vec![self.tool.ledgers(run), ledgers_in(&data, run)])
     }
 
+    fn makes_ledgers(&self) -> bool {
+        matches!(self.journey, Journey::Rehearsal | Journey::MoveData)
+    }
+
+    fn made_ledgers(&self, run: &str) -> Result<Option<PathBuf>> {
+        let volume = match self.journey {
+            Journey::Rehearsal => format!("{}-rehearsal-{run}", self.server.name),
+            _ => self.moved_to(),
+        };
+        // It is not there yet, or not any more.
+        let place = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
+        Ok(place.ok().map(|place| ledgers_in(Path::new(&place), run)))
+    }
+
+    fn assert_fenced_rest(&self, _run: &str) -> Result<()> {
+        self.server.assert_fenced_rest()
+    }
+
     fn observed(&self, run: Option<&str>) -> Result<Observed> {
         let seen = Observed::of(&self.server, run)?;
         let mut described = self.description.files()?;
@@ -183,8 +210,7 @@ impl Scene for ServerScene {
     /// that a server ran on is kept too, and another could not be made by its name.
     fn reset(&self) -> Result<()> {
         if self.journey == Journey::MoveData {
-            let volume = format!("{}-data", self.server.name);
-            docker(&["volume", "rm", "--force", &volume])?;
+            docker(&["volume", "rm", "--force", &self.moved_to()])?;
         }
         weaken_roles(&self.server)
     }

@@ -48,6 +48,13 @@ impl UpkeepScene {
 }
 
 impl Scene for UpkeepScene {
+    fn name(&self) -> &'static str {
+        match self.verb {
+            "restore" => "backup-restore",
+            _ => "backup-verify",
+        }
+    }
+
     fn tool(&self) -> &Tool {
         &self.tool
     }

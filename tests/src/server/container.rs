@@ -96,6 +96,28 @@ impl Container {
         Ok(())
     }
 
+    /// That it runs nothing where it is fenced by its limit of processes, looked at for a second.
+    ///
+    /// # Errors
+    /// With what runs.
+    pub(crate) fn assert_rests_if_fenced(&self) -> Result<()> {
+        for _ in 0..10 {
+            let Ok(container) = self.inspect() else {
+                return Ok(());
+            };
+            let is_fenced = container["HostConfig"]["PidsLimit"] == 1;
+            let processes = self.processes().unwrap_or_default();
+            if is_fenced && processes.len() > 1 {
+                return Err(Error::of(format!(
+                    "`{}` is fenced and has more than its first process: {processes:?}",
+                    self.name
+                )));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
     /// What somebody does who wants it to run at any price: takes its limit of processes off, and starts it. Waits until it has begun to
     /// write to its data.
     ///

@@ -39,6 +39,30 @@ pub(crate) fn a_dump_cannot_be_restored() -> Result<()> {
     rolled_back(&stage, &ended, told)
 }
 
+/// What is read again is no longer what was dumped: a check of one table adds a row to another, whoever fills it.
+pub(crate) fn a_dump_restores_to_other_rows() -> Result<()> {
+    let stage = Stage::with(Options::default(), |server: &TestServer| {
+        for statement in [
+            "CREATE TABLE zz_notes (number int)",
+            "CREATE FUNCTION zz_noted(int) RETURNS boolean LANGUAGE plpgsql AS \
+             $$ BEGIN INSERT INTO public.zz_notes VALUES ($1); RETURN true; END $$",
+            "CREATE TABLE zz_noted (number int CHECK (public.zz_noted(number)))",
+            "INSERT INTO zz_noted VALUES (1)",
+        ] {
+            server.psql("pmm-managed", statement)?;
+        }
+        Ok(())
+    })?;
+    let ended = stage.begin()?.end()?;
+    assert_eq!(ended.count("failed", "prove-dumps"), 1, "{ended:#?}");
+    assert_eq!(ended.count("intended", "stop-services"), 0, "{ended:#?}");
+    let told = Told {
+        code: "dump-not-proven",
+        says: &["zz_notes"],
+    };
+    rolled_back(&stage, &ended, told)
+}
+
 /// A disk that gives other bytes than it was given.
 pub(crate) fn the_copy_is_damaged_before_its_proof() -> Result<()> {
     let stage = Stage::new()?;

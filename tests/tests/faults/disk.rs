@@ -1,10 +1,11 @@
 //! No room, no permission.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ferry_tests::disk::{Disk, free_bytes, keeping_time, set_immutable};
-use ferry_tests::kill::Call;
+use ferry_tests::kill::{Call, is};
 use ferry_tests::matrix::Stage;
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::{Result, docker};
@@ -42,28 +43,47 @@ fn on_a_disk_with(
 pub(crate) fn no_space_for_the_copy() -> Result<()> {
     let stage = Stage::new()?;
     let plan = Planned::make(&stage, &stage.scene.target)?;
-    // As the run itself would make it, but small.
-    let name = format!("{}-ferry-{}", stage.scene.server.volume, plan.run);
-    let label = format!("ferry.run={}", plan.run);
-    docker(&[
-        "volume",
-        "create",
-        "--label",
-        &label,
-        "--label",
-        "ferry.role=backup",
-        "--opt",
-        "type=tmpfs",
-        "--opt",
-        "device=tmpfs",
-        "--opt",
-        "o=size=2m",
-        &name,
-    ])?;
+    plan.backup_in_memory(&stage, 2 << 20)?;
     let ended = plan.apply(&stage)?;
     let told = Told {
         code: "no-space",
         says: &["No space left on device", "make room"],
+    };
+    rolled_back(&stage, &ended, told)
+}
+
+/// The copy's volume has no room for what came since the live pass: met by the last one, with the server down.
+pub(crate) fn no_space_for_the_last_pass() -> Result<()> {
+    const SIZE: u64 = 1 << 30;
+    const NEW: usize = 64 << 20;
+    let stage = Stage::new()?;
+    let plan = Planned::make(&stage, &stage.scene.target)?;
+    let volume = plan.backup_in_memory(&stage, SIZE)?;
+    let mut call = plan.start(&stage)?;
+    call.wait_for("the proof", is("intended", "prove-copy", false))?;
+    let folder = stage.scene.server.mountpoint()?.join("backup");
+    let is_ours = !folder.exists();
+    fs_err::create_dir_all(&folder)?;
+    let new = folder.join("new");
+    fs_err::write(&new, vec![b'x'; NEW])?;
+    call.wait_for("the stop", is("intended", "stop-services", false))?;
+    // It is there while somebody has it mounted, as the agent has.
+    let place = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume])?;
+    let place = Path::new(&place);
+    let room = free_bytes(place)?.saturating_sub(16 << 20);
+    let others = fs_err::File::create(place.join("others"))?;
+    let nothing_special = rustix::fs::FallocateFlags::empty();
+    rustix::fs::fallocate(&others, nothing_special, 0, room).map_err(std::io::Error::from)?;
+    let ended = call.end()?;
+    assert_eq!(ended.count("finished", "stop-server"), 1, "{ended:#?}");
+    assert_eq!(ended.count("failed", "copy-changes"), 1, "{ended:#?}");
+    fs_err::remove_file(&new)?;
+    if is_ours {
+        fs_err::remove_dir(&folder)?;
+    }
+    let told = Told {
+        code: "no-space",
+        says: &["make room"],
     };
     rolled_back(&stage, &ended, told)
 }
@@ -88,6 +108,16 @@ pub(crate) fn no_space_for_the_dump() -> Result<()> {
 
 /// A dump that would take the last room of the server's disk is ended while there is room for the server that runs.
 pub(crate) fn a_dump_that_would_fill_the_disk() -> Result<()> {
+    would_fill_the_disk("capture-baseline", "the dump of `pmm-managed`")
+}
+
+/// And so is its proof, which restores what was dumped.
+pub(crate) fn a_proof_that_would_fill_the_disk() -> Result<()> {
+    would_fill_the_disk("dump-databases", "the dump of `pmm-managed`")
+}
+
+/// The step behind this one writes more than there is left for it, and says so of `what`.
+fn would_fill_the_disk(behind: &'static str, what: &str) -> Result<()> {
     // What cannot be compressed, each row in as many bytes in the dump.
     const LARGE: &str = "CREATE TABLE zz_large (content bytea); \
         ALTER TABLE zz_large ALTER content SET STORAGE EXTERNAL; \
@@ -98,7 +128,7 @@ pub(crate) fn a_dump_that_would_fill_the_disk() -> Result<()> {
     const ROOM: u64 = 80 << 20;
     let (disk, stage) =
         on_a_disk_with("room", |server| server.psql("pmm-managed", LARGE).map(drop))?;
-    let (call, _run) = until(&stage, "finished", "capture-baseline")?;
+    let (call, _run) = until(&stage, "finished", behind)?;
     let free = free_bytes(&disk.mountpoint())?;
     keeping_time(&disk.mountpoint(), || {
         disk.fill("room", free - RESERVE - ROOM)
@@ -116,7 +146,7 @@ pub(crate) fn a_dump_that_would_fill_the_disk() -> Result<()> {
     );
     let told = Told {
         code: "no-space",
-        says: &["the dump of `pmm-managed`", "left for others", "removed"],
+        says: &[what, "left for others", "removed"],
     };
     rolled_back(&stage, &ended, told)
 }
@@ -201,6 +231,45 @@ pub(crate) fn no_space_for_the_restore() -> Result<()> {
     };
     held(&ended, &run, told);
     assert!(server.is_v3()?);
+    disk.empty()?;
+    goes_on_back(&stage, &run)
+}
+
+/// The room that a restore needs was there when it was looked for, and is gone when it is at work: half of the data is restored then.
+pub(crate) fn no_space_in_the_middle_of_the_restore() -> Result<()> {
+    const FILES: usize = 24;
+    const SIZE: usize = 16 << 20;
+    let file = |server: &TestServer, number: usize| -> Result<_> {
+        let folder = server.mountpoint()?.join("backup/many");
+        fs_err::create_dir_all(&folder)?;
+        Ok(folder.join(format!("large-{number:02}")))
+    };
+    let (disk, stage) = on_a_disk_with("middle", |server| {
+        for number in 0..FILES {
+            let byte = u8::try_from(number).unwrap_or(u8::MAX);
+            fs_err::write(file(server, number)?, vec![byte; SIZE])?;
+        }
+        Ok(())
+    })?;
+    let mut call = stage.begin()?;
+    let run = call.run_name()?;
+    let ended = call.end()?;
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    let server = &stage.scene.server;
+    for number in 0..FILES {
+        fs_err::remove_file(file(server, number)?)?;
+    }
+    let mut call = stage.start(&["rollback", &run, "--yes"])?;
+    // Room was looked for, and PMM 3 has stopped.
+    call.wait_for("the stop", is("finished", "start-server", true))?;
+    disk.leave(96 << 20)?;
+    let ended = call.end()?;
+    assert_eq!(ended.count("failed", "hand-over-volume"), 1, "{ended:#?}");
+    let told = Told {
+        code: "no-space",
+        says: &["No space left on device"],
+    };
+    held(&ended, &run, told);
     disk.empty()?;
     goes_on_back(&stage, &run)
 }

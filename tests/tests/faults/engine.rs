@@ -175,27 +175,60 @@ fn cut(run: &str) -> Result<()> {
 /// Somebody removes the image between the plan and the run.
 pub(crate) fn the_image_is_gone() -> Result<()> {
     let stage = Stage::new()?;
-    let target = format!("ferry-test/gone-{}:3.8.1", std::process::id());
-    let folder = tempfile::tempdir()?;
-    let label = format!("LABEL ferry.test.gone={target}");
-    fs_err::write(
-        folder.path().join("Dockerfile"),
-        format!("FROM {}\n{label}\n", stage.scene.target),
-    )?;
-    docker(&[
-        "build",
-        "--quiet",
-        "--tag",
-        &target,
-        &folder.path().to_string_lossy(),
-    ])?;
-    let planned = Planned::make(&stage, &target);
-    docker(&["rmi", "--force", &target])?;
-    let ended = planned?.apply(&stage)?;
+    let target = OwnTarget::make(&stage, "gone")?;
+    let planned = Planned::make(&stage, &target.0)?;
+    target.remove()?;
+    let ended = planned.apply(&stage)?;
     let error = ended.last("error");
     assert_eq!(ended.code, 5, "{ended:#?}");
-    assert!(error.to_string().contains(&target), "{ended:#?}");
+    assert!(error.to_string().contains(&target.0), "{ended:#?}");
     stage.assert_as_before()
+}
+
+/// Somebody prunes images while the old server is down, which has no image for the new one any more then.
+pub(crate) fn the_image_is_gone_in_the_downtime() -> Result<()> {
+    let stage = Stage::new()?;
+    let target = OwnTarget::make(&stage, "pruned")?;
+    let planned = Planned::make(&stage, &target.0)?;
+    let mut call = planned.start(&stage)?;
+    call.wait_for("the stop", is("finished", "stop-server", false))?;
+    target.remove()?;
+    let ended = call.end()?;
+    assert_eq!(ended.count("failed", "replace-container"), 1, "{ended:#?}");
+    let told = Told {
+        code: "engine-refused",
+        says: &["No such image"],
+    };
+    rolled_back(&stage, &ended, told)
+}
+
+/// A target of a test's own, which is gone when it is dropped.
+struct OwnTarget(String);
+
+impl OwnTarget {
+    fn make(stage: &Stage, word: &str) -> Result<Self> {
+        let target = format!("ferry-test/{word}-{}:3.8.1", std::process::id());
+        let folder = tempfile::tempdir()?;
+        let label = format!("LABEL ferry.test.own={target}");
+        fs_err::write(
+            folder.path().join("Dockerfile"),
+            format!("FROM {}\n{label}\n", stage.scene.target),
+        )?;
+        let context = folder.path().to_string_lossy();
+        docker(&["build", "--quiet", "--tag", &target, &context])?;
+        Ok(Self(target))
+    }
+
+    fn remove(&self) -> Result<()> {
+        docker(&["rmi", "--force", &self.0]).map(drop)
+    }
+}
+
+impl Drop for OwnTarget {
+    fn drop(&mut self) {
+        // The test has removed it, or has failed before, which its own error tells.
+        let _gone = self.remove();
+    }
 }
 
 /// Kills in a loop, until told to stop.

@@ -1,8 +1,8 @@
 //! What all faults have in common: a run that meets one, what it must say, and the server afterwards.
 
-use ferry_tests::Result;
 use ferry_tests::kill::{Call, Ended, is};
 use ferry_tests::matrix::Stage;
+use ferry_tests::{Result, docker};
 use serde_json::Value;
 
 /// Starts a crossing and waits for a word of the journal about a step.
@@ -122,8 +122,32 @@ impl Planned {
         Ok(Self { folder, run })
     }
 
-    pub(crate) fn apply(&self, stage: &Stage) -> Result<Ended> {
+    /// Makes the volume of the run's backup as the run itself would make it, but in memory and of so many bytes. Gives its name.
+    pub(crate) fn backup_in_memory(&self, stage: &Stage, bytes: u64) -> Result<String> {
+        let name = format!("{}-ferry-{}", stage.scene.server.volume, self.run);
+        let label = format!("ferry.run={}", self.run);
+        let size = format!("o=size={bytes}");
+        let mut words = vec!["volume", "create"];
+        for pair in [
+            ["--label", &label],
+            ["--label", "ferry.role=backup"],
+            ["--opt", "type=tmpfs"],
+            ["--opt", "device=tmpfs"],
+            ["--opt", &size],
+        ] {
+            words.extend(pair);
+        }
+        docker(&[&words[..], &[&name]].concat())?;
+        Ok(name)
+    }
+
+    /// Starts the run.
+    pub(crate) fn start(&self, stage: &Stage) -> Result<Call> {
         let file = self.folder.path().join("plan.json");
-        stage.run(&["apply", &file.to_string_lossy(), "--yes"])
+        stage.start(&["apply", &file.to_string_lossy(), "--yes"])
+    }
+
+    pub(crate) fn apply(&self, stage: &Stage) -> Result<Ended> {
+        self.start(stage)?.end()
     }
 }
