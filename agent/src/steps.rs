@@ -6,6 +6,7 @@
 mod client;
 mod container;
 mod host;
+mod same_cluster;
 mod volume;
 
 pub(crate) use container::check_at_rest;

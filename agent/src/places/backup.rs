@@ -1,7 +1,7 @@
 //! Where a run's copy of the data is: a volume of its own, or a folder of its own on the engine's
 //! host. Either is known to be a run's by a mark, and nothing without the mark is used or removed.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use ferry_proto::v1;
 
@@ -289,14 +289,12 @@ pub async fn users(host: &Host, place: &BackupPlace) -> Result<Vec<String>, Step
         }
         BackupPlace::Folder { .. } => {
             let source = place.source();
-            let mut users = Vec::new();
-            for entry in host.engine.list_containers(&[("label", RUN_LABEL)]).await? {
-                let found = host.engine.find_container(&entry.id).await?;
-                if found.is_some_and(|it| it.mounts().iter().any(|mount| mount.source == source)) {
-                    users.push(entry.name);
-                }
-            }
-            Ok(users)
+            // Somebody's own, too, who looks into the copy or has started a server on it.
+            let users = host
+                .engine
+                .containers_using_folder(Path::new(&source))
+                .await?;
+            Ok(users.into_iter().map(|entry| entry.name).collect())
         }
     }
 }

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use crate::{
     engine::{
-        ContainerInspect, Engine, carry_over::DATA_FOLDER, containers::ContainerEntry,
-        labels::ROLE_LABEL,
+        ContainerInspect, Engine,
+        carry_over::DATA_FOLDER,
+        containers::ContainerEntry,
+        labels::{ROLE_LABEL, RUN_LABEL},
     },
     error::StepError,
     fence,
@@ -52,7 +54,17 @@ pub async fn check_unused(
         let Some(user) = engine.find_container(&user.id).await? else {
             continue;
         };
-        if !user.running() || user.label(ROLE_LABEL).is_some() {
+        if user.label(ROLE_LABEL).is_some() {
+            continue;
+        }
+        if user.label(RUN_LABEL) == Some(run) {
+            // The new one, by whatever name: it must not come up by its policy, after a reboot, on what is the old version's again.
+            fence::policy_off(engine, user.id()).await?;
+            if !user.running() {
+                fence::close(engine, user.id()).await?;
+            }
+        }
+        if !user.running() {
             continue;
         }
         let name = user.name();

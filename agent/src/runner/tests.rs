@@ -15,11 +15,13 @@ use crate::{state_dir::STATE_DIR_NAME, surroundings::Volume};
 /// Somebody's data and a place for its copy.
 struct Bench {
     data: tempfile::TempDir,
-    _backup: tempfile::TempDir,
+    backup: tempfile::TempDir,
     runner: Arc<Runner>,
 }
 
 const RUN: &str = "r1";
+/// A step that the run has begun before.
+const BEFORE: &str = "capture-baseline";
 
 impl Bench {
     /// `None` where owners cannot be changed.
@@ -46,9 +48,13 @@ impl Bench {
             fs_err::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         }
         let runner = Self::runner(root, backup.path());
+        // A run comes to the last pass with other steps behind it.
+        let ledger = Ledger::at(root, STATE_DIR_NAME);
+        let mut before = ledger.step(RUN, BEFORE).unwrap();
+        before.begin(1, false).unwrap();
         Some(Self {
             data,
-            _backup: backup,
+            backup,
             runner,
         })
     }
@@ -182,6 +188,26 @@ async fn every_step_can_be_done_twice_and_undone_twice() {
     assert_eq!(bench.picture(), before);
 }
 
+/// A disk that was not mounted again after a reboot leaves an empty folder: not what became of the data.
+#[tokio::test]
+async fn an_empty_folder_in_the_place_of_the_data_does_not_empty_the_copy() {
+    let Some(bench) = Bench::new() else { return };
+    let last_pass = &steps()[0];
+    bench.run(last_pass).await;
+    let copied = bench.backup.path().join("data/key");
+    assert!(copied.exists());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let bench = Bench {
+        runner: Bench::runner(elsewhere.path(), bench.backup.path()),
+        ..bench
+    };
+    match bench.ask(last_pass, None).await.unwrap() {
+        Kind::Failed(failure) => assert_eq!(failure.code, "data-elsewhere"),
+        other => panic!("{other:?}"),
+    }
+    assert!(copied.exists());
+}
+
 #[tokio::test]
 async fn each_step_alone_is_undone_whatever_became_of_it() {
     for number in 1..steps().len() {
@@ -288,10 +314,9 @@ async fn a_step_for_another_place_is_refused_and_can_be_undone() {
     let stop = step(ActionKind::StopServices(v1::StopServices::default()));
     let failed = bench.ask(&stop, None).await.unwrap();
     assert!(matches!(failed, Kind::Failed(failure) if failure.code == "wrong-place"));
-    assert_eq!(
-        bench.runner.list(RUN).unwrap()[0].status(),
-        StepStatus::Failed
-    );
+    let listed = bench.runner.list(RUN).unwrap();
+    let entry = listed.iter().find(|it| it.step == stop.id).unwrap();
+    assert_eq!(entry.status(), StepStatus::Failed);
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use std::{
 use rustix::fs::readlinkat;
 
 use super::{
-    Problems, Root, Threads, TreeError, Watch, attrs,
+    Manifest, Problems, Root, Threads, TreeError, Watch, attrs,
     error::{join, show_in},
+    manifest::Proven,
     meta::{Kind, Meta},
     mirror::{Stop, forget, open_source, same_bytes},
     pool::{self, Job, Queue},
@@ -21,20 +22,24 @@ use super::{
 
 /// What is compared beyond kind, owner, mode, size, mtime, link target, device and hard links.
 #[derive(Debug, Clone, Copy)]
-pub struct CompareOptions {
+pub struct CompareOptions<'a> {
     /// Every byte of every file.
     pub content: bool,
     /// Extended attributes, ACLs and capabilities among them.
     pub xattrs: bool,
+    /// What the second tree was when it was copied, where it is known not to be that any more: a file of the first that looks as it
+    /// stands there is right, whatever has become of the second's.
+    pub proven: Option<&'a Manifest>,
     /// Workers.
     pub threads: Threads,
 }
 
-impl Default for CompareOptions {
+impl Default for CompareOptions<'_> {
     fn default() -> Self {
         Self {
             content: false,
             xattrs: true,
+            proven: None,
             threads: Threads::default(),
         }
     }
@@ -69,7 +74,7 @@ struct Local {
 struct Compare<'a> {
     a: &'a Root,
     b: &'a Root,
-    options: CompareOptions,
+    options: CompareOptions<'a>,
     meter: Meter<'a>,
 }
 
@@ -109,8 +114,17 @@ impl Compare<'_> {
         dir: &RelPath,
         name: &CStr,
         (a, b): (&Meta, &Meta),
+        proven: Option<&Proven>,
         local: &mut Local,
     ) -> Result<(), TreeError> {
+        let file = proven.and_then(|it| it.file(name));
+        let is_spared = file.is_some_and(|file| file.looks_like(a) && !file.looks_like(b));
+        let as_copied = Meta {
+            size: a.size,
+            mtime: a.mtime,
+            ..*b
+        };
+        let b = if is_spared { &as_copied } else { b };
         let path = || show_in(dir, name.to_bytes());
         let differences = &mut local.report.differences;
         if a.kind() != b.kind() {
@@ -124,11 +138,11 @@ impl Compare<'_> {
         }
         let read = a.kind() == Kind::Symlink
             || self.options.xattrs
-            || (self.options.content && a.kind() == Kind::File && a.size == b.size);
+            || (self.options.content && a.kind() == Kind::File && a.size == b.size && !is_spared);
         if !read {
             return Ok(());
         }
-        match self.inside(dir, name, a.kind(), a.size == b.size) {
+        match self.inside(dir, name, a.kind(), a.size == b.size && !is_spared) {
             Ok(None) => Ok(()),
             Ok(Some(what)) => {
                 differences.add(|| format!("{}: {what}", path()));
@@ -208,6 +222,7 @@ impl Job for Compare<'_> {
     ) -> Result<(), TreeError> {
         let mut left = self.list(self.a, &dir, &mut local.scratch)?;
         let right = self.list(self.b, &dir, &mut local.scratch)?;
+        let proven = self.options.proven.map(|it| Proven::of(it, &dir));
         let mut below: Vec<RelPath> = Vec::new();
         for (name, b) in right {
             local.report.entries += 1;
@@ -216,7 +231,7 @@ impl Job for Compare<'_> {
                     if a.kind() == Kind::Dir && b.kind() == Kind::Dir {
                         below.push(join(&dir, name.to_bytes()).into());
                     }
-                    self.entry(&dir, &name, (&a, &b), local)?;
+                    self.entry(&dir, &name, (&a, &b), proven.as_ref(), local)?;
                 }
                 // Mounts are not part of a tree.
                 (_, None) | (Some(None), _) => {}
@@ -251,7 +266,7 @@ impl Job for Compare<'_> {
 pub fn compare(
     a: &Root,
     b: &Root,
-    options: &CompareOptions,
+    options: &CompareOptions<'_>,
     watch: &Watch<'_>,
 ) -> Result<CompareReport, TreeError> {
     let job = Compare {

@@ -23,8 +23,9 @@
 //! Rejected: an index as the memory of what was copied (it can be lost, or disagree with the copy);
 //! hard links into an older copy (they share the inode, hence the owner).
 //!
-//! Not seen: stores through a shared mapping that was dirty before a pass began, until the kernel
-//! writes the page back. Services are stopped before the final pass, so theirs are.
+//! Not seen: a store through a shared mapping into a page that was dirty already when the live pass read it. The kernel stamps a file at
+//! the first store into a clean page, and not at the next ones until it has written the page back, nor at the program's end. No
+//! program of PMM keeps what it must not lose by such stores; PostgreSQL, ClickHouse and VictoriaMetrics write by calls.
 //! Neither is a change that kept size and mtime of a file that no manifest knows, under a clock that was put back
 //! and has passed by the copy's time again.
 

@@ -161,8 +161,12 @@ impl Scene for ServerScene {
     }
 
     fn ledgers(&self, run: &str) -> Result<Vec<PathBuf>> {
-        let data = self.server.mountpoint()?;
-        Ok(vec![self.tool.ledgers(run), ledgers_in(&data, run)])
+        let host = self.tool.ledgers(run);
+        // Agents that leave nothing on the data of the server have their ledgers on what the run makes.
+        if self.makes_ledgers() {
+            return Ok(vec![host]);
+        }
+        Ok(vec![host, ledgers_in(&self.server.mountpoint()?, run)])
     }
 
     fn makes_ledgers(&self) -> bool {

@@ -196,8 +196,8 @@ pub(crate) fn the_image_is_gone_in_the_downtime() -> Result<()> {
     let ended = call.end()?;
     assert_eq!(ended.count("failed", "replace-container"), 1, "{ended:#?}");
     let told = Told {
-        code: "engine-refused",
-        says: &["No such image"],
+        code: "image-not-found",
+        says: &["there is no image"],
     };
     rolled_back(&stage, &ended, told)
 }

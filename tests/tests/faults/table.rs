@@ -45,7 +45,7 @@ faults! {
     #[ignore = "as with the dump itself, which is in every run"]
     a_proof_that_would_fill_the_disk: disk {
         fault: "little space left", place: "the server's own disk, which the proof of a dump would fill",
-        happens: "it is ended while there is room for the server, and what it wrote is removed; rolled back", operator: "free space on the volume, migrate again",
+        happens: "the proof does not begin; rolled back", operator: "free space on the volume, migrate again",
     }
     no_space_for_the_ledger: disk {
         fault: "no space left", place: "the server's own disk, at the ledger",

@@ -17,7 +17,7 @@ use crate::{
         services::{DATABASE, ServiceEvent, StopPlan, plan_stop, start_all, stop_all},
         supervisor::{Process, Supervisor},
     },
-    steps::{Work, count, done, done_with},
+    steps::{Work, count, done, done_with, same_cluster},
     surroundings::Container,
 };
 
@@ -107,6 +107,20 @@ impl StopServices {
     }
 }
 
+/// Before the last one is stopped: nobody has started the others again.
+async fn check_others_down(step: &StopServices, container: &Container) -> Result<(), StepError> {
+    let left = left_running(container, |name| !step.means(name)).await?;
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(StepError::new(
+        "programs-run-again",
+        "programs of the server run after its databases were dumped for the last time",
+    )
+    .details(left)
+    .hint("find out who started them and keep them from it for the run, then `ferryctl migrate` again"))
+}
+
 /// The server's programs that are not down, of those that are meant by their full name.
 pub(super) async fn left_running(
     container: &Container,
@@ -129,15 +143,23 @@ impl Work for StopServices {
         let supervisor = Supervisor::at(&container.root)?;
         let processes = supervisor.processes().await?;
         let plan = self.plan(&processes, container.own_program.as_deref());
+        let postgres = Postgres::find(&container.root, &processes).ok();
+        if self.0.part() == ServicesPart::Database {
+            // What was dumped is all there is: the others are still down, and this is the PostgreSQL that they left.
+            check_others_down(self, container).await?;
+            if let Some(found) = &postgres {
+                same_cluster::check_start(cx, &container.root, &found.data_dir)?;
+            }
+        }
         if cx.first_kept::<Before>()?.is_none() {
             // Whoever could answer has been stopped before PostgreSQL is.
             if self.0.part() != ServicesPart::Database {
                 super::baseline::refresh(cx).await?;
             }
-            let postgres = Postgres::find(&container.root, &processes).ok();
             let postgres_data = postgres
+                .as_ref()
                 .filter(|found| found.running && self.is_last())
-                .map(|found| found.data_dir);
+                .map(|found| found.data_dir.clone());
             cx.keep(&Before {
                 ran: plan.ran.clone(),
                 postgres_data,
@@ -150,6 +172,17 @@ impl Work for StopServices {
             ServiceEvent::Starting(_) | ServiceEvent::Running(_) => {}
         };
         stop_all(&supervisor, &plan, &mut report, &cx.cancel.token).await?;
+        if let Some(found) = &postgres {
+            match self.0.part() {
+                ServicesPart::Clients => {
+                    same_cluster::note_start(cx, &container.root, &found.data_dir)?;
+                }
+                ServicesPart::Database => {
+                    same_cluster::note_stop(cx, &container.root, &found.data_dir)?;
+                }
+                ServicesPart::Unspecified => {}
+            }
+        }
         if self.is_last() {
             keep_awake(supervisor);
         }

@@ -11,7 +11,6 @@ use crate::{
     context::Context,
     engine::{ContainerInspect, RestartPolicy},
     error::StepError,
-    fence,
     places::{self, Wanted, moving},
     pull,
     steps::{
@@ -19,7 +18,7 @@ use crate::{
         host::{edit_unit_files, of_unit},
     },
     surroundings::Host,
-    unit::{self, Hold, Service},
+    unit::{self, Service},
 };
 
 pub(in crate::steps) struct RetireAgents(pub(in crate::steps) v1::RetireAgents);
@@ -98,10 +97,9 @@ impl Work for RetireAgents {
         } else {
             places::check_old_container(host, old_container).await?
         };
+        // It serves on until the way back is proven, and comes up again after a reboot: the undo of its start sees to both.
         if let Some(new) = host.engine.find_container(&self.0.container).await? {
             places::check_ours(&new, &cx.run)?;
-            // Where it cannot be taken off, an end that is asked for is not followed by it.
-            fence::policy_off(&host.engine, new.id()).await?;
         }
         if volume.is_empty() {
             places::launch_volume_agent(host, &old, &wanted).await?;
@@ -113,7 +111,7 @@ impl Work for RetireAgents {
 }
 
 impl RetireAgents {
-    /// The same look where the way back is the unit's files and not a container; then the unit is held again.
+    /// The same look where the way back is the unit's files and not a container.
     async fn take_unit(
         &self,
         cx: &Context,
@@ -139,9 +137,6 @@ impl RetireAgents {
             }
         }
         places::check_copy(host, &new, &unit.old_image_id, wanted).await?;
-        Service::named(&host.engine, unit)?
-            .hold(&cx.run, Hold::Closed)
-            .await?;
         places::launch_volume_agent(host, &new, wanted).await?;
         Ok(done("the volume agent runs again"))
     }
@@ -152,7 +147,6 @@ impl RetireAgents {
         pull::run::reach(&self.0.origin, &host.tls).await?;
         if let Some(new) = host.engine.find_container(&self.0.container).await? {
             places::check_ours(&new, &cx.run)?;
-            fence::policy_off(&host.engine, new.id()).await?;
         }
         Ok(done("the old machine's agent answers"))
     }

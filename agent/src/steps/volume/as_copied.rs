@@ -21,6 +21,8 @@ use crate::{
     },
 };
 
+/// What folders begin with, in the run's, that take what the copy does not have.
+const ASIDE: &str = "after-";
 /// In the run's folder: the data was restored, and compared.
 const RESTORED: &str = "data-restored";
 
@@ -31,6 +33,13 @@ const RESTORED: &str = "data-restored";
 pub(super) async fn restore(cx: &Context, trust: Trust) -> Result<Outcome, StepError> {
     let volume = cx.surroundings.volume()?;
     let (data, copy) = (volume.data.clone(), super::copy_path(volume));
+    // What an attempt that was cut off has written is known by its bytes alone: nobody has read it back.
+    let is_first = !cx
+        .run_dir
+        .names()?
+        .iter()
+        .any(|name| name.starts_with(ASIDE));
+    let trust = if is_first { trust } else { Trust::Bytes };
     // What the target alone has is kept, out of the way. What both have becomes what it was.
     let aside: StateDir = cx.run_dir.sub(&free_name(cx)?)?;
     let aside_path = aside.path().to_owned();
@@ -158,7 +167,8 @@ pub(super) async fn prove(cx: &Context) -> Result<Outcome, StepError> {
             run = cx.run
         )));
     }
-    let trust = match cx.data_in_doubt {
+    // Where the copy is taken as it is, what it has lost is told from what the data has by the bytes alone.
+    let trust = match cx.data_in_doubt || cx.accept_damaged_copy {
         true => Trust::Bytes,
         false => Trust::Times,
     };
@@ -204,9 +214,19 @@ fn kept(warning: String) -> Outcome {
 
 async fn compare(cx: &Context, volume: &Volume) -> Result<CompareReport, StepError> {
     let (data, copy) = (volume.data.clone(), super::copy_path(volume));
+    let (backup, accept_damaged) = (volume.backup.clone(), cx.accept_damaged_copy);
     super::on_tree(cx, 0, move |watch| {
+        // A copy that is taken as it is may have lost what the data still has.
+        let manifest = match accept_damaged {
+            true => ManifestFolder::open(&backup)?.recall(),
+            false => None,
+        };
         let (data, copy) = (Root::open(&data, None)?, Root::open(&copy, None)?);
-        tree::compare(&data, &copy, &CompareOptions::default(), watch)
+        let options = CompareOptions {
+            proven: manifest.as_ref(),
+            ..CompareOptions::default()
+        };
+        tree::compare(&data, &copy, &options, watch)
     })
     .await
 }
@@ -214,6 +234,6 @@ async fn compare(cx: &Context, volume: &Volume) -> Result<CompareReport, StepErr
 /// An empty folder for what is moved aside: an undo that was cut off has left its own.
 fn free_name(cx: &Context) -> Result<String, StepError> {
     let taken = cx.run_dir.names()?;
-    let mut names = (1..).map(|number| format!("after-{number}"));
+    let mut names = (1..).map(|number| format!("{ASIDE}{number}"));
     Ok(names.find(|name| !taken.contains(name)).unwrap_or_default())
 }

@@ -27,10 +27,37 @@ impl CopyVolume {
     }
 }
 
+/// What the source does not have is removed from the copy. So it has to be the source that was copied: a folder whose disk was not mounted
+/// again after a reboot looks like one that has lost everything.
+fn check_same_data(cx: &Context) -> Result<(), StepError> {
+    let own = format!("{}.ledger", cx.step);
+    let names = cx.run_dir.names()?;
+    if names
+        .iter()
+        .any(|name| name.ends_with(".ledger") && *name != own)
+    {
+        return Ok(());
+    }
+    Err(StepError::new(
+        "data-elsewhere",
+        format!(
+            "`{}` has no word of what this run has done there: it is not the data that was copied, which is left as it is, with its copy",
+            cx.run_dir.path().display()
+        ),
+    )
+    .hint(format!(
+        "see that the disk with the server's data is mounted, then `ferryctl resume {}`",
+        cx.run
+    )))
+}
+
 #[async_trait]
 impl Work for CopyVolume {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let volume = cx.surroundings.volume()?;
+        if self.0.final_pass {
+            check_same_data(cx)?;
+        }
         // A rehearsal's copy is where it will be started from, not in a backup volume.
         let (data, copy) = match &volume.live {
             Some(live) => (live.clone(), volume.data.clone()),

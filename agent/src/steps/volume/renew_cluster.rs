@@ -25,7 +25,7 @@ use crate::{
     steps::{
         Work,
         container::{CLUSTER_NAME, SCRATCH},
-        count, done, done_with, in_doubt,
+        count, done, done_with, in_doubt, same_cluster,
     },
     tree::{self, RecordWriter, Root, TransferOptions},
 };
@@ -59,6 +59,7 @@ impl Work for RenewCluster {
             Some(before) => before,
             None => {
                 let before = look(cx, data.as_fd(), scratch.as_fd())?;
+                same_cluster::check_stop(cx, data.as_fd(), &before.name)?;
                 cx.keep(&before)?;
                 before
             }

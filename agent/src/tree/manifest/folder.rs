@@ -93,13 +93,21 @@ impl ManifestFolder {
 
     /// Everything that earlier passes wrote, the best first; what cannot be read is left out,
     /// because it only saves work.
-    pub(super) fn known(&self) -> Vec<Manifest> {
-        let names = [name(Pass::Final), name(Pass::Live), CUT];
+    ///
+    /// A final pass is its own proof, and does not ask what a killed one has written down: nobody has read back from the disk what that
+    /// one copied.
+    pub(super) fn known(&self, pass: Pass) -> Vec<Manifest> {
+        let names = [
+            Some(name(Pass::Final)),
+            Some(name(Pass::Live)),
+            (pass == Pass::Live).then_some(CUT),
+        ];
+        let names = names.into_iter().flatten();
         let open = |name| {
             let file = self.file(name, OFlags::RDONLY).ok()?;
             Manifest::salvage(file).ok()
         };
-        names.into_iter().filter_map(open).collect()
+        names.filter_map(open).collect()
     }
 
     /// An empty file for the manifest of a pass that begins. What a killed pass left is kept for

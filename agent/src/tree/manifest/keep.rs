@@ -42,7 +42,7 @@ impl<'a> Keeper<'a> {
         Ok(Self {
             folder,
             pass,
-            known: folder.known(),
+            known: folder.known(pass),
             writer: Mutex::new(Writer::start(file, pass == Pass::Live)?),
         })
     }

@@ -58,6 +58,15 @@ impl Proven {
 }
 
 impl ProvenFile {
+    /// The backup's file as it was, of which only these are known to have changed.
+    pub(in crate::tree) fn as_it_was(&self, copy: &Meta) -> Meta {
+        Meta {
+            size: self.size,
+            mtime: self.mtime,
+            ..*copy
+        }
+    }
+
     /// Whether the backup's file still looks as it did.
     pub(in crate::tree) fn looks_like(&self, copy: &Meta) -> bool {
         copy.kind() == Kind::File && (self.size, self.mtime) == (copy.size, copy.mtime)

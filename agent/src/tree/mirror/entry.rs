@@ -99,7 +99,14 @@ impl Mirror<'_> {
                 };
                 // Never set anything on what has a name out of the tree: it gets an inode of its own.
                 if !elsewhere || as_it_is()? {
-                    return self.describe(pair, name, (want, have), known, found);
+                    // Left alone because it is what was copied, it does not get the times of what the copy has become.
+                    let spared = match self.accept_damaged && want.kind() == Kind::File {
+                        true => self.proven_file(pair, name, want)?,
+                        false => None,
+                    };
+                    let spared = spared.filter(|file| !file.looks_like(want));
+                    let was = spared.map_or(*want, |file| file.as_it_was(want));
+                    return self.describe(pair, name, (&was, have), known, found);
                 }
             }
         }

@@ -245,6 +245,8 @@ pub fn restore_owners(
             report.changed += 1;
         }
     }
+    // Not every file system has these on disk when a later record of the run is: the copy may be gone by then.
+    rustix::fs::syncfs(root).map_err(|e| TreeError::io("sync", b"", e))?;
     Ok(report)
 }
 

@@ -124,6 +124,8 @@ fn what_has_gone_bad_is_brought_back_where_that_is_accepted() {
         return;
     }
     let backed = Backed::new();
+    let time = fs::metadata(backed.field.srv.join("one")).unwrap();
+    let time = time.modified().unwrap();
     for name in ["one", "folder/two"] {
         fs::write(backed.field.copy.join(name), "bad").unwrap();
     }
@@ -135,6 +137,20 @@ fn what_has_gone_bad_is_brought_back_where_that_is_accepted() {
     assert_eq!(fs::read_to_string(&there).unwrap(), "bad");
     let whole = backed.field.srv.join("one");
     assert_eq!(fs::read_to_string(&whole).unwrap(), "as it was");
+    // It keeps its time, and a comparison that knows of the damage finds nothing else.
+    assert_eq!(fs::metadata(&whole).unwrap().modified().unwrap(), time);
+    let manifest = ManifestFolder::open(&backed.folder).unwrap().recall();
+    let copy = Root::open(&backed.field.copy, None).unwrap();
+    let compared = |proven| {
+        let options = CompareOptions {
+            proven,
+            ..CompareOptions::default()
+        };
+        compare(&backed.field.root(), &copy, &options, &Watch::default()).unwrap()
+    };
+    assert_eq!(compared(manifest.as_ref()).differences.first, [""; 0]);
+    let without = compared(None).differences;
+    assert!(without.first.iter().all(|it| it.starts_with("one: ")) && !without.is_empty());
 }
 
 /// Size and time are not the manifest's either: it is no longer the file that was copied.
