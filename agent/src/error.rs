@@ -100,6 +100,19 @@ pub(crate) const NO_SPACE: &str = "no-space";
 pub(crate) const NO_SPACE_HINT: &str =
     "free or add space on the disk that is written to, then `ferryctl migrate` again";
 
+impl StepError {
+    /// Something is there that a run of this name has made, and whoever asks has made nothing yet: the same plan was applied from another
+    /// state folder.
+    #[must_use]
+    pub fn held_by_another_journal(run: &str, what: &str) -> Self {
+        Self::new(
+            "server-held-by-run",
+            format!("{what} is of a run {run} that another journal has: this plan was applied before, from another state folder"),
+        )
+        .hint("go on where that journal is (`--state-dir`), or make a new plan")
+    }
+}
+
 impl From<std::io::Error> for StepError {
     fn from(error: std::io::Error) -> Self {
         if error.kind() == std::io::ErrorKind::StorageFull {

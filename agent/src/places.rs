@@ -156,6 +156,30 @@ pub async fn launch_volume_agent(
     server: &ContainerInspect,
     wanted: &Wanted<'_>,
 ) -> Result<Launched, StepError> {
+    let beside = Beside::Container(server.id());
+    launch_on_data(host, server, beside, wanted).await
+}
+
+/// Starts the volume agent where no container has the data at the moment: a unit makes another at each start, and this one is down.
+/// `mounts` stands for it, with its mounts alone.
+///
+/// # Errors
+/// As [`launch_volume_agent`].
+pub async fn launch_volume_agent_alone(
+    host: &Host,
+    mounts: &ContainerInspect,
+    wanted: &Wanted<'_>,
+) -> Result<Launched, StepError> {
+    let ids = backup::ids(host, &wanted.place(mounts)?).await?;
+    launch_on_data(host, mounts, Beside::Nobody { ids: &ids }, wanted).await
+}
+
+async fn launch_on_data(
+    host: &Host,
+    server: &ContainerInspect,
+    beside: Beside<'_>,
+    wanted: &Wanted<'_>,
+) -> Result<Launched, StepError> {
     let data = wanted.data;
     let mount = server.mount_at(data).ok_or_else(|| no_data(server, data))?;
     let source = if mount.name.is_empty() {
@@ -175,7 +199,6 @@ pub async fn launch_volume_agent(
     let kind = AgentKind::Volume {
         mounts: mounts.into(),
     };
-    let beside = Beside::Container(server.id());
     launch(host, wanted.name, beside, wanted.run, kind, Vec::new()).await
 }
 

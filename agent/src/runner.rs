@@ -257,6 +257,11 @@ impl Runner {
             let end = Kind::Finished(outcome);
             return Ok(Begun::Events(settled_stream(attempt, undo, end)));
         }
+        if !undo && status == StepStatus::Undone {
+            // No run goes forward again where it was taken back.
+            let what = format!("what step `{}` has left here", step.id);
+            return Err(StepError::held_by_another_journal(run, &what));
+        }
         if !undo && matches!(status, StepStatus::Undoing | StepStatus::UndoFailed) {
             return Err(StepError::new(
                 "step-being-undone",

@@ -4,7 +4,7 @@
 
 use std::{fmt, time::Duration};
 
-use ferry_agent::engine::labels::RUN_LABEL;
+use ferry_agent::engine::labels::{ROLE_LABEL, RUN_LABEL};
 use ferry_agent::error::StepError;
 use ferry_proto::v1;
 use serde_json::{Value, json};
@@ -105,6 +105,16 @@ impl Claim {
     /// The pods that have it mounted, by name.
     pub(crate) async fn users(&self, cluster: &Kubernetes) -> Result<Vec<String>, StepError> {
         let pods = cluster.api.list(Kind::Pods, &self.namespace, "").await?;
+        Ok(users(&pods, &self.name))
+    }
+
+    /// The pods that use it and are not Ferry's, but those that have ended.
+    pub(crate) async fn strangers(&self, cluster: &Kubernetes) -> Result<Vec<String>, StepError> {
+        let mut pods = cluster.api.list(Kind::Pods, &self.namespace, "").await?;
+        pods.retain(|pod| {
+            let has_ended = ["Succeeded", "Failed"].contains(&text(&pod["status"]["phase"]));
+            pod["metadata"]["labels"][ROLE_LABEL].is_null() && !has_ended
+        });
         Ok(users(&pods, &self.name))
     }
 

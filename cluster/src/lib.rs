@@ -98,7 +98,10 @@ impl Cluster for Kubernetes {
         let server = workload::Name::parse(&target.container)?;
         let (pod, container) = match target.place() {
             Place::Container => sidecar::launch(self, &server, &target.run).await?,
-            Place::Volume => volume::launch(self, &server, &target.run).await?,
+            Place::Volume => {
+                self.check_down(&server, &target.run).await?;
+                volume::launch(self, &server, &target.run).await?
+            }
             _ => {
                 return Err(StepError::new(
                     "bad-parameter",

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     Kubernetes,
     api::{Kind, text},
+    claims::Claim,
     error::ClusterError,
     workload::Name,
 };
@@ -29,6 +30,9 @@ pub(crate) struct Record {
     /// What the StatefulSet, its ConfigMaps and its services were before they were changed.
     #[serde(default)]
     pub(crate) before: Option<Before>,
+    /// The server has no pod because of this run, and its data is changed or restored.
+    #[serde(default)]
+    pub(crate) down: bool,
 }
 
 /// What was there before.
@@ -123,6 +127,44 @@ impl Kubernetes {
     ) -> Result<Option<Record>, StepError> {
         self.read_map(&server.namespace, &record_name(server, run), run)
             .await
+    }
+
+    /// Notes that the server is down, or that it is not any more, where there is a record.
+    pub(crate) async fn note_down(
+        &self,
+        server: &Name,
+        run: &str,
+        down: bool,
+    ) -> Result<(), StepError> {
+        match self.record(server, run).await? {
+            Some(record) if record.down != down => {
+                self.keep(server, run, &Record { down, ..record }).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// That nobody uses the data of a server that this run keeps down: what is changed or restored under a program that writes is neither.
+    /// A set of no pods is scaled up by whoever finds it so.
+    pub(crate) async fn check_down(&self, server: &Name, run: &str) -> Result<(), StepError> {
+        let Some(record) = self.record(server, run).await? else {
+            return Ok(());
+        };
+        if !record.down {
+            return Ok(());
+        }
+        let claim = Claim::new(&server.namespace, &record.claim);
+        let Some(pod) = claim.strangers(self).await?.into_iter().next() else {
+            return Ok(());
+        };
+        Err(StepError::new(
+            "data-in-use",
+            format!("pod `{pod}` uses the data of {server}, which is about to be changed or taken back"),
+        )
+        .hint(format!(
+            "find out who made it; `kubectl scale statefulset {} --namespace {} --replicas=0` where the set did, then `ferryctl resume {run}`",
+            server.name, server.namespace
+        )))
     }
 
     /// Writes it, in the place of the one before.

@@ -6,11 +6,11 @@
 
 use std::path::Path;
 
-use ferry_tests::Result;
 use ferry_tests::ferryctl::Ferryctl;
 use ferry_tests::server::{Fault, Options, TestServer};
 use ferry_tests::units::{Unit, Units, is_up, wait_up};
 use ferry_tests::witness::{self, Seen};
+use ferry_tests::{Result, docker};
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
 /// A variable's value, which nobody has to know.
@@ -160,6 +160,12 @@ fn crosses_and_comes_back(machine: &Machine) -> Result<()> {
     wait_up(server)?;
     assert_eq!(witness::version(server)?, "3.8.1");
 
+    // Who takes back a server that is down finds no container of it.
+    machine
+        .unit
+        .units
+        .systemctl(&["stop", &machine.unit.name])?;
+    assert!(docker(&["container", "inspect", &server.name]).is_err());
     let back = tool.run(&["rollback", &tool.only_run()?, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
     assert_eq!(machine.unit.text()?, before);

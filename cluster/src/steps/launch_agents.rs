@@ -28,6 +28,15 @@ impl Work for LaunchAgents {
             _ => "sidecar",
         });
         if self.1.volume_agent {
+            if cx.first_kept::<String>()?.is_none() {
+                // A run's name is its plan's: who has never launched anything for it finds what another journal's run of the same plan made.
+                if cluster.record(&server, &cx.run).await?.is_some() {
+                    return Err(StepError::held_by_another_journal(
+                        &cx.run,
+                        &server.to_string(),
+                    ));
+                }
+            }
             cluster.lock(&server, &cx.run).await?;
             let record = match cluster.record(&server, &cx.run).await? {
                 Some(record) => record,
@@ -64,6 +73,13 @@ impl Work for LaunchAgents {
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let (cluster, server) = (&self.0, Name::parse(&self.1.container)?);
+        if self.1.volume_agent && cx.first_kept::<String>()?.is_none() {
+            // The lock is all that it may have taken.
+            if cluster.record(&server, &cx.run).await?.is_none() {
+                cluster.unlock(&server, &cx.run).await?;
+            }
+            return Ok(done("no agent was launched"));
+        }
         if self.1.sidecar {
             sidecar::end(cluster, &server, &cx.run).await?;
         }
@@ -118,6 +134,7 @@ impl LaunchAgents {
             backup: volume::backup_claim(&claim, run),
             claim,
             before: None,
+            down: false,
         })
     }
 }

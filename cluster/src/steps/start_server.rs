@@ -24,6 +24,7 @@ impl Work for StartServer {
             // On whichever node it is placed, the data must be free for it.
             volume::retire(cluster, &server, &cx.run).await?;
         }
+        cluster.note_down(&server, &cx.run, false).await?;
         cluster.scale(&server, 1).await?;
         cluster.started(&server).await?;
         let until = Instant::now() + Duration::from_secs(u64::from(self.1.settle_seconds));
@@ -45,6 +46,7 @@ impl Work for StartServer {
             return Ok(done("the new server was not started"));
         }
         self.0.stop(&server).await?;
+        self.0.note_down(&server, &cx.run, true).await?;
         Ok(done("the new server is stopped"))
     }
 }

@@ -18,6 +18,7 @@ impl Work for StopServer {
         let server = Name::parse(&self.1.container_id)?;
         cx.keep(&true)?;
         self.0.stop(&server).await?;
+        self.0.note_down(&server, &cx.run, true).await?;
         Ok(done("no pod"))
     }
 
@@ -45,6 +46,7 @@ impl Work for StopServer {
             // It may still be on its way down: started again it must be whole.
             cluster.stop(&server).await?;
         }
+        cluster.note_down(&server, &cx.run, false).await?;
         cluster.scale(&server, 1).await?;
         cluster.started(&server).await?;
         Ok(done(format!("pod `{}` runs again", server.pod())))

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    engine::labels::RUN_LABEL,
     error::StepError,
     places::{
         self, BackupPlace, Wanted, backup,
@@ -28,6 +29,9 @@ struct Launched {
     /// The new volume that the server's data is copied to; there is no backup then.
     #[serde(default)]
     data_volume: Option<String>,
+    /// The copy's place was there before: this run has not made it, and does not remove it.
+    #[serde(default)]
+    existed: bool,
 }
 
 impl Launched {
@@ -47,6 +51,15 @@ impl Work for LaunchAgents {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
         let server = host.engine.inspect_container(&self.0.container).await?;
+        if self.0.volume_agent && cx.first_kept::<Launched>()?.is_none() {
+            // A run's name is its plan's: who has never launched anything for it finds what another journal's run of the same plan made.
+            let of_run = format!("{RUN_LABEL}={}", cx.run);
+            let made = host.engine.list_containers(&[("label", &of_run)]).await?;
+            if let Some(container) = made.first() {
+                let what = format!("container `{}`", container.name);
+                return Err(StepError::held_by_another_journal(&cx.run, &what));
+            }
+        }
         let mut names = Vec::new();
         let mut values = std::collections::HashMap::new();
         let volume = self.0.data_volume.as_str();
@@ -56,6 +69,7 @@ impl Work for LaunchAgents {
                     backup_volume: None,
                     backup_folder: None,
                     data_volume: Some(volume.to_owned()),
+                    existed: false,
                 })?;
             }
             let name = server.name();
@@ -77,6 +91,7 @@ impl Work for LaunchAgents {
                     backup_volume: is("volume"),
                     backup_folder: is("folder"),
                     data_volume: None,
+                    existed: backup::is_there(host, &place, &cx.run).await?,
                 })?;
             }
             backup::make(host, &place, &cx.run, server.name(), server.own_ids()).await?;
@@ -110,6 +125,9 @@ impl Work for LaunchAgents {
 
     async fn undo(&self, cx: &Context) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
+        if self.0.volume_agent && cx.first_kept::<Launched>()?.is_none() {
+            return Ok(done("no agent was launched"));
+        }
         if self.0.sidecar {
             places::retire(host, &cx.run, "sidecar").await?;
         }
@@ -126,6 +144,10 @@ impl Work for LaunchAgents {
             }) => give_up_volume(host, cx, &volume).await,
             Some(launched) if cx.keep_copy => Ok(done(format!(
                 "the agents are gone; the copy is kept: {}",
+                launched.place(&cx.run)?
+            ))),
+            Some(launched) if launched.existed => Ok(done(format!(
+                "the agents are gone; what was there before the run stays: {}",
                 launched.place(&cx.run)?
             ))),
             Some(launched) => {

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use ferry_proto::v1::ServiceUnit;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -136,6 +137,16 @@ pub(super) async fn check_held(engine: &Engine, unit: &ServiceUnit) -> Result<()
         )));
     }
     Ok(())
+}
+
+/// What stands for the container of a unit that is down: the mount of the server's data, and nothing else.
+pub(super) fn mounts(unit: &ServiceUnit) -> ContainerInspect {
+    let mounts = unit.data.iter().map(|data| {
+        json!({
+            "Type": data.kind, "Name": data.name, "Source": data.source, "Destination": data.destination, "RW": !data.read_only,
+        })
+    });
+    ContainerInspect::new(json!({ "Mounts": mounts.collect::<Vec<_>>() }))
 }
 
 /// Refuses a container that does not have the server's data where it must be.

@@ -119,8 +119,11 @@ impl RetireAgents {
         wanted: &Wanted<'_>,
     ) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
-        let new = host.engine.inspect_container(&unit.container).await?;
-        unit::check_made(&new, &unit.image_id, &cx.run)?;
+        // A unit that is down has no container: who takes back a server that does not come up finds none.
+        let new = host.engine.find_container(&unit.container).await?;
+        if let Some(new) = &new {
+            unit::check_made(new, &unit.image_id, &cx.run)?;
+        }
         for file in edit_unit_files::files(unit) {
             if !file.is_written(&cx.run)? {
                 return Err(StepError::new(
@@ -136,8 +139,15 @@ impl RetireAgents {
                 )));
             }
         }
-        places::check_copy(host, &new, &unit.old_image_id, wanted).await?;
-        places::launch_volume_agent(host, &new, wanted).await?;
+        let mounts = match &new {
+            Some(new) => new,
+            None => &of_unit::mounts(unit),
+        };
+        places::check_copy(host, mounts, &unit.old_image_id, wanted).await?;
+        match &new {
+            Some(new) => places::launch_volume_agent(host, new, wanted).await?,
+            None => places::launch_volume_agent_alone(host, mounts, wanted).await?,
+        };
         Ok(done("the volume agent runs again"))
     }
 
