@@ -252,6 +252,49 @@ fn a_target_that_does_not_start_is_taken_back() -> Result<()> {
     Ok(())
 }
 
+/// Whoever finds the set at no pods scales it up: what the server writes then is neither changed under it nor overwritten.
+#[test]
+fn a_server_that_somebody_scales_up_in_its_downtime_is_left_alone() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let server = Chart::default().install(&cluster)?;
+    let tool = killable(&cluster)?;
+    let image = agent_image(tool.agent())?;
+    let address = Chart::address();
+    let words = ["migrate", &address, "--to", TO, "--yes"];
+    let mut call = tool.start(&[&words[..], &["--agent-image", &image]].concat())?;
+    let run = call.run_name()?;
+    call.wait_for("the copy", is("finished", "copy-changes", false))?;
+    call.kill()?;
+    scale(&cluster, &server, 1)?;
+    cluster.wait_ready(&server)?;
+    let table = "CREATE TABLE zz_later (number int)";
+    server.psql("pmm-managed", table)?;
+    for verb in [&["resume", &run][..], &["rollback", &run, "--yes"]] {
+        let held = tool.run(verb)?;
+        assert_eq!(held.code, 4, "{verb:?}: {held:#?}");
+        let told = format!("{:?}", held.lines);
+        assert!(
+            told.contains("data-in-use") && told.contains("pmm-0"),
+            "{held:#?}"
+        );
+        server.psql("pmm-managed", "SELECT * FROM zz_later")?;
+    }
+    // Who says that it may go stops it.
+    scale(&cluster, &server, 0)?;
+    let namespace = Chart::namespace();
+    while cluster
+        .names("pods", namespace)
+        .contains(&"pmm-0".to_owned())
+    {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let back = tool.run(&["resume", &run])?;
+    assert_eq!(back.last("summary")["state"], "rolled-back", "{back:#?}");
+    cluster.wait_ready(&server)?;
+    assert!(!server.is_v3()?);
+    Ok(())
+}
+
 /// A server that was carried over, with the tool that did it and its run.
 struct Crossed {
     cluster: Cluster,

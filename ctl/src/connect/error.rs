@@ -59,6 +59,7 @@ impl ConnectError {
                 | "no-agent"
                 | "no-such-container"
                 | "server-held-by-run"
+                | "data-in-use"
                 | "unknown-place"
         )
     }

@@ -43,13 +43,16 @@ fn on_a_disk_with(
 pub(crate) fn no_space_for_the_copy() -> Result<()> {
     let stage = Stage::new()?;
     let plan = Planned::make(&stage, &stage.scene.target)?;
-    plan.backup_in_memory(&stage, 2 << 20)?;
+    let volume = plan.backup_in_memory(&stage, 2 << 20)?;
     let ended = plan.apply(&stage)?;
     let told = Told {
         code: "no-space",
         says: &["No space left on device", "make room"],
     };
-    rolled_back(&stage, &ended, told)
+    is_rolled_back(&ended, told);
+    // It was there before the run, and stays.
+    docker(&["volume", "rm", &volume])?;
+    stage.assert_as_before()
 }
 
 /// The copy's volume has no room for what came since the live pass: met by the last one, with the server down.
@@ -62,10 +65,8 @@ pub(crate) fn no_space_for_the_last_pass() -> Result<()> {
     let mut call = plan.start(&stage)?;
     call.wait_for("the proof", is("intended", "prove-copy", false))?;
     let folder = stage.scene.server.mountpoint()?.join("backup");
-    let is_ours = !folder.exists();
-    fs_err::create_dir_all(&folder)?;
     let new = folder.join("new");
-    fs_err::write(&new, vec![b'x'; NEW])?;
+    keeping_time(&folder, || Ok(fs_err::write(&new, vec![b'x'; NEW])?))?;
     call.wait_for("the stop", is("intended", "stop-services", false))?;
     // It is there while somebody has it mounted, as the agent has.
     let place = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume])?;
@@ -76,15 +77,14 @@ pub(crate) fn no_space_for_the_last_pass() -> Result<()> {
     rustix::fs::fallocate(&others, nothing_special, 0, room).map_err(std::io::Error::from)?;
     let ended = call.end()?;
     assert_eq!(ended.count("failed", "copy-changes"), 1, "{ended:#?}");
-    fs_err::remove_file(&new)?;
-    if is_ours {
-        fs_err::remove_dir(&folder)?;
-    }
+    keeping_time(&folder, || Ok(fs_err::remove_file(&new)?))?;
     let told = Told {
         code: "no-space",
         says: &["make room"],
     };
-    rolled_back(&stage, &ended, told)
+    is_rolled_back(&ended, told);
+    docker(&["volume", "rm", &volume])?;
+    stage.assert_as_before()
 }
 
 /// The server's own disk has room for the ledgers when the databases are to be dumped onto it, and less than is left for others.
@@ -265,7 +265,12 @@ pub(crate) fn no_space_in_the_middle_of_the_restore() -> Result<()> {
     let mut call = stage.start(&["rollback", &run, "--yes"])?;
     // Room was looked for, and PMM 3 has stopped.
     call.wait_for("the stop", is("finished", "start-server", true))?;
-    disk.leave(96 << 20)?;
+    // Beside the data: what is there and not in the copy would be put aside.
+    const ROOM: &str = ".ferry/room";
+    disk.fill(
+        ROOM,
+        free_bytes(&disk.mountpoint())?.saturating_sub(96 << 20),
+    )?;
     let ended = call.end()?;
     assert_eq!(ended.count("failed", "hand-over-volume"), 1, "{ended:#?}");
     let told = Told {
@@ -273,7 +278,7 @@ pub(crate) fn no_space_in_the_middle_of_the_restore() -> Result<()> {
         says: &["No space left on device"],
     };
     held(&ended, &run, told);
-    disk.empty()?;
+    fs_err::remove_file(disk.mountpoint().join(ROOM))?;
     goes_on_back(&stage, &run)
 }
 
