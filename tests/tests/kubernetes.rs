@@ -141,6 +141,19 @@ fn a_server_in_a_cluster_crosses_whole_and_comes_back_whole() -> Result<()> {
     assert!(text.contains("\"PMM_ENABLE_UPDATES\": \"false\""), "{text}");
     assert_eq!(fs_err::metadata(&values)?.mode() & 0o077, 0);
 
+    // What it is taken back to has to be there, which is found while the new one serves.
+    let (namespace, name) = (Chart::namespace(), "monitoring-service");
+    let mut service = cluster.get("services", namespace, name);
+    cluster.delete("services", namespace, name)?;
+    let held = tool.run(&["rollback", &run, "--yes"])?;
+    assert_eq!(held.code, 4, "{}", held.shown());
+    assert!(held.shown().contains(name), "{}", held.shown());
+    assert!(server.is_v3()? && server.is_running()?);
+    for field in ["resourceVersion", "uid"] {
+        service["metadata"].as_object_mut().unwrap().remove(field);
+    }
+    cluster.create("services", namespace, service)?;
+
     let back = tool.run(&["rollback", &run, "--yes"])?;
     assert_eq!(back.code, 0, "{}", back.shown());
     assert!(!server.is_v3()?);

@@ -7,7 +7,15 @@ use ferry_agent::{context::Context, error::StepError, steps::Work};
 use ferry_proto::v1::{self, Outcome};
 
 use super::{done, done_with};
-use crate::{Kubernetes, claims::Claim, sidecar, volume, workload::Name};
+use crate::{
+    Kubernetes,
+    api::{Kind, text},
+    claims::Claim,
+    image, pod,
+    record::Before,
+    sidecar, volume,
+    workload::Name,
+};
 
 pub(crate) struct RetireAgents(pub(crate) Arc<Kubernetes>, pub(crate) v1::RetireAgents);
 
@@ -46,7 +54,7 @@ impl Work for RetireAgents {
         let Some(record) = record else {
             return Err(gone(&server, &cx.run));
         };
-        let claims = crate::api::Kind::Claims;
+        let claims = Kind::Claims;
         if self
             .0
             .api
@@ -56,12 +64,68 @@ impl Work for RetireAgents {
         {
             return Err(gone(&server, &cx.run));
         }
+        if let Some(before) = &record.before {
+            self.check_before(&server, before, &cx.run).await?;
+        }
         self.0.lock(&server, &cx.run).await?;
         Ok(done("the way back is there"))
     }
 }
 
 impl RetireAgents {
+    /// That what the server is taken back to can be had: asked while the new one serves.
+    async fn check_before(
+        &self,
+        server: &Name,
+        before: &Before,
+        run: &str,
+    ) -> Result<(), StepError> {
+        let cluster = &self.0;
+        let maps = before
+            .config_maps
+            .keys()
+            .map(|it| (Kind::ConfigMaps, "ConfigMap", it));
+        let services = before
+            .services
+            .keys()
+            .map(|it| (Kind::Services, "Service", it));
+        for (kind, word, name) in maps.chain(services) {
+            if cluster
+                .api
+                .find(kind, &server.namespace, name)
+                .await?
+                .is_none()
+            {
+                return Err(StepError::new(
+                    "way-back-gone",
+                    format!("the way back is gone: somebody removed {word} `{name}` of {server}"),
+                )
+                .hint(format!(
+                    "make one of that name again, with anything in it, then `ferryctl rollback {run}` again"
+                )));
+            }
+        }
+        let pod = cluster.pod(server).await?;
+        let node = pod
+            .as_ref()
+            .map_or("", |pod| text(&pod["spec"]["nodeName"]));
+        let image = text(&pod::server_container(&before.template["spec"])["image"]);
+        let old = image::look(cluster, server, &before.template, node, (image, run)).await;
+        if old.present {
+            return Ok(());
+        }
+        Err(StepError::new(
+            "way-back-gone",
+            format!(
+                "the cluster cannot have the old image `{image}`: {}",
+                old.failure
+            ),
+        )
+        .hint(format!(
+            "have it in the registry again, or on the node, then `ferryctl rollback {run}` again"
+        )))
+    }
+
     /// On a backup alone there is no server to care for.
     async fn close(&self, cx: &Context) -> Result<Outcome, StepError> {
         let (backup, _) = Claim::of(self.1.opened.as_ref())?;

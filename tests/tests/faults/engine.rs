@@ -131,11 +131,18 @@ pub(crate) fn the_tunnel_is_cut_for_a_moment() -> Result<()> {
 /// No tunnel comes to stand any more: the run is held after the patience, and goes on where it was.
 pub(crate) fn the_tunnel_is_cut_for_ever() -> Result<()> {
     let stage = Stage::new()?;
+    for step in ["copy-volume", "copy-changes"] {
+        is_cut_for_ever(&stage, step)?;
+    }
+    Ok(())
+}
+
+fn is_cut_for_ever(stage: &Stage, step: &'static str) -> Result<()> {
     let proxy = EngineProxy::start()?;
     let _there = proxy.enter();
     let mut call = stage.begin()?;
     let run = call.run_name()?;
-    call.wait_for("the copy", is("intended", "copy-volume", false))?;
+    call.wait_for("the copy", is("intended", step, false))?;
     proxy.add(Rule::on(
         &["POST", "/containers/", "/attach"],
         Answer::Nothing,
@@ -151,7 +158,7 @@ pub(crate) fn the_tunnel_is_cut_for_ever() -> Result<()> {
         },
     );
     proxy.heal();
-    goes_on_to_the_end(&stage, &run)
+    goes_on_to_the_end(stage, &run)
 }
 
 /// Kills the throw-away containers that carry a run's tunnels.

@@ -191,7 +191,7 @@ faults! {
     }
     #[ignore = "waits out the patience for a lost agent"]
     the_tunnel_is_cut_for_ever: engine {
-        fault: "tunnel cut", place: "for ever",
+        fault: "tunnel cut", place: "for ever, at the live copy and in the downtime",
         happens: "held after two minutes", operator: "make the engine reachable, `ferryctl resume RUN`",
     }
     #[ignore = "two whole crossings"]

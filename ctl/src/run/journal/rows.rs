@@ -9,7 +9,7 @@ use super::{
     schema::{self, state_from_word, state_word},
 };
 use crate::{
-    recipes::upkeep::FINISH,
+    recipes::upkeep::{FINISH, PRUNE},
     run::{
         events::{RunEvent, RunState},
         record::Position,
@@ -62,6 +62,7 @@ pub(super) fn insert(
     if before.state.is_over() && !after.state.is_over() {
         refuse_locked(tx, &server_key, Some(run))?;
         refuse_superseded(tx, &server_key, run)?;
+        refuse_pruned(tx, &server_key)?;
     }
     let index: i64 = tx.query_row(
         "SELECT coalesce(max(idx), 0) + 1 FROM events WHERE run = ?1",
@@ -151,6 +152,17 @@ pub(super) fn refuse_turned(tx: &Transaction<'_>, subject: &str) -> Result<(), J
     key.map_or(Ok(()), |key| refuse_holder(tx, &key, None, "backward"))
 }
 
+/// Refuses while a backup of this server is being removed, or a removal was cut off: when the run is taken back, that backup may be the one to
+/// go back to next.
+fn refuse_pruned(tx: &Transaction<'_>, server_key: &str) -> Result<(), JournalError> {
+    let query = format!(
+        "SELECT id, state FROM runs WHERE {} AND json_extract(plan, '$.recipe') = ?2
+             AND subject IN (SELECT id FROM runs WHERE server_key = ?1)",
+        schema::OPEN
+    );
+    held_by(tx, &query, params![server_key, PRUNE], server_key)
+}
+
 fn refuse_holder(
     tx: &Transaction<'_>,
     server_key: &str,
@@ -161,8 +173,18 @@ fn refuse_holder(
         "SELECT id, state FROM runs WHERE server_key = ?1 AND id IS NOT ?2 AND {} AND {condition}",
         schema::OPEN
     );
+    held_by(tx, &query, params![server_key, except], server_key)
+}
+
+/// An error where the query finds a run.
+fn held_by(
+    tx: &Transaction<'_>,
+    query: &str,
+    parameters: impl rusqlite::Params,
+    server_key: &str,
+) -> Result<(), JournalError> {
     let holder = tx
-        .query_row(&query, params![server_key, except], |row| {
+        .query_row(query, parameters, |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
         })
         .optional()?;

@@ -437,6 +437,24 @@ fn no_backup_is_removed_while_a_run_on_its_server_is_taken_back() {
     assert!(refused.to_string().contains(&second), "{refused}");
     // What no journal here knows, and another server's.
     prune("unknown").unwrap();
+    // And the other way round: a removal that was cut off is ended first.
+    journal
+        .append(
+            &second,
+            &RunEvent::Ended {
+                state: RunState::RolledBack,
+                failure: None,
+            },
+        )
+        .unwrap();
+    let fourth = journal.create_run(&plan("docker:pmm"), SERVER).unwrap();
+    finish(&journal, &fourth);
+    let removal = prune(&first).unwrap();
+    let refused = journal.append(&fourth, &back).unwrap_err();
+    assert_eq!(refused.code(), "server-locked");
+    assert!(refused.to_string().contains(&removal), "{refused}");
+    finish(&journal, &removal);
+    journal.append(&fourth, &back).unwrap();
     let third = journal.create_run(&plan("docker:pmm"), "docker:AB/other");
     finish(&journal, third.as_deref().unwrap());
     prune(&third.unwrap()).unwrap();
