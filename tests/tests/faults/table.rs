@@ -253,7 +253,8 @@ const KILLED: &[Row] = &[
     },
 ];
 
-/// What `tests/tests/upkeep.rs` and `tests/tests/rehearse.rs` do, and `tree::tests::clock` of the agent.
+/// What the other tests of `tests/tests` do (`upkeep`, `rehearse`, `dump_restore`, `kubernetes`, `locked`), and `tree::tests::clock` and
+/// `runner::tests` of the agent.
 const BESIDE: &[Row] = &[
     Row {
         fault: "`ferryctl` killed, its agent and its helper too",
@@ -272,6 +273,30 @@ const BESIDE: &[Row] = &[
         place: "a rehearsal",
         happens: "exit code 1; the report says that the crossing would fail and why; the server is unchanged and nothing is left",
         operator: "mend what is named, rehearse again",
+    },
+    Row {
+        fault: "the server is started again, and serves",
+        place: "a run of `pmm-dump-restore` that stands still behind its last dump; then `resume`",
+        happens: "rolled back: what the server has gained since is in no dump",
+        operator: "see who starts the server beside a run, migrate again",
+    },
+    Row {
+        fault: "somebody scales the server up",
+        place: "in the downtime, in a cluster",
+        happens: "held before anything more is changed or restored; the pod is named",
+        operator: "look at what it has written, scale it down, `ferryctl resume RUN`",
+    },
+    Row {
+        fault: "the same plan is applied from another state folder",
+        place: "while its run is open; when it was taken back",
+        happens: "refused; nothing of the first run's is touched",
+        operator: "go on where the journal is, or make a new plan",
+    },
+    Row {
+        fault: "the disk with the server's data is not mounted any more, after a reboot",
+        place: "the last pass of the copy, when the run is gone on with",
+        happens: "refused; the copy is not emptied",
+        operator: "mount the disk, `ferryctl resume RUN`",
     },
     Row {
         fault: "clock put back or forward",
