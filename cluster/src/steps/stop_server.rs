@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ferry_agent::{context::Context, error::StepError, steps::Work};
 use ferry_proto::v1::{self, Outcome};
+use serde_json::Value;
 
 use super::done;
 use crate::{Kubernetes, volume, workload::Name};
@@ -40,11 +41,16 @@ impl Work for StopServer {
         if cx.first_kept::<bool>()?.is_none() {
             return Ok(done("the server was not stopped"));
         }
-        if cluster.pod(&server).await?.is_none() {
-            volume::retire(cluster, &server, &cx.run).await?;
-        } else {
-            // It may still be on its way down: started again it must be whole.
-            cluster.stop(&server).await?;
+        let pod = cluster.pod(&server).await?;
+        let replicas = cluster.set(&server).await?["spec"]["replicas"].clone();
+        let is_going = |pod: &Value| !pod["metadata"]["deletionTimestamp"].is_null();
+        match pod {
+            None => volume::retire(cluster, &server, &cx.run).await?,
+            // It is on its way down, or about to be: started again it must be whole.
+            Some(pod) if replicas == 0 || is_going(&pod) => cluster.stop(&server).await?,
+            // An earlier try has started it, and was cut off before it could say so. A stop would kill its databases when the pod's own
+            // grace ends.
+            Some(_) => {}
         }
         cluster.note_down(&server, &cx.run, false).await?;
         cluster.scale(&server, 1).await?;
