@@ -282,7 +282,8 @@ impl<S: Scene> Played<'_, S> {
             | Victim::SecondAgent
             | Victim::ClientAgent
             | Victim::ApplianceAgent) => {
-                if self.stage.scene.kill(victim).is_err() {
+                // A step that was made to fail was hit, whoever has gone since.
+                if self.stage.scene.kill(victim).is_err() && !self.failed.get() {
                     blow = Blow::Missed;
                 }
             }
