@@ -42,14 +42,27 @@ pub(in crate::steps) async fn postgres(container: &Container) -> Result<Postgres
 /// # Errors
 /// `programs-run-again`, or when the supervisor does not answer.
 pub(crate) async fn check_at_rest(container: &Container) -> Result<(), StepError> {
-    let left = stop_services::left_running(container, |_| true).await?;
+    check_down(
+        container,
+        |_| true,
+        "programs of the server run while its data is copied for the last time",
+        "stop them, find out who started them and keep them from it until the copy is done, then try again",
+    )
+    .await
+}
+
+/// That none of the programs that are meant runs.
+async fn check_down(
+    container: &Container,
+    is_meant: impl Fn(&str) -> bool,
+    message: &str,
+    hint: &str,
+) -> Result<(), StepError> {
+    let left = stop_services::left_running(container, is_meant).await?;
     if left.is_empty() {
         return Ok(());
     }
-    Err(StepError::new(
-        "programs-run-again",
-        "programs of the server run while its data is copied for the last time",
-    )
-    .details(left)
-    .hint("stop them, find out who started them and keep them from it until the copy is done, then try again"))
+    Err(StepError::new("programs-run-again", message)
+        .details(left)
+        .hint(hint))
 }

@@ -109,16 +109,13 @@ impl StopServices {
 
 /// Before the last one is stopped: nobody has started the others again.
 async fn check_others_down(step: &StopServices, container: &Container) -> Result<(), StepError> {
-    let left = left_running(container, |name| !step.means(name)).await?;
-    if left.is_empty() {
-        return Ok(());
-    }
-    Err(StepError::new(
-        "programs-run-again",
+    super::check_down(
+        container,
+        |name| !step.means(name),
         "programs of the server run after its databases were dumped for the last time",
+        "find out who started them and keep them from it for the run, then `ferryctl migrate` again",
     )
-    .details(left)
-    .hint("find out who started them and keep them from it for the run, then `ferryctl migrate` again"))
+    .await
 }
 
 /// The server's programs that are not down, of those that are meant by their full name.
