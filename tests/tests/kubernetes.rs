@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ferry_tests::cluster::{Chart, Cluster, agent_image};
 use ferry_tests::ferryctl::{Ferryctl, Finished};
-use ferry_tests::kill::{Ended, Tool, is, kill_container};
+use ferry_tests::kill::{Call, Ended, Tool, is, kill_container};
 use ferry_tests::server::{Container, Fault, Options};
 use ferry_tests::snapshot;
 use ferry_tests::witness::{self, Seen};
@@ -25,6 +25,14 @@ fn tool(cluster: &Cluster) -> Result<Ferryctl> {
 /// The tool as it can be killed at a word of its own. What its agents are made of it is not told.
 fn killable(cluster: &Cluster) -> Result<Tool> {
     Ok(Tool::new()?.env("KUBECONFIG", cluster.kubeconfig()))
+}
+
+/// Starts a crossing with it.
+fn begin(tool: &Tool) -> Result<Call> {
+    let image = agent_image(tool.agent())?;
+    let address = Chart::address();
+    let words = ["migrate", &address, "--to", TO, "--yes"];
+    tool.start(&[&words[..], &["--agent-image", &image]].concat())
 }
 
 fn migrate(tool: &Ferryctl) -> Result<Finished> {
@@ -271,10 +279,7 @@ fn a_server_that_somebody_scales_up_in_its_downtime_is_left_alone() -> Result<()
     let cluster = Cluster::start()?;
     let server = Chart::default().install(&cluster)?;
     let tool = killable(&cluster)?;
-    let image = agent_image(tool.agent())?;
-    let address = Chart::address();
-    let words = ["migrate", &address, "--to", TO, "--yes"];
-    let mut call = tool.start(&[&words[..], &["--agent-image", &image]].concat())?;
+    let mut call = begin(&tool)?;
     let run = call.run_name()?;
     call.wait_for("the copy", is("finished", "copy-changes", false))?;
     call.kill()?;
@@ -321,10 +326,7 @@ impl Crossed {
         let cluster = Cluster::start()?;
         let server = Chart::default().install(&cluster)?;
         let tool = killable(&cluster)?;
-        let image = agent_image(tool.agent())?;
-        let address = Chart::address();
-        let words = ["migrate", &address, "--to", TO, "--yes"];
-        let mut call = tool.start(&[&words[..], &["--agent-image", &image]].concat())?;
+        let mut call = begin(&tool)?;
         let run = call.run_name()?;
         let done = call.end()?;
         assert_eq!(done.code, 0, "{done:?}");
