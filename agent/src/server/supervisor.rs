@@ -236,11 +236,22 @@ impl Supervisor {
 
     /// Asks a program to start and returns at once. False when it runs already.
     ///
+    /// One that could not be started, or had ended by the time of the answer, is no error here: the supervisor tries again where
+    /// it may, and the program's state tells what came of it. Which of two starts that fail alike is answered with
+    /// [`Fault::SPAWN_ERROR`] depends on nothing but who is quicker, the program or the answer.
+    ///
     /// # Errors
-    /// As [`Self::process`]; fault 50 when it cannot be started at all.
+    /// As [`Self::process`].
     pub async fn start(&self, name: &str) -> Result<bool> {
-        self.ask("supervisor.startProcess", name, Fault::ALREADY_STARTED)
-            .await
+        let asked = self
+            .ask("supervisor.startProcess", name, Fault::ALREADY_STARTED)
+            .await;
+        match asked {
+            Err(ServerError::SupervisorFault { fault, .. }) if fault.code == Fault::SPAWN_ERROR => {
+                Ok(true)
+            }
+            other => other,
+        }
     }
 
     async fn ask(&self, method: &'static str, name: &str, already: i64) -> Result<bool> {

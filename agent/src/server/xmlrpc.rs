@@ -79,7 +79,7 @@ pub struct Fault {
 impl Fault {
     /// There is no such program.
     pub const BAD_NAME: i64 = 10;
-    /// The program could not be started at all.
+    /// The program could not be started, or had ended by the time of the answer.
     pub const SPAWN_ERROR: i64 = 50;
     /// The program runs already.
     pub const ALREADY_STARTED: i64 = 60;

@@ -30,7 +30,7 @@ impl Fixture {
         };
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path();
-        for path in ["etc/supervisord.d", "run/supervisor", "var"] {
+        for path in ["etc/supervisord.d", "run/supervisor", "var", "logs"] {
             std::fs::create_dir_all(base.join(path)).unwrap();
         }
         // As on a real system; followed inside the root, it leads to our own `run`.
@@ -287,6 +287,40 @@ async fn faults_are_typed_and_failures_named() {
     stop_all(&supervisor, &plan, &mut |_| {}, &cancel)
         .await
         .unwrap();
+}
+
+/// The supervisor answers that it could not be started, and tries again by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_at_first_is_waited_for() {
+    let programs = "[program:late]\ncommand=/bin/sleep 1000\nautostart=false\n\
+                    stdout_logfile=%(here)s/logs/late.log\n";
+    let Some(fixture) = Fixture::start(programs) else {
+        return;
+    };
+    let supervisor = fixture.supervisor();
+    let logs = fixture.dir.path().join("logs");
+    std::fs::remove_dir_all(&logs).unwrap();
+    let cancel = CancellationToken::new();
+    let names = ["late".to_owned()];
+    let mut on = |_| {};
+    let starting = start_all(
+        &supervisor,
+        &names,
+        Duration::from_secs(20),
+        &mut on,
+        &cancel,
+    );
+    let mending = async {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while supervisor.process("late").await.unwrap().state != ProcessState::Backoff {
+            assert!(Instant::now() < deadline, "it was never tried");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        std::fs::create_dir(&logs).unwrap();
+    };
+    let (started, ()) = tokio::join!(starting, mending);
+    started.unwrap();
+    fixture.running(&["late"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
