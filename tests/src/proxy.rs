@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Result;
@@ -84,6 +84,7 @@ pub struct EngineProxy {
     folder: tempfile::TempDir,
     rules: Arc<Mutex<Vec<Arc<Rule>>>>,
     hits: Arc<AtomicUsize>,
+    requests: Arc<AtomicU64>,
 }
 
 impl EngineProxy {
@@ -98,12 +99,15 @@ impl EngineProxy {
             folder,
             rules: Arc::default(),
             hits: Arc::default(),
+            requests: Arc::default(),
         };
         let (rules, hits) = (Arc::clone(&proxy.rules), Arc::clone(&proxy.hits));
+        let requests = Arc::clone(&proxy.requests);
         // It ends with the test's process: a socket that is gone has no callers.
         std::thread::spawn(move || {
             for caller in listener.incoming().map_while(|caller| caller.ok()) {
                 let (rules, hits) = (Arc::clone(&rules), Arc::clone(&hits));
+                requests.fetch_add(1, Ordering::Relaxed);
                 std::thread::spawn(move || {
                     // A caller that goes away is no failure of the proxy.
                     let _gone = serve(caller, &rules, &hits);
@@ -129,6 +133,12 @@ impl EngineProxy {
     #[must_use]
     pub fn hits(&self) -> usize {
         self.hits.load(Ordering::Relaxed)
+    }
+
+    /// How many requests there were, each of which has a connection of its own.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     fn socket(&self) -> PathBuf {

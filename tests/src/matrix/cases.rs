@@ -1,186 +1,13 @@
 //! The cases, computed from a plan and from what an undisturbed run was seen to do. Pure.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-use crate::engine::Containers;
+use super::{Case, Event, Leg, RUN, Victim, Way};
 use crate::random::Random;
 use crate::{Error, Result};
 
 /// A step that takes this long is also hit somewhere in its middle.
 const LONG: Duration = Duration::from_millis(400);
-
-/// Who is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Victim {
-    /// `ferryctl`.
-    Controller,
-    /// The agent beside the server's processes.
-    Sidecar,
-    /// The agent with the server's data alone.
-    VolumeAgent,
-    /// The agent beside the second server, of a rehearsal.
-    SecondAgent,
-    /// The agent on a client's host.
-    ClientAgent,
-    /// The agent on an appliance, the old machine.
-    ApplianceAgent,
-    /// A cluster's API server, which is away for a moment.
-    ApiServer,
-    /// The engine's daemon.
-    Engine(Containers),
-    /// All there is, as when a host is switched off: the controller, the engine, its containers.
-    Machine,
-}
-
-impl Victim {
-    /// Those that live on the machine's own engine, which itself must not be killed.
-    pub const PROCESSES: [Self; 7] = [
-        Self::Controller,
-        Self::Sidecar,
-        Self::VolumeAgent,
-        Self::SecondAgent,
-        Self::ClientAgent,
-        Self::ApplianceAgent,
-        Self::ApiServer,
-    ];
-    /// Those that are there at some moments, or on some scenes, only.
-    pub const PASSING: [Self; 6] = [
-        Self::Sidecar,
-        Self::VolumeAgent,
-        Self::SecondAgent,
-        Self::ClientAgent,
-        Self::ApplianceAgent,
-        Self::ApiServer,
-    ];
-    /// The agents, which live at some moments only.
-    pub const AGENTS: [Self; 5] = [
-        Self::Sidecar,
-        Self::VolumeAgent,
-        Self::SecondAgent,
-        Self::ClientAgent,
-        Self::ApplianceAgent,
-    ];
-    /// A private engine's daemon, in both ways that it may treat its containers, and alone or with all else.
-    pub const ENGINES: [Self; 3] = [
-        Self::Engine(Containers::Die),
-        Self::Engine(Containers::Live),
-        Self::Machine,
-    ];
-    const ALL: [Self; 10] = [
-        Self::Controller,
-        Self::Sidecar,
-        Self::VolumeAgent,
-        Self::SecondAgent,
-        Self::ClientAgent,
-        Self::ApplianceAgent,
-        Self::ApiServer,
-        Self::ENGINES[0],
-        Self::ENGINES[1],
-        Self::ENGINES[2],
-    ];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Controller => "controller",
-            Self::Sidecar => "sidecar",
-            Self::VolumeAgent => "volume-agent",
-            Self::SecondAgent => "second-agent",
-            Self::ClientAgent => "client-agent",
-            Self::ApplianceAgent => "appliance-agent",
-            Self::ApiServer => "api-server",
-            Self::Engine(Containers::Die) => "engine",
-            Self::Engine(Containers::Live) => "engine-live-restore",
-            Self::Machine => "machine",
-        }
-    }
-}
-
-/// When, seen from a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The journal says that it is intended.
-    Intended,
-    /// The journal says that it is finished.
-    Finished,
-    /// So many milliseconds after it was intended.
-    Within(u64),
-    /// The journal says that it has failed: its ledger cannot be written, so that it has done nothing.
-    Failed,
-    /// The journal says that it has failed: it has acted, and its ledger cannot be written any more.
-    Unrecorded,
-    /// The journal says that an agent is looked for: all that were there when the step was intended are dead.
-    Reconnecting,
-    /// The journal says this of the run as a whole, which has the place of the step then.
-    OfRun(&'static str),
-}
-
-impl Event {
-    /// The word of the journal that comes before the blow.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Intended | Self::Within(_) => "intended",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Unrecorded => "unrecorded",
-            Self::Reconnecting => "reconnecting",
-            Self::OfRun(word) => word,
-        }
-    }
-
-    /// Whether the step is made to fail.
-    #[must_use]
-    pub fn fails(self) -> bool {
-        matches!(self, Self::Failed | Self::Unrecorded)
-    }
-
-    /// What the journal says of a run, by its word.
-    #[must_use]
-    pub fn of_run(word: &str) -> Option<Self> {
-        const OF_RUN: [&str; 5] = [
-            "started",
-            "rolling-back",
-            "downtime-started",
-            "downtime-ended",
-            "ended",
-        ];
-        let known = OF_RUN.into_iter().find(|it| *it == word);
-        known.map(Self::OfRun)
-    }
-}
-
-/// In the place of a step's name, where the run as a whole is meant.
-pub const RUN: &str = "run";
-
-/// A part of the journey.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leg {
-    /// The run.
-    There,
-    /// A way back from before the target could write: the steps are reversed.
-    Early,
-    /// A way back from the end: data is restored.
-    Back,
-}
-
-impl Leg {
-    /// Whether steps are undone.
-    #[must_use]
-    pub fn undoes(self) -> bool {
-        self != Self::There
-    }
-
-    /// Before the event's name in a case's.
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::There => "",
-            Self::Early => "early-undo-",
-            Self::Back => "undo-",
-        }
-    }
-}
 
 /// The step at which a run is cut off for an early way back: the last one before the target may write. Only a run that has such a step, and
 /// others before it, can be taken back early.
@@ -191,118 +18,6 @@ pub fn turn(steps: &[String]) -> Option<usize> {
     (turn > 0).then_some(turn)
 }
 
-/// What is asked for afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// `ferryctl resume`.
-    Resume,
-    /// `ferryctl rollback`.
-    Rollback,
-}
-
-/// One crash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Case {
-    /// The step's name in the plan.
-    pub step: String,
-    /// On which part of the journey.
-    pub leg: Leg,
-    /// When.
-    pub event: Event,
-    /// Who.
-    pub victim: Victim,
-    /// What next.
-    pub way: Way,
-}
-
-impl Case {
-    /// Whether somebody is away whom a step has to ask.
-    fn misses_somebody(&self) -> bool {
-        Victim::ENGINES.contains(&self.victim) || self.victim == Victim::ApiServer
-    }
-
-    /// Whether the run may be held: somebody is away whom a step has to ask, or cannot write its ledger.
-    #[must_use]
-    pub fn may_fail(&self) -> bool {
-        self.misses_somebody() || self.event.fails()
-    }
-
-    /// Whether the run may be taken back for it by itself.
-    #[must_use]
-    pub fn may_give_up(&self) -> bool {
-        self.misses_somebody()
-            && !self.event.fails()
-            && self.way == Way::Resume
-            && !self.leg.undoes()
-    }
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = match self.way {
-            Way::Resume => "resume",
-            Way::Rollback => "rollback",
-        };
-        write!(f, "{}:{}", self.step, self.leg.prefix())?;
-        match self.event {
-            Event::Intended => f.write_str("intended")?,
-            Event::Finished => f.write_str("finished")?,
-            Event::Within(ms) => write!(f, "within-{ms}ms")?,
-            Event::Failed | Event::Unrecorded | Event::Reconnecting | Event::OfRun(_) => {
-                f.write_str(self.event.word())?;
-            }
-        }
-        write!(f, ":{}:{way}", self.victim.word())
-    }
-}
-
-impl FromStr for Case {
-    type Err = ();
-
-    fn from_str(text: &str) -> std::result::Result<Self, ()> {
-        let parts: Vec<&str> = text.split(':').collect();
-        let [step, event, victim, way] = parts[..] else {
-            return Err(());
-        };
-        let legs = [Leg::Early, Leg::Back];
-        let (leg, event) = legs
-            .into_iter()
-            .find_map(|leg| Some((leg, event.strip_prefix(leg.prefix())?)))
-            .unwrap_or((Leg::There, event));
-        let within = |event: &str| {
-            event
-                .strip_prefix("within-")?
-                .strip_suffix("ms")?
-                .parse()
-                .ok()
-        };
-        Ok(Self {
-            step: step.to_owned(),
-            leg,
-            event: match event {
-                "intended" => Event::Intended,
-                "finished" => Event::Finished,
-                "failed" => Event::Failed,
-                "unrecorded" => Event::Unrecorded,
-                "reconnecting" => Event::Reconnecting,
-                other => match within(other) {
-                    Some(ms) => Event::Within(ms),
-                    None => Event::of_run(other).ok_or(())?,
-                },
-            },
-            victim: *Victim::ALL
-                .iter()
-                .find(|it| it.word() == victim)
-                .ok_or(())?,
-            way: match way {
-                "resume" => Way::Resume,
-                "rollback" => Way::Rollback,
-                _ => return Err(()),
-            },
-        })
-    }
-}
-
 /// A word of the journal about a step or the run, as an undisturbed run had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
@@ -310,12 +25,14 @@ pub struct Moment {
     pub step: String,
     /// On which part of the journey.
     pub leg: Leg,
-    /// `Intended`, `Finished` or `OfRun`: nothing fails in an undisturbed run.
+    /// `Intended`, `Noted`, `Finished` or `OfRun`: nothing fails in an undisturbed run.
     pub event: Event,
     /// Those of [`Victim::PASSING`] that lived then.
     pub agents: Vec<Victim>,
     /// Since the start of the run.
     pub at: Duration,
+    /// How often the engine had been asked for something by then.
+    pub requests: u64,
 }
 
 /// A moment at which everybody is hit, or a time in which each is, somewhere.
@@ -335,8 +52,8 @@ pub struct Kinds {
 }
 
 /// All cases: each step of the plan, there and, where a run goes back, back from its end and from before the target could write, at each of its
-/// moments, and somewhere within it when it is long (elsewhere for each victim), when it has failed, and when its agents are looked for; and
-/// each word about the run as a whole.
+/// moments, and somewhere within it when it is long (elsewhere for each victim), when it has failed, when its agents are looked for, when it is
+/// taken up again, and at some of what it asks the engine for; and each word about the run as a whole.
 ///
 /// # Errors
 /// When the undisturbed run said nothing of a step: it would be missing in the matrix.
@@ -356,26 +73,16 @@ pub fn cases(
                     Event::Within(u64::try_from(moment).unwrap_or(u64::MAX))
                 }
             };
-            if Victim::PASSING.contains(&victim) && !moment.agents.contains(&victim) {
+            if !is_hit(victim, event, moment) {
                 continue;
             }
-            // They are dead already.
-            if event == Event::Reconnecting && Victim::AGENTS.contains(&victim) {
-                continue;
-            }
-            for way in [Way::Resume, Way::Rollback] {
-                // Who rolls back finds the same where the engine's daemon died with its containers: then the controller died with them.
-                if victim == Victim::Machine && way == Way::Rollback {
-                    continue;
-                }
-                all.push(Case {
-                    step: step.to_owned(),
-                    leg,
-                    event,
-                    victim,
-                    way,
-                });
-            }
+            all.extend(ways(victim).iter().map(|way| Case {
+                step: step.to_owned(),
+                leg,
+                event,
+                victim,
+                way: *way,
+            }));
         }
     };
     let mut legs = vec![(Leg::There, steps)];
@@ -397,7 +104,9 @@ pub fn cases(
             let is_long = took >= LONG;
             let mut hits = vec![(Hit::At(Event::Intended), intended)];
             hits.extend(is_long.then_some((Hit::Within(took), intended)));
+            hits.extend(of(Event::Noted).ok().map(|it| (Hit::At(Event::Noted), it)));
             hits.push((Hit::At(Event::Finished), finished));
+            hits.push((Hit::At(Event::Again), intended));
             if kinds.fails {
                 hits.push((Hit::At(Event::Failed), intended));
                 hits.extend(is_long.then_some((Hit::At(Event::Unrecorded), intended)));
@@ -408,6 +117,9 @@ pub fn cases(
             for (hit, moment) in hits {
                 add(step, leg, hit, moment);
             }
+            for number in some(finished.requests - intended.requests) {
+                add(step, leg, Hit::At(Event::Request(number)), intended);
+            }
         }
         let of_run = |it: &&Moment| it.leg == leg && matches!(it.event, Event::OfRun(_));
         for moment in moments.iter().filter(of_run) {
@@ -415,6 +127,38 @@ pub fn cases(
         }
     }
     Ok(all)
+}
+
+/// Whether somebody is hit at a moment.
+fn is_hit(victim: Victim, event: Event, moment: &Moment) -> bool {
+    match event {
+        Event::Request(_) => victim == Victim::Answer,
+        _ if victim == Victim::Answer => false,
+        // It is the second time, and it is about the run's own memory.
+        Event::Again => victim == Victim::Controller,
+        // They are dead already.
+        Event::Reconnecting if Victim::AGENTS.contains(&victim) => false,
+        _ => !Victim::PASSING.contains(&victim) || moment.agents.contains(&victim),
+    }
+}
+
+/// What is asked for when somebody was hit.
+fn ways(victim: Victim) -> &'static [Way] {
+    match victim {
+        // Who rolls back finds the same where the engine's daemon died with its containers: then the controller died with them.
+        Victim::Machine => &[Way::Resume],
+        // Nobody dies, and the run says itself what becomes of it.
+        Victim::Answer => &[Way::Resume],
+        _ => &[Way::Resume, Way::Rollback],
+    }
+}
+
+/// Some of so many requests: those at both ends and one between. A step that waits asks the same again and again.
+fn some(number: u64) -> Vec<u64> {
+    let mut some = vec![0, number / 2, number.saturating_sub(1)];
+    some.dedup();
+    some.truncate(usize::try_from(number).unwrap_or(usize::MAX));
+    some
 }
 
 fn missing(step: &str, leg: Leg) -> Error {

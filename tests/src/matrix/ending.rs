@@ -2,6 +2,7 @@
 //! server and a crossing of its own, which are compared by what is beside them; a server itself notices nothing of either.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 
 use super::{Observed, Scene, Victim};
 use crate::kill::{Call, Tool};
@@ -103,6 +104,11 @@ impl Scene for EndingScene {
     /// Nobody but the engine and the controller has a part in it.
     fn agent(&self, _victim: Victim) -> Option<String> {
         None
+    }
+
+    /// All is done by who has the engine.
+    fn ledgers(&self, run: &str) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.tool.ledgers(run)])
     }
 
     fn goes_back(&self) -> bool {

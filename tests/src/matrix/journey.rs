@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use super::Case;
-use super::cases::RUN;
 use super::server::Description;
+use super::{Case, RUN};
 use crate::compose::Project;
 use crate::own_images::OwnImages;
 use crate::server::{Data, Options, TestServer};

@@ -10,6 +10,7 @@
 //! A scene is used for case after case, because each ends with the proof that all is as it was.
 
 mod appliance;
+mod case;
 mod cases;
 mod client;
 mod cluster;
@@ -23,9 +24,11 @@ mod sealed;
 mod server;
 mod stage;
 mod upkeep;
+mod victim;
 
 pub use appliance::ApplianceScene;
-pub use cases::{Case, Event, Kinds, Leg, Moment, RUN, Victim, Way, cases, named, slice, turn};
+pub use case::{Case, Event, Leg, RUN, Way};
+pub use cases::{Kinds, Moment, cases, named, slice, turn};
 pub use client::ClientScene;
 pub use cluster::ClusterScene;
 pub use ending::{Ending, EndingScene};
@@ -36,6 +39,7 @@ pub use scene::Scene;
 pub use server::ServerScene;
 pub use stage::{Stage, Undisturbed};
 pub use upkeep::UpkeepScene;
+pub use victim::Victim;
 
 use std::time::Duration;
 
@@ -69,7 +73,12 @@ pub fn work<S: Scene>(
 ) -> Result<()> {
     let _there = engine.map(PrivateEngine::enter);
     let mut random = Random::new();
-    let mut stage = Stage::on(make()?)?;
+    // A private engine is asked itself: it dies, and its answers are another part's.
+    let stage_on = |scene| match engine {
+        Some(_) => Stage::on(scene),
+        None => Stage::through_proxy(scene),
+    };
+    let mut stage = stage_on(make()?)?;
     let mut undisturbed = stage.undisturbed()?;
     for moment in undisturbed
         .moments
@@ -95,7 +104,7 @@ pub fn work<S: Scene>(
     let mut all = cases(&undisturbed.steps, &undisturbed.moments, kinds, &mut random)?;
     let victims: &[Victim] = match engine {
         Some(_) => &Victim::ENGINES,
-        None => &Victim::PROCESSES,
+        None => &Victim::ON_OWN_ENGINE,
     };
     all.retain(|case| victims.contains(&case.victim));
     let chosen = match std::env::var(CHOSEN) {
@@ -134,7 +143,7 @@ pub fn work<S: Scene>(
                 failed.push(format!("{CHOSEN}={case}: {error}"));
                 // What the failure left is nobody's starting point, and another server is measured by its own undisturbed run.
                 drop(stage);
-                stage = Stage::on(make()?)?;
+                stage = stage_on(make()?)?;
                 undisturbed = stage.undisturbed()?;
             }
         }

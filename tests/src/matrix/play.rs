@@ -13,6 +13,7 @@ use super::stage::told;
 use super::{AWAY, Case, Event, Leg, Observed, RUN, Scene, Stage, Undisturbed, Victim, Way, turn};
 use crate::engine::{Containers, PrivateEngine};
 use crate::kill::{Call, Ended};
+use crate::proxy::{Answer, Rule};
 use crate::{Error, Result};
 
 /// How often a held run is gone on with. Once must do; the second time tells a run that is stuck from one that was unlucky twice.
@@ -225,6 +226,13 @@ impl<S: Scene> Played<'_, S> {
         let word = match self.case.event {
             // Its start was waited for to learn the run's name.
             Event::OfRun("started") => return Ok(true),
+            // It does not say of which way it is.
+            Event::Noted => {
+                let is_noted =
+                    |line: &Value| line["event"] == "note" && line["step_id"] == self.case.step;
+                let line = call.wait_for(&name, |line| is_noted(line) || is_over(line))?;
+                return Ok(is_noted(&line));
+            }
             Event::Reconnecting => "intended",
             event => event.word(),
         };
@@ -232,6 +240,7 @@ impl<S: Scene> Played<'_, S> {
             line["event"] == word && (of_run || of_step(line))
         })?;
         match self.case.event {
+            Event::Request(number) => return self.is_refused(call, number),
             Event::Within(milliseconds) => std::thread::sleep(Duration::from_millis(milliseconds)),
             // Whoever is asked next is looked for, by this step or by one behind it.
             Event::Reconnecting => {
@@ -245,6 +254,32 @@ impl<S: Scene> Played<'_, S> {
             _ => {}
         }
         Ok(true)
+    }
+
+    /// Waits until a successor's journal says something of the step; `false` where the run is over without.
+    fn comes_again(&self, call: &mut Call) -> Result<bool> {
+        let is_over = |line: &Value| line["event"] == "ended" || line["kind"] == "error";
+        let name = self.case.to_string();
+        let line = call.wait_for(&name, |line| self.is_of_step(line) || is_over(line))?;
+        Ok(!is_over(&line))
+    }
+
+    /// Lets the engine answer a request of the step with an error, and says whether it did. Behind the step it is well again.
+    fn is_refused(&self, call: &mut Call, number: u64) -> Result<bool> {
+        let proxy = self.stage.proxy.as_ref();
+        let proxy = proxy.ok_or_else(|| Error::of("a proxy is needed".to_owned()))?;
+        let before = proxy.hits();
+        let after = usize::try_from(number).unwrap_or(usize::MAX);
+        let every = &["HTTP/"];
+        proxy.add(Rule::on(every, Answer::Error).after(after).times(1));
+        let is_over = |line: &Value| line["event"] == "ended";
+        let ended = call.wait_for(&self.case.to_string(), |line| {
+            let word = line["event"].as_str().unwrap_or_default();
+            self.is_of_step(line) && ["failed", "finished"].contains(&word) || is_over(line)
+        });
+        proxy.heal();
+        ended?;
+        Ok(proxy.hits() > before)
     }
 
     /// Those that an undisturbed run had when the step was intended.
@@ -275,8 +310,16 @@ impl<S: Scene> Played<'_, S> {
         } else if !self.comes(&mut call)? {
             return Ok((Struck::Alive(call), Blow::Missed));
         }
+        if self.case.event == Event::Again {
+            // Dropped, it is killed: only then can there be another.
+            drop(call);
+            call = self.stage.start(&["resume", &self.run])?;
+            if !self.comes_again(&mut call)? {
+                return Ok((Struck::Alive(call), Blow::Missed));
+            }
+        }
         match self.case.victim {
-            Victim::Controller => {}
+            Victim::Controller | Victim::Answer => {}
             victim @ (Victim::Sidecar
             | Victim::VolumeAgent
             | Victim::SecondAgent
@@ -337,12 +380,14 @@ impl<S: Scene> Played<'_, S> {
         let ended = self.unheld(ended)?;
         let rolled_back = ended.report()["state"] == "rolled-back";
         let failed = self.failed.get();
-        if rolled_back && (failed || self.case.may_give_up()) {
-            self.gave_up.set(!failed);
+        let may_fail = failed || self.case.is_refused();
+        if rolled_back && (may_fail || self.case.may_give_up()) {
+            self.gave_up.set(!may_fail);
             self.stage.expect(&ended, 1)?;
             return self.as_before();
         }
-        if must_go_back {
+        // What was held is gone on with by a person.
+        if must_go_back && self.holds.get() == 0 {
             let report = ended.report();
             return Err(Error::of(format!("it failed and went on: {report}")));
         }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::{Event, Journey, Leg, Moment, Observed, RUN, Scene, ServerScene, Victim, turn};
+use crate::command::Elsewhere;
 use crate::kill::{Call, Ended};
+use crate::proxy::EngineProxy;
 use crate::server::{Options, TestServer};
 use crate::{Error, Result};
 
@@ -14,6 +16,8 @@ pub struct Stage<S = ServerScene> {
     pub scene: S,
     /// The scene as it is at the begin and the end of each case.
     pub before: Observed,
+    /// What the tool asks in the place of the engine, where its answers are counted and may be errors.
+    pub(super) proxy: Option<EngineProxy>,
 }
 
 /// What a run does when nobody dies.
@@ -54,7 +58,24 @@ impl<S: Scene> Stage<S> {
         Ok(Self {
             before: scene.observed(None)?,
             scene,
+            proxy: None,
         })
+    }
+
+    /// As [`Stage::on`], with a proxy between the tool and the machine's own engine.
+    ///
+    /// # Errors
+    /// As [`Stage::on`].
+    pub(super) fn through_proxy(scene: S) -> Result<Self> {
+        Ok(Self {
+            proxy: Some(EngineProxy::start()?),
+            ..Self::on(scene)?
+        })
+    }
+
+    /// While the result lives, what this thread starts asks the proxy, where there is one. What a test itself asks is not counted.
+    fn enter(&self) -> Option<Elsewhere> {
+        self.proxy.as_ref().map(EngineProxy::enter)
     }
 
     /// Starts a run.
@@ -62,6 +83,7 @@ impl<S: Scene> Stage<S> {
     /// # Errors
     /// When the tool cannot be started.
     pub fn begin(&self) -> Result<Call> {
+        let _there = self.enter();
         self.scene.begin()
     }
 
@@ -80,6 +102,7 @@ impl<S: Scene> Stage<S> {
     pub fn start(&self, words: &[&str]) -> Result<Call> {
         let reach = self.scene.reach();
         let reach: Vec<&str> = reach.iter().map(String::as_str).collect();
+        let _there = self.enter();
         self.scene.tool().start(&[words, &reach].concat())
     }
 
@@ -174,6 +197,7 @@ impl<S: Scene> Stage<S> {
             event,
             agents: agents.filter(|it| self.scene.lives(*it)).collect(),
             at,
+            requests: self.proxy.as_ref().map_or(0, EngineProxy::requests),
         }
     }
 
@@ -243,6 +267,7 @@ fn event_of(line: &serde_json::Value) -> Option<Event> {
     match line["event"].as_str()? {
         "intended" => Some(Event::Intended),
         "finished" => Some(Event::Finished),
+        "note" => Some(Event::Noted),
         word => Event::of_run(word),
     }
 }

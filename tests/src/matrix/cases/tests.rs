@@ -14,6 +14,7 @@ fn seen(step: &str, leg: Leg, event: Event, agents: &[Victim], ms: u64) -> Momen
         event,
         agents: agents.to_vec(),
         at: Duration::from_millis(ms),
+        requests: 0,
     }
 }
 
@@ -40,8 +41,8 @@ fn every_step_is_hit_at_every_moment_by_everybody_who_is_there() {
     let (steps, moments) = three_steps();
     let all = cases(&steps, &moments, BACK, &mut Random::seeded(1)).unwrap();
     // Controller and two engines always, an agent with two of three steps, one long step; two ways, there and back.
-    // And where there is an agent, it is looked for by all others.
-    let (both_ways, moments_of_all) = (2 * 3 + 3 * 4 + 2 * 4 + 2 * 3, 2 + 3 + 2 + 2);
+    // And where there is an agent, it is looked for by all others. A controller dies twice at each step.
+    let (both_ways, moments_of_all) = (2 * 3 + 3 * 4 + 2 * 4 + 2 * 3 + 3, 2 + 3 + 2 + 2);
     // Of the whole machine there is one way, at each moment.
     assert_eq!(all.len(), both_ways * 2 * 2 + moments_of_all * 2);
     let is_seen = |case: &Case| case.step != "look" || case.victim != Victim::VolumeAgent;
@@ -146,6 +147,52 @@ fn words_about_the_run_are_moments_too() {
 }
 
 #[test]
+fn what_a_step_asks_the_engine_for_is_refused_once() {
+    let (steps, mut moments) = three_steps();
+    let random = || Random::seeded(1);
+    let without = cases(&steps, &moments, BACK, &mut random()).unwrap();
+    assert!(without.iter().all(|it| it.victim != Victim::Answer));
+    for moment in &mut moments {
+        let asked = moment.step == "stop" && moment.event == Event::Finished;
+        moment.requests = if asked { 9 } else { 2 };
+    }
+    let with = cases(&steps, &moments, BACK, &mut random()).unwrap();
+    let refused = with.iter().filter(|it| it.is_refused());
+    let names: Vec<String> = refused.clone().map(Case::to_string).collect();
+    let expected = [
+        "stop:request-0:answer:resume",
+        "stop:request-3:answer:resume",
+        "stop:request-6:answer:resume",
+        "stop:undo-request-0:answer:resume",
+        "stop:undo-request-3:answer:resume",
+        "stop:undo-request-6:answer:resume",
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(with.len() - without.len(), expected.len());
+    for case in refused {
+        assert_eq!(case.to_string().parse().as_ref(), Ok(case));
+        assert!(case.may_fail() && !case.may_give_up(), "{case}");
+    }
+    assert_eq!([0, 1, 2, 3].map(|n| some(n).len()), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_note_is_a_moment_and_a_controller_dies_twice() {
+    let (steps, mut moments) = three_steps();
+    moments.push(seen("copy", Leg::There, Event::Noted, &[], 5));
+    let all = cases(&steps, &moments, BACK, &mut Random::seeded(1)).unwrap();
+    let noted = all.iter().filter(|it| it.event == Event::Noted);
+    // Controller and two engines both ways, the machine one.
+    assert_eq!(noted.clone().count(), 3 * 2 + 1);
+    let again = all.iter().filter(|it| it.event == Event::Again);
+    assert!(again.clone().all(|it| it.victim == Victim::Controller));
+    assert_eq!(again.clone().count(), 3 * 2 * 2);
+    for case in noted.chain(again) {
+        assert_eq!(case.to_string().parse().as_ref(), Ok(case));
+    }
+}
+
+#[test]
 fn a_step_that_the_run_said_nothing_of_is_an_error() {
     let (mut steps, moments) = three_steps();
     steps.push("new".to_owned());
@@ -167,7 +214,11 @@ fn a_name_is_enough_to_repeat_a_case() {
 fn cases_are_chosen_by_parts_of_their_names_or_by_whole_ones() {
     let (steps, moments) = three_steps();
     let all = cases(&steps, &moments, BACK, &mut Random::seeded(2)).unwrap();
-    let chosen = named(all.clone(), "stop:undo,look:intended", &Victim::PROCESSES);
+    let chosen = named(
+        all.clone(),
+        "stop:undo,look:intended",
+        &Victim::ON_OWN_ENGINE,
+    );
     let fits = |case: &Case| {
         case.step == "stop" && case.leg == Leg::Back
             || case.step == "look" && case.leg == Leg::There && case.event == Event::Intended
@@ -182,7 +233,7 @@ fn cases_are_chosen_by_parts_of_their_names_or_by_whole_ones() {
     // A moment that only another run knew.
     let name = "copy:within-7ms:controller:resume";
     assert_eq!(
-        named(all.clone(), name, &Victim::PROCESSES),
+        named(all.clone(), name, &Victim::ON_OWN_ENGINE),
         [name.parse().unwrap()]
     );
     assert_eq!(named(all, name, &Victim::ENGINES), []);
