@@ -19,7 +19,10 @@ pub(crate) const RUN_MARK: &str = "ferry.run";
 const POLL: Duration = Duration::from_millis(200);
 /// What a node may take to fetch images and attach volumes.
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(600);
-/// A pod's own grace comes on top of it.
+/// How long a server's programs may take to end, in seconds: PostgreSQL and ClickHouse may need 300 (facts/pmm.md 7.3), and the chart gives
+/// the pod 30.
+const GRACE_SECONDS: u32 = 330;
+/// A pod's grace comes on top of it.
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
 /// How much of a log an error shows.
 const LOG_LINES: u32 = 15;
@@ -118,10 +121,22 @@ impl Kubernetes {
     }
 
     /// Gives the StatefulSet no pod, and is sure of it: what follows relies on nobody using the data.
+    ///
+    /// The pod is asked to go with a grace of its own before its set is told to have none: what the set removes gets the grace of the template, which
+    /// can be made longer neither there, without a new pod, nor afterwards.
     pub(crate) async fn stop(&self, name: &Name) -> Result<(), StepError> {
+        let pod = self.pod(name).await?;
+        let stays = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_null();
+        if let Some(pod) = pod.filter(stays) {
+            let own = pod["spec"]["terminationGracePeriodSeconds"].as_u64();
+            let own = own.and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
+            let grace = Some(own.max(GRACE_SECONDS));
+            self.api
+                .delete(Kind::Pods, &name.namespace, &name.pod(), grace)
+                .await?;
+        }
         self.scale(name, 0).await?;
-        self.gone(&name.namespace, &name.pod(), "its own grace")
-            .await
+        self.gone(&name.namespace, &name.pod(), "its grace").await
     }
 
     /// Waits until a pod is not there any more.

@@ -299,18 +299,50 @@ fn a_server_that_somebody_scales_up_in_its_downtime_is_left_alone() -> Result<()
     }
     // Who says that it may go stops it.
     scale(&cluster, &server, 0)?;
-    let namespace = Chart::namespace();
-    while cluster
-        .names("pods", namespace)
-        .contains(&"pmm-0".to_owned())
-    {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    wait_until_gone(&cluster);
     let back = tool.run(&["resume", &run])?;
     assert_eq!(back.last("summary")["state"], "rolled-back", "{back:#?}");
     cluster.wait_ready(&server)?;
     assert!(!server.is_v3()?);
     Ok(())
+}
+
+/// Its pod made anew between the stop of the programs and the stop of the pod runs them again.
+#[test]
+fn a_pod_that_is_made_anew_in_the_middle_has_the_time_to_end() -> Result<()> {
+    let cluster = Cluster::start()?;
+    // No program of the server ends as quickly.
+    let grace =
+        json!({ "spec": { "template": { "spec": { "terminationGracePeriodSeconds": 0 } } } });
+    let server = Chart {
+        patch: grace,
+        ..Chart::default()
+    }
+    .install(&cluster)?;
+    let tool = killable(&cluster)?;
+    let mut call = begin(&tool)?;
+    let run = call.run_name()?;
+    call.wait_for("the stop", is("finished", "stop-services", false))?;
+    call.kill()?;
+    scale(&cluster, &server, 0)?;
+    wait_until_gone(&cluster);
+    scale(&cluster, &server, 1)?;
+    cluster.wait_ready(&server)?;
+    let done = tool.run(&["resume", &run])?;
+    assert_eq!(done.code, 0, "{done:#?}");
+    assert_eq!(server.unclean()?, [""; 0]);
+    Ok(())
+}
+
+fn wait_until_gone(cluster: &Cluster) {
+    let is_there = || {
+        cluster
+            .names("pods", Chart::namespace())
+            .contains(&"pmm-0".to_owned())
+    };
+    while is_there() {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
 }
 
 /// A server that was carried over, with the tool that did it and its run.

@@ -1,5 +1,5 @@
-//! Gives the StatefulSet no pod. Its programs were stopped by their supervisor before, in order and with their own grace: a pod gets 30
-//! seconds by default, and PostgreSQL or ClickHouse may need 300 (facts/pmm.md 7.3).
+//! Gives the StatefulSet no pod. Its programs were stopped by their supervisor before, in order and with their own grace. A pod that was made anew
+//! in between runs them again: it gets as long for them, not the chart's 30 seconds.
 
 use std::sync::Arc;
 
@@ -48,8 +48,7 @@ impl Work for StopServer {
             None => volume::retire(cluster, &server, &cx.run).await?,
             // It is on its way down, or about to be: started again it must be whole.
             Some(pod) if replicas == 0 || is_going(&pod) => cluster.stop(&server).await?,
-            // An earlier try has started it, and was cut off before it could say so. A stop would kill its databases when the pod's own
-            // grace ends.
+            // An earlier try has started it, and was cut off before it could say so.
             Some(_) => {}
         }
         cluster.note_down(&server, &cx.run, false).await?;
