@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::Result;
 use crate::command::Elsewhere;
@@ -85,6 +86,8 @@ pub struct EngineProxy {
     rules: Arc<Mutex<Vec<Arc<Rule>>>>,
     hits: Arc<AtomicUsize>,
     requests: Arc<AtomicU64>,
+    /// How many milliseconds each request waits before a rule is looked for.
+    wait: Arc<AtomicU64>,
 }
 
 impl EngineProxy {
@@ -100,15 +103,18 @@ impl EngineProxy {
             rules: Arc::default(),
             hits: Arc::default(),
             requests: Arc::default(),
+            wait: Arc::default(),
         };
         let (rules, hits) = (Arc::clone(&proxy.rules), Arc::clone(&proxy.hits));
-        let requests = Arc::clone(&proxy.requests);
+        let (requests, wait) = (Arc::clone(&proxy.requests), Arc::clone(&proxy.wait));
         // It ends with the test's process: a socket that is gone has no callers.
         std::thread::spawn(move || {
             for caller in listener.incoming().map_while(|caller| caller.ok()) {
                 let (rules, hits) = (Arc::clone(&rules), Arc::clone(&hits));
                 requests.fetch_add(1, Ordering::Relaxed);
+                let wait = Duration::from_millis(wait.load(Ordering::Relaxed));
                 std::thread::spawn(move || {
+                    std::thread::sleep(wait);
                     // A caller that goes away is no failure of the proxy.
                     let _gone = serve(caller, &rules, &hits);
                 });
@@ -123,8 +129,14 @@ impl EngineProxy {
         rules.push(Arc::new(rule));
     }
 
+    /// Each request waits for so many milliseconds: who makes a rule for what a tool is about to ask is not too late.
+    pub fn wait(&self, milliseconds: u64) {
+        self.wait.store(milliseconds, Ordering::Relaxed);
+    }
+
     /// From now on the engine is well.
     pub fn heal(&self) {
+        self.wait(0);
         let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         rules.clear();
     }

@@ -19,6 +19,9 @@ use crate::{Error, Result};
 /// How often a held run is gone on with. Once must do; the second time tells a run that is stuck from one that was unlucky twice.
 const MOST_RESUMES: usize = 2;
 
+/// How many milliseconds a request waits whose answer may be an error: no tool is quicker with it than the case with its rule.
+const BEFORE_REQUEST: u64 = 20;
+
 /// What the blow came to for the controller.
 enum Struck {
     /// It is dead.
@@ -74,6 +77,9 @@ pub fn play<S: Scene>(
     case: &Case,
 ) -> Result<Course> {
     let fails = |run: &str| Fails::prepare(&stage.scene, run, case);
+    if let (true, Some(proxy)) = (case.is_refused(), &stage.proxy) {
+        proxy.wait(BEFORE_REQUEST);
+    }
     let (call, run, fails) = match case.leg {
         Leg::There => {
             let mut call = stage.begin()?;

@@ -154,7 +154,7 @@ fn what_a_step_asks_the_engine_for_is_refused_once() {
     assert!(without.iter().all(|it| it.victim != Victim::Answer));
     for moment in &mut moments {
         let asked = moment.step == "stop" && moment.event == Event::Finished;
-        moment.requests = if asked { 9 } else { 2 };
+        moment.requests = if asked { 11 } else { 2 };
     }
     let with = cases(&steps, &moments, BACK, &mut random()).unwrap();
     let refused = with.iter().filter(|it| it.is_refused());
