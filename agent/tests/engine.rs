@@ -104,6 +104,53 @@ async fn an_engine_that_breaks_off_is_not_taken_for_an_absent_one() {
     assert_eq!(error.code(), "engine-unreachable");
 }
 
+/// A question is asked again, and what would be done twice is not.
+#[tokio::test]
+async fn an_engine_that_fails_for_a_moment_is_asked_again_where_that_is_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ill.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let ill = tokio::spawn(async move {
+        let version = r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
+        let ill = r#"{"message":"ill"}"#;
+        let mut asked = Vec::new();
+        for (status, body) in [
+            (200, version),
+            (500, ill),
+            (503, ill),
+            (200, "[]"),
+            (500, ill),
+            (500, ill),
+            (500, ill),
+            (500, ill),
+        ] {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let read = connection.read(&mut request).await.unwrap();
+            let line = String::from_utf8_lossy(&request[..read]);
+            asked.push(line.split(' ').next().unwrap().to_owned());
+            let reply = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            connection.write_all(reply.as_bytes()).await.unwrap();
+        }
+        asked
+    });
+    let engine = Engine::connect_to(Endpoint::Unix { path }).await.unwrap();
+    let none = engine.list_containers(&[]).await.unwrap();
+    assert!(none.is_empty());
+    let refused = engine.remove_container("a").await.unwrap_err();
+    assert_eq!(refused.code(), "engine-refused");
+    let refused = engine.rename("a", "b").await.unwrap_err();
+    assert_eq!(refused.code(), "engine-refused");
+    let asked = ill.await.unwrap();
+    let expected = [
+        "GET", "GET", "GET", "GET", "DELETE", "DELETE", "DELETE", "POST",
+    ];
+    assert_eq!(asked, expected);
+}
+
 #[tokio::test]
 async fn an_engine_that_stays_silent_is_given_up() {
     let folder = tempfile::tempdir().unwrap();

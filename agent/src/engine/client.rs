@@ -36,6 +36,12 @@ const OLDEST_API: (usize, usize) = (1, 41);
 /// Podman's own interface, of the version that every Podman which is spoken to here has.
 const PODMANS: &str = "/v4.0.0/libpod";
 
+/// How often an engine is asked that answers with an error of its own, where it makes no difference that it is asked again. One that is busy says
+/// 500 and is well a moment later; a run that only wanted to look need not be taken back for that, and a removal need not be left to a person.
+const TRIES: usize = 3;
+/// The time between two of them.
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+
 /// How long an ordinary question may take. Creating a container may wait for a busy disk.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -106,6 +112,12 @@ impl<'a> Ask<'a> {
     pub(crate) fn body(mut self, body: &'a Value) -> Self {
         self.body = Some(body);
         self
+    }
+
+    /// Whether it comes to the same when it is asked twice: it only looks, removes what may be gone already, or sets what may be set already.
+    fn may_be_repeated(&self) -> bool {
+        [Method::GET, Method::HEAD, Method::DELETE].contains(&self.method)
+            || self.path.ends_with("/update")
     }
 }
 
@@ -201,11 +213,24 @@ impl Engine {
         &self.inner.docker
     }
 
-    /// Asks and returns the answer's body; an empty one for "nothing to do" (304).
+    /// Asks and returns the answer's body; an empty one for "nothing to do" (304). Where that is safe, an engine that fails is asked again.
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Bytes, EngineError> {
-        self.in_time(&ask, async {
-            let response = self.send(&ask).await?;
-            finish(response, &ask, &self.inner.endpoint).await
+        let tries = if ask.may_be_repeated() { TRIES } else { 1 };
+        for _ in 1..tries {
+            match self.ask_once(&ask).await {
+                Err(EngineError::Refused { status: 500.., .. }) => {
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                other => return other,
+            }
+        }
+        self.ask_once(&ask).await
+    }
+
+    async fn ask_once(&self, ask: &Ask<'_>) -> Result<Bytes, EngineError> {
+        self.in_time(ask, async {
+            let response = self.send(ask).await?;
+            finish(response, ask, &self.inner.endpoint).await
         })
         .await
     }

@@ -16,6 +16,33 @@ const REFUSED: Told<'static> = Told {
     says: &["the test's engine is ill", "500"],
 };
 
+/// The engine fails twice at what may be asked again: that is not noticed.
+pub(crate) fn the_engine_fails_for_a_moment() -> Result<()> {
+    let stage = Stage::new()?;
+    let id = stage.scene.server.inspect()?["Id"].to_string();
+    let id = id.trim_matches('"');
+    let proxy = EngineProxy::start()?;
+    let _there = proxy.enter();
+    let mut call = stage.begin()?;
+    let run = call.run_name()?;
+    let words: [&[&str]; 4] = [
+        &["GET", id, "/json"],
+        &["GET", "/images/", "/json"],
+        &["POST", id, "/update"],
+        &["DELETE", "/containers/"],
+    ];
+    for words in words {
+        proxy.add(Rule::on(words, Answer::Error).times(2));
+    }
+    let ended = call.end()?;
+    assert_eq!(ended.code, 0, "{ended:#?}");
+    assert_eq!(proxy.hits(), 2 * words.len(), "{ended:#?}");
+    let warnings = ended.report()["warnings"].to_string();
+    assert!(!warnings.contains("the test's engine is ill"), "{warnings}");
+    proxy.heal();
+    and_back(&stage, &run)
+}
+
 /// The engine fails once, at each request that changes something: the step fails, and all is taken back.
 pub(crate) fn the_engine_fails_once() -> Result<()> {
     let stage = Stage::new()?;
@@ -24,9 +51,8 @@ pub(crate) fn the_engine_fails_once() -> Result<()> {
     let id = id.trim_matches('"');
     let create = format!("/containers/create?name={name} ");
     for words in [
-        &["POST", id, "/update"] as &[&str],
         // Ferry asks a container to end by a signal, and waits for it itself.
-        &["POST", id, "/kill"],
+        &["POST", id, "/kill"] as &[&str],
         &["POST", id, "/rename"],
         &["POST", &create],
         &["POST", "/volumes/create"],

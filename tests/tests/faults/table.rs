@@ -162,9 +162,13 @@ faults! {
         fault: "a service does not stop", place: "stop of the services",
         happens: "rolled back; held when it cannot be started again either; nothing of Ferry's kills it", operator: "end the service, `ferryctl resume RUN` when held",
     }
+    the_engine_fails_for_a_moment: engine {
+        fault: "engine answers 500", place: "twice in a row, when it is asked what there is, to remove something, or to set what may be set already",
+        happens: "it is asked again; the run goes on", operator: "nothing",
+    }
     #[ignore = "a run for each request; the engine that fails for good is in every run"]
     the_engine_fails_once: engine {
-        fault: "engine answers 500", place: "once, when it is asked to change, end, rename, make or start a container, or to make a volume",
+        fault: "engine answers 500", place: "once, when it is asked to end, rename, make or start a container, or to make a volume",
         happens: "rolled back", operator: "see the engine's log, migrate again",
     }
     the_engine_fails_for_good: engine {
