@@ -24,6 +24,9 @@ use crate::{Error, Result};
 /// Longer than the tool itself waits for anything before it says so: two minutes for an agent, five for a server to be as it was.
 const SILENCE: Duration = Duration::from_secs(400);
 
+/// How often it is looked at something else than what a process says.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// The two programs under test.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -161,7 +164,9 @@ impl Tool {
 #[derive(Debug)]
 pub struct Call {
     child: Child,
-    lines: Receiver<String>,
+    lines: Receiver<(Instant, String)>,
+    /// When the last line came that was read.
+    heard: Instant,
     seen: Vec<Value>,
     stderr: Option<JoinHandle<String>>,
 }
@@ -187,7 +192,7 @@ impl Call {
         if let Some(stdout) = child.stdout.take() {
             std::thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(|line| line.ok()) {
-                    if sender.send(line).is_err() {
+                    if sender.send((Instant::now(), line)).is_err() {
                         return;
                     }
                 }
@@ -203,6 +208,7 @@ impl Call {
         Ok(Self {
             child,
             lines,
+            heard: Instant::now(),
             seen: Vec::new(),
             stderr,
         })
@@ -213,15 +219,46 @@ impl Call {
     /// # Errors
     /// When the process ends before, or says nothing for minutes.
     pub fn wait_for(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
+        let line = self.wait_for_either(what, is_it, || false, SILENCE)?;
+        Ok(line.unwrap_or_default())
+    }
+
+    /// As [`Call::wait_for`], or until `or` says so, which is asked all the while; `None` then.
+    ///
+    /// # Errors
+    /// As [`Call::wait_for`].
+    pub fn wait_for_or(
+        &mut self,
+        what: &str,
+        is_it: impl Fn(&Value) -> bool,
+        or: impl Fn() -> bool,
+    ) -> Result<Option<Value>> {
+        self.wait_for_either(what, is_it, or, GLANCE)
+    }
+
+    fn wait_for_either(
+        &mut self,
+        what: &str,
+        is_it: impl Fn(&Value) -> bool,
+        or: impl Fn() -> bool,
+        glance: Duration,
+    ) -> Result<Option<Value>> {
+        let mut silent_since = Instant::now();
         loop {
-            match self.lines.recv_timeout(SILENCE) {
-                Ok(line) => {
+            if or() {
+                return Ok(None);
+            }
+            match self.lines.recv_timeout(glance) {
+                Ok((heard, line)) => {
+                    self.heard = heard;
                     let line: Value = serde_json::from_str(&line)?;
                     self.seen.push(line.clone());
                     if is_it(&line) {
-                        return Ok(line);
+                        return Ok(Some(line));
                     }
+                    silent_since = Instant::now();
                 }
+                Err(RecvTimeoutError::Timeout) if silent_since.elapsed() < SILENCE => {}
                 Err(RecvTimeoutError::Timeout) => return Err(self.timed_out(what)),
                 Err(RecvTimeoutError::Disconnected) => {
                     let ended = self.collect()?;
@@ -233,6 +270,12 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// When the last line came that was waited for; whoever reads may be behind.
+    #[must_use]
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// The run's name, which the first event of a run tells.
@@ -283,7 +326,7 @@ impl Call {
         loop {
             match self.lines.recv_timeout(SILENCE) {
                 // A line that the kill cut in two says nothing.
-                Ok(line) => self.seen.extend(serde_json::from_str::<Value>(&line)),
+                Ok((_, line)) => self.seen.extend(serde_json::from_str::<Value>(&line)),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => return Err(self.timed_out("its end")),
             }
@@ -323,10 +366,11 @@ impl Ended {
         found.unwrap_or(&Value::Null)
     }
 
-    /// The last word about the run: a rehearsal has one of its own.
+    /// The last word about the run: a rehearsal has one of its own, and so has what is done about a crossing after it.
     #[must_use]
     pub fn report(&self) -> &Value {
-        let is_one = |line: &&Value| line["kind"] == "summary" || line["kind"] == "rehearsal";
+        let kinds = ["summary", "rehearsal", "upkeep"];
+        let is_one = |line: &&Value| kinds.iter().any(|kind| line["kind"] == *kind);
         let found = self.lines.iter().rev().find(is_one);
         found.unwrap_or(&Value::Null)
     }

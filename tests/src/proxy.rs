@@ -7,8 +7,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::command::Elsewhere;
@@ -85,7 +85,8 @@ pub struct EngineProxy {
     folder: tempfile::TempDir,
     rules: Arc<Mutex<Vec<Arc<Rule>>>>,
     hits: Arc<AtomicUsize>,
-    requests: Arc<AtomicU64>,
+    /// When each came.
+    requests: Arc<Mutex<Vec<Instant>>>,
     /// How many milliseconds each request waits before a rule is looked for.
     wait: Arc<AtomicU64>,
 }
@@ -111,7 +112,7 @@ impl EngineProxy {
         std::thread::spawn(move || {
             for caller in listener.incoming().map_while(|caller| caller.ok()) {
                 let (rules, hits) = (Arc::clone(&rules), Arc::clone(&hits));
-                requests.fetch_add(1, Ordering::Relaxed);
+                came(&requests).push(Instant::now());
                 let wait = Duration::from_millis(wait.load(Ordering::Relaxed));
                 std::thread::spawn(move || {
                     std::thread::sleep(wait);
@@ -147,10 +148,13 @@ impl EngineProxy {
         self.hits.load(Ordering::Relaxed)
     }
 
-    /// How many requests there were, each of which has a connection of its own.
+    /// How many requests there were until then, each of which has a connection of its own.
     #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
+    pub fn requests(&self, until: Instant) -> usize {
+        came(&self.requests)
+            .iter()
+            .filter(|at| **at < until)
+            .count()
     }
 
     fn socket(&self) -> PathBuf {
@@ -162,6 +166,10 @@ impl EngineProxy {
     pub fn enter(&self) -> Elsewhere {
         Elsewhere::at(&format!("unix://{}", self.socket().display()))
     }
+}
+
+fn came(requests: &Mutex<Vec<Instant>>) -> MutexGuard<'_, Vec<Instant>> {
+    requests.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn serve(

@@ -137,6 +137,10 @@ impl Scene for ApplianceScene {
         serving.saying(&new.port.to_string(), "PORT")
     }
 
+    fn has(&self) -> &'static [Victim] {
+        &[Victim::Sidecar, Victim::VolumeAgent, Victim::ApplianceAgent]
+    }
+
     fn agent(&self, victim: Victim) -> Option<String> {
         agent_beside(&self.new_server().container.name, victim)
     }

@@ -15,7 +15,7 @@ pub enum Event {
     /// So many milliseconds after it was intended.
     Within(u64),
     /// When so many requests to the engine were answered since it was intended.
-    Request(u64),
+    Request(usize),
     /// The journal has a note of it.
     Noted,
     /// The controller was killed when it was intended, and its successor's journal says something of it.

@@ -32,7 +32,7 @@ pub struct Moment {
     /// Since the start of the run.
     pub at: Duration,
     /// How often the engine had been asked for something by then.
-    pub requests: u64,
+    pub requests: usize,
 }
 
 /// A moment at which everybody is hit, or a time in which each is, somewhere.
@@ -155,10 +155,10 @@ fn ways(victim: Victim) -> &'static [Way] {
 
 /// Some of so many requests: the first, and two behind it. The last would often not come: a step that waits asks the same again, a time more or
 /// less.
-fn some(number: u64) -> Vec<u64> {
+fn some(number: usize) -> Vec<usize> {
     let mut some = vec![0, number / 3, number * 2 / 3];
     some.dedup();
-    some.truncate(usize::try_from(number).unwrap_or(usize::MAX));
+    some.truncate(number);
     some
 }
 

@@ -90,6 +90,10 @@ impl Scene for ClientScene {
         Ok(Observed::outside(&self.server, run)?.described_by(files, run))
     }
 
+    fn has(&self) -> &'static [Victim] {
+        &[Victim::Sidecar, Victim::ClientAgent]
+    }
+
     /// The observer beside the server.
     fn agent(&self, victim: Victim) -> Option<String> {
         agent_beside(&self.server.name, victim)

@@ -89,6 +89,10 @@ impl Scene for ClusterScene {
         Ok(seen.described_by(vec![("settings".to_owned(), settings)], run))
     }
 
+    fn has(&self) -> &'static [Victim] {
+        &[Victim::Sidecar, Victim::VolumeAgent, Victim::ApiServer]
+    }
+
     /// Each start has a name of its own, so that only one that lives is found.
     fn agent(&self, victim: Victim) -> Option<String> {
         let begin = match victim {

@@ -101,6 +101,10 @@ impl Scene for EndingScene {
         observed.calling(&server.name, "SERVER")
     }
 
+    fn has(&self) -> &'static [Victim] {
+        &[]
+    }
+
     /// Nobody but the engine and the controller has a part in it.
     fn agent(&self, _victim: Victim) -> Option<String> {
         None

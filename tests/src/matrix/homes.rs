@@ -3,6 +3,7 @@
 
 use ferry_proto::v1::action::Kind;
 
+use super::{Scene, Undisturbed};
 use crate::{Error, Result};
 
 /// Kinds, the name of a step of each in the plan, and the scene ([`Scene::name`](super::Scene::name)) that has it.
@@ -62,20 +63,30 @@ homes! {
     PatchStatefulSet: "patch-stateful-set" in "cluster",
 }
 
-/// That the plan of a scene has the steps that are played nowhere else.
+/// That the plan of a scene has the steps that are played nowhere else, and that its agents were seen.
 ///
 /// # Errors
 /// With those that it has not.
-pub(super) fn check(scene: &str, steps: &[String]) -> Result<()> {
-    let wanted = HOMES.iter().filter(|(_, home)| *home == scene);
+pub(super) fn check(scene: &impl Scene, undisturbed: &Undisturbed) -> Result<()> {
+    let name = scene.name();
+    let wanted = HOMES.iter().filter(|(_, home)| *home == name);
     let missing: Vec<&str> = wanted
         .map(|(step, _)| *step)
-        .filter(|step| !steps.iter().any(|it| it == step))
+        .filter(|step| !undisturbed.steps.iter().any(|it| it == step))
         .collect();
-    if missing.is_empty() {
-        return Ok(());
+    if !missing.is_empty() {
+        return Err(Error::of(format!(
+            "no plan of `{name}` has {missing:?}, which are played nowhere else"
+        )));
     }
-    Err(Error::of(format!(
-        "no plan of `{scene}` has {missing:?}, which are played nowhere else"
-    )))
+    let seen = |victim| {
+        let mut moments = undisturbed.moments.iter();
+        moments.any(|it| it.agents.contains(victim))
+    };
+    match scene.has().iter().find(|victim| !seen(victim)) {
+        Some(unseen) => Err(Error::of(format!(
+            "`{name}` was never seen with {unseen:?}"
+        ))),
+        None => Ok(()),
+    }
 }

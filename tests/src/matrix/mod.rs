@@ -96,7 +96,7 @@ pub fn work<S: Scene>(
             moment.step
         ));
     }
-    homes::check(stage.scene.name(), &undisturbed.steps)?;
+    homes::check(&stage.scene, &undisturbed)?;
     let kinds = Kinds {
         goes_back: stage.scene.goes_back(),
         fails: !stage.scene.ledgers("no-run")?.is_empty(),

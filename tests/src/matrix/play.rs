@@ -190,10 +190,7 @@ impl<S: Scene> Played<'_, S> {
         let is_begun = |line: &Value| is(line, "intended") || is_over(line);
         let mut begun = None;
         if self.stage.scene.makes_ledgers() && made()?.is_none() {
-            let line = call.wait_for(&name, |line| {
-                is_begun(line) || matches!(made(), Ok(Some(_)))
-            })?;
-            begun = is_begun(&line).then_some(line);
+            begun = call.wait_for_or(&name, is_begun, || matches!(made(), Ok(Some(_))))?;
         }
         if let Some(folder) = made()? {
             fails.add(&folder, &self.case.step)?;
@@ -271,13 +268,12 @@ impl<S: Scene> Played<'_, S> {
     }
 
     /// Lets the engine answer a request of the step with an error, and says whether it did. Behind the step it is well again.
-    fn is_refused(&self, call: &mut Call, number: u64) -> Result<bool> {
+    fn is_refused(&self, call: &mut Call, number: usize) -> Result<bool> {
         let proxy = self.stage.proxy.as_ref();
         let proxy = proxy.ok_or_else(|| Error::of("a proxy is needed".to_owned()))?;
         let before = proxy.hits();
-        let after = usize::try_from(number).unwrap_or(usize::MAX);
-        let every = &["HTTP/"];
-        proxy.add(Rule::on(every, Answer::Error).after(after).times(1));
+        let rule = Rule::on(&["HTTP/"], Answer::Error);
+        proxy.add(rule.after(number).times(1));
         let is_over = |line: &Value| line["event"] == "ended";
         let ended = call.wait_for(&self.case.to_string(), |line| {
             let word = line["event"].as_str().unwrap_or_default();
@@ -375,6 +371,8 @@ impl<S: Scene> Played<'_, S> {
 
     fn forward(&self, struck: Struck) -> Result<()> {
         if self.case.way == Way::Rollback {
+            // Where the blow found nobody it may live, and nobody else could drive the run.
+            drop(struck);
             return self.rolled_back();
         }
         // Who is told to go on tries the step again that has failed.

@@ -32,6 +32,9 @@ pub trait Scene {
     /// When something does not answer.
     fn observed(&self, run: Option<&str>) -> Result<Observed>;
 
+    /// Those of [`Victim::PASSING`] that are there at some moment. One that is never seen would not be hit, and nobody would miss it.
+    fn has(&self) -> &'static [Victim];
+
     /// The engine's container of an agent, whether it lives or not; `None` for whoever has none.
     fn agent(&self, victim: Victim) -> Option<String>;
 

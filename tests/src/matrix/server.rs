@@ -178,9 +178,7 @@ impl Scene for ServerScene {
             Journey::Rehearsal => format!("{}-rehearsal-{run}", self.server.name),
             _ => self.moved_to(),
         };
-        // It is not there yet, or not any more.
-        let place = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", &volume]);
-        Ok(place.ok().map(|place| ledgers_in(Path::new(&place), run)))
+        Ok(ledgers_on(&volume, run))
     }
 
     fn assert_fenced_rest(&self, _run: &str) -> Result<()> {
@@ -195,6 +193,13 @@ impl Scene for ServerScene {
             described.push((name, "a folder".to_owned()));
         }
         Ok(seen.described_by(described, run))
+    }
+
+    fn has(&self) -> &'static [Victim] {
+        match self.journey {
+            Journey::Rehearsal => &[Victim::Sidecar, Victim::VolumeAgent, Victim::SecondAgent],
+            _ => &[Victim::Sidecar, Victim::VolumeAgent],
+        }
     }
 
     fn agent(&self, victim: Victim) -> Option<String> {
@@ -223,6 +228,12 @@ impl Scene for ServerScene {
 /// Where agents with the data have the ledgers of a run.
 pub(super) fn ledgers_in(data: &Path, run: &str) -> PathBuf {
     data.join(".ferry/runs").join(run)
+}
+
+/// The same on a volume; `None` where it is not there yet, or not any more.
+pub(super) fn ledgers_on(volume: &str, run: &str) -> Option<PathBuf> {
+    let place = docker(&["volume", "inspect", "--format", "{{.Mountpoint}}", volume]).ok()?;
+    Some(ledgers_in(Path::new(&place), run))
 }
 
 /// Gives the roles the passwords again that a crossing heals.

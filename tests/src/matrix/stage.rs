@@ -1,6 +1,6 @@
 //! What case after case is played on, and the undisturbed run that the cases are measured against.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Event, Journey, Leg, Moment, Observed, RUN, Scene, ServerScene, Victim, turn};
 use crate::command::Elsewhere;
@@ -115,7 +115,8 @@ impl<S: Scene> Stage<S> {
         let mut call = self.begin()?;
         let run = call.run_name()?;
         let started = Event::OfRun("started");
-        moments.push(self.moment(RUN, Leg::There, started, Duration::ZERO));
+        let began = call.heard();
+        moments.push(self.moment(RUN, Leg::There, started, (began, began)));
         self.watch(&mut call, Leg::There, &mut moments)?;
         self.expect(&call.end()?, 0)?;
         let steps = self.steps(&run)?;
@@ -175,29 +176,38 @@ impl<S: Scene> Stage<S> {
 
     /// Follows a run to its end.
     fn watch(&self, call: &mut Call, leg: Leg, moments: &mut Vec<Moment>) -> Result<()> {
-        let began = Instant::now();
+        let mut began = None;
         loop {
             let line = call.wait_for("the end of the run", |line| event_of(line).is_some())?;
             let Some(event) = event_of(&line) else {
                 return Ok(());
             };
             let step = line["step_id"].as_str().unwrap_or(RUN);
-            moments.push(self.moment(step, leg, event, began.elapsed()));
+            // Looking at who lives takes longer than many a step.
+            let heard = call.heard();
+            let began = *began.get_or_insert(heard);
+            moments.push(self.moment(step, leg, event, (began, heard)));
             if event.word() == "ended" {
                 return Ok(());
             }
         }
     }
 
-    fn moment(&self, step: &str, leg: Leg, event: Event, at: Duration) -> Moment {
+    fn moment(
+        &self,
+        step: &str,
+        leg: Leg,
+        event: Event,
+        (began, heard): (Instant, Instant),
+    ) -> Moment {
         let agents = Victim::PASSING.into_iter();
         Moment {
             step: step.to_owned(),
             leg,
             event,
             agents: agents.filter(|it| self.scene.lives(*it)).collect(),
-            at,
-            requests: self.proxy.as_ref().map_or(0, EngineProxy::requests),
+            at: heard.saturating_duration_since(began),
+            requests: self.proxy.as_ref().map_or(0, |it| it.requests(heard)),
         }
     }
 

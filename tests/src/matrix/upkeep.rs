@@ -1,6 +1,9 @@
 //! What is done about a crossing after it: its backup proven, or restored to a new volume.
 
+use std::path::PathBuf;
+
 use super::observed::{Observed, forget_kills};
+use super::server::ledgers_on;
 use super::{Scene, Victim};
 use crate::command::docker;
 use crate::kill::{Call, Tool};
@@ -47,6 +50,16 @@ impl UpkeepScene {
     }
 }
 
+impl UpkeepScene {
+    /// It is called after the backup, which is called after the volume with the data.
+    fn agent_at_backup(&self) -> String {
+        format!(
+            "ferry-volume-{}-ferry-{}",
+            self.server.volume, self.crossing
+        )
+    }
+}
+
 impl Scene for UpkeepScene {
     fn name(&self) -> &'static str {
         match self.verb {
@@ -67,10 +80,26 @@ impl Scene for UpkeepScene {
         Observed::of(&self.server, run)
     }
 
-    /// The agent at the backup.
+    fn has(&self) -> &'static [Victim] {
+        &[Victim::VolumeAgent]
+    }
+
     fn agent(&self, victim: Victim) -> Option<String> {
-        (victim == Victim::VolumeAgent)
-            .then(|| format!("ferry-volume-{}-ferry-{}", self.server.name, self.crossing))
+        (victim == Victim::VolumeAgent).then(|| self.agent_at_backup())
+    }
+
+    fn ledgers(&self, run: &str) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.tool.ledgers(run)])
+    }
+
+    fn makes_ledgers(&self) -> bool {
+        true
+    }
+
+    /// The agent leaves nothing on the backup: it has its ledgers where its socket is.
+    fn made_ledgers(&self, run: &str) -> Result<Option<PathBuf>> {
+        let beside = format!("{}-socket", self.agent_at_backup());
+        Ok(ledgers_on(&beside, run))
     }
 
     fn goes_back(&self) -> bool {
