@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::command::{docker, run};
 use crate::host_agent::{certificates, fenced};
+use crate::kill::path_in;
 use crate::server::{Container, TestServer};
 use crate::systemd::Systemd;
 use crate::{Error, Result, images, kill};
@@ -326,6 +327,11 @@ impl ClientHost {
             Init::Systemd => "systemctl kill --kill-whom=main --signal=KILL ferryd-client.service",
         })
         .map(drop)
+    }
+
+    /// Where the agent on it has the ledgers of its runs.
+    pub(crate) fn ledgers(&self) -> Result<PathBuf> {
+        path_in(&self.container.name, "/var/lib/ferry/client/runs")
     }
 
     /// The address of the agent on it.

@@ -410,6 +410,15 @@ pub fn pid_of(container: &str) -> Result<u32> {
     }
 }
 
+/// Where this machine has a path of a container that runs.
+///
+/// # Errors
+/// When it does not run.
+pub(crate) fn path_in(container: &str, path: &str) -> Result<PathBuf> {
+    let pid = pid_of(container)?;
+    Ok(format!("/proc/{pid}/root{path}").into())
+}
+
 /// Waits for a process that was started with all of these words, and gives its id as this machine numbers it. It is looked for without
 /// pause: what a helper does may be over in the blink of an eye.
 ///

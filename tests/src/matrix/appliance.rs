@@ -1,13 +1,15 @@
 //! An appliance that moves to a new machine. The new one's engine may die, and the old one never dies with it: two machines fail one at a time.
 
 use std::ops::Deref;
+use std::path::PathBuf;
 
 use super::observed::{Observed, forget_kills};
 use super::scene::agent_beside;
+use super::server::ledgers_on;
 use super::{Scene, Victim};
 use crate::appliance::{Appliance, NewServer};
 use crate::command::{Elsewhere, docker};
-use crate::kill::{Call, Ended, Tool, kill_container, pid_of};
+use crate::kill::{Call, Ended, Tool, kill_container, path_in, pid_of};
 use crate::{Error, Result, images, witness};
 
 /// The old machine. It is on the machine's own engine, whichever this thread means.
@@ -158,6 +160,20 @@ impl Scene for ApplianceScene {
                 old.start_agent()
             }),
         }
+    }
+
+    fn ledgers(&self, run: &str) -> Result<Vec<PathBuf>> {
+        let folder = format!("/var/lib/ferry/appliance/runs/{run}");
+        let old = self.old.ask(|old| path_in(&old.server.name, &folder))?;
+        Ok(vec![self.tool.ledgers(run), old])
+    }
+
+    fn makes_ledgers(&self) -> bool {
+        true
+    }
+
+    fn made_ledgers(&self, run: &str) -> Result<Option<PathBuf>> {
+        Ok(ledgers_on(&self.new_server().volume, run))
     }
 
     fn forget_kills(&self) -> Result<()> {

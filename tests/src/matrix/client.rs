@@ -1,5 +1,7 @@
 //! A client on a host of its own, and its server.
 
+use std::path::PathBuf;
+
 use super::observed::{Observed, forget_kills};
 use super::scene::agent_beside;
 use super::{Scene, Victim};
@@ -15,6 +17,8 @@ pub struct ClientScene {
     host: ClientHost,
     server: TestServer,
     tool: Tool,
+    /// Of the client's agent. It is asked for its first step at once, so this is known before.
+    ledgers: PathBuf,
 }
 
 impl ClientScene {
@@ -28,8 +32,10 @@ impl ClientScene {
             ..Options::default()
         })?;
         server.wait_ready()?;
+        let host = ClientHost::start(manager, &server, &[NEW])?;
         Ok(Self {
-            host: ClientHost::start(manager, &server, &[NEW])?,
+            ledgers: host.ledgers()?,
+            host,
             tool: Tool::new()?,
             server,
         })
@@ -108,6 +114,10 @@ impl Scene for ClientScene {
             Some(container) => kill_container(&container),
             None => self.host.kill_agent(),
         }
+    }
+
+    fn ledgers(&self, run: &str) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.tool.ledgers(run), self.ledgers.join(run)])
     }
 
     fn forget_kills(&self) -> Result<()> {

@@ -84,7 +84,10 @@ pub fn play<S: Scene>(
         Leg::There => {
             let mut call = stage.begin()?;
             let run = call.run_name()?;
+            // The first step may be asked for at once.
+            call.signal(Signal::STOP)?;
             let fails = fails(&run)?;
+            call.signal(Signal::CONT)?;
             (call, run, fails)
         }
         Leg::Back | Leg::Early => {
