@@ -39,7 +39,7 @@ const CROSSING: (&str, &str) = (
 );
 
 const KUBERNETES: (&str, &str) = (
-    "tests/tests/kubernetes.rs",
+    "tests/tests/kubernetes/crossing.rs",
     "a_server_in_a_cluster_crosses_whole_and_comes_back_whole",
 );
 
