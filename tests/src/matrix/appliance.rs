@@ -140,7 +140,7 @@ impl Scene for ApplianceScene {
     }
 
     fn has(&self) -> &'static [Victim] {
-        &[Victim::Sidecar, Victim::VolumeAgent, Victim::ApplianceAgent]
+        &[Victim::Sidecar, Victim::ApplianceAgent]
     }
 
     fn agent(&self, victim: Victim) -> Option<String> {
