@@ -78,6 +78,13 @@ pub(crate) fn state(pod: &Value, list: &str, container: &str) -> State {
     }
 }
 
+/// When a container of a pod that runs was started, as the node says it: such words can be compared.
+pub(crate) fn started_at<'a>(pod: &'a Value, list: &str, container: &str) -> Option<&'a str> {
+    let mut statuses = entries(&pod["status"][list]);
+    let status = statuses.find(|status| status["name"] == container)?;
+    status["state"]["running"]["startedAt"].as_str()
+}
+
 /// Nobody has placed the pod yet: why.
 fn unscheduled(pod: &Value) -> State {
     let mut conditions = entries(&pod["status"]["conditions"]);

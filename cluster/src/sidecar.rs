@@ -35,6 +35,16 @@ fn own<'a>(pod: &'a Value, run: &str) -> Vec<&'a str> {
     names.filter(|name| name.starts_with(&prefix)).collect()
 }
 
+/// Whether the server's container was started since this run's agent is beside it, by a pod made anew or by a restart: an agent that went in
+/// such an event is beside nobody's programs.
+pub(crate) fn has_restarted(pod: &Value, run: &str) -> bool {
+    let server = text(&pod::server_container(&pod["spec"])["name"]).to_owned();
+    let since = pod::started_at(pod, "containerStatuses", &server);
+    let agents = own(pod, run).into_iter();
+    let last = agents.filter_map(|name| pod::started_at(pod, STATUSES, name));
+    since.is_some_and(|since| last.max().is_none_or(|last| last < since))
+}
+
 /// The pod with one agent more.
 pub(crate) fn with_agent(cluster: &Kubernetes, pod: &Value, run: &str) -> (Value, String) {
     let name = format!("{}{}", prefix(run), own(pod, run).len() + 1);
@@ -210,5 +220,40 @@ pub(crate) async fn refusal(cluster: &Kubernetes, server: &Name, pod: &Value) ->
         // Somebody else's change says nothing about ours.
         Err(error) if error.is_conflict() => String::new(),
         Err(error) => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_started_behind_the_last_agent_has_restarted() {
+        let running = |name: &str, at: &str| json!({ "name": name, "state": { "running": { "startedAt": at } } });
+        let pod = |server: Value, agents: &[Value]| {
+            let names = agents.iter().map(|it| json!({ "name": it["name"] }));
+            json!({
+                "spec": { "containers": [{ "name": "pmm" }], "ephemeralContainers": names.collect::<Vec<_>>() },
+                "status": { "containerStatuses": [server], "ephemeralContainerStatuses": agents },
+            })
+        };
+        let server = || running("pmm", "2026-11-21T10:00:05Z");
+        let agent = |at| running("ferry-r1-1", at);
+        let late = agent("2026-11-21T10:00:09Z");
+        assert!(!has_restarted(&pod(server(), &[late]), "r1"));
+        let early = agent("2026-11-21T10:00:01Z");
+        assert!(has_restarted(
+            &pod(server(), std::slice::from_ref(&early)),
+            "r1"
+        ));
+        let second = running("ferry-r1-2", "2026-11-21T10:00:05Z");
+        assert!(!has_restarted(&pod(server(), &[early, second]), "r1"));
+        // A pod that was made anew has none, or another run's.
+        assert!(has_restarted(&pod(server(), &[]), "r1"));
+        let others = running("ferry-r2-1", "2026-11-21T10:00:09Z");
+        assert!(has_restarted(&pod(server(), &[others]), "r1"));
+        // Nothing runs in one that ends or does not come up.
+        let ended = json!({ "name": "pmm", "state": { "terminated": { "exitCode": 0 } } });
+        assert!(!has_restarted(&pod(ended, &[]), "r1"));
     }
 }

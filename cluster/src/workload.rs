@@ -11,6 +11,7 @@ use crate::{
     api::{Kind, text},
     error::ClusterError,
     pod::{self, State},
+    sidecar,
 };
 
 /// On the pods of a template that a run has made: which.
@@ -121,13 +122,22 @@ impl Kubernetes {
     }
 
     /// Gives the StatefulSet no pod, and is sure of it: what follows relies on nobody using the data.
-    ///
-    /// The pod is asked to go with a grace of its own before its set is told to have none: what the set removes gets the grace of the template, which
-    /// can be made longer neither there, without a new pod, nor afterwards.
     pub(crate) async fn stop(&self, name: &Name) -> Result<(), StepError> {
+        self.scale(name, 0).await?;
+        self.gone(&name.namespace, &name.pod(), "its grace").await
+    }
+
+    /// As [`Self::stop`], of a server whose programs this run has stopped. Where they may run again, the pod gets the time that they need.
+    ///
+    /// Such a pod is asked to go before its set is told to have none: what the set removes gets the grace of the template, which can be made longer neither
+    /// there, without a new pod, nor afterwards. One in which nothing runs is not: it could be gone, and made anew, before its set is told.
+    pub(crate) async fn stop_stopped(&self, name: &Name, run: &str) -> Result<(), StepError> {
         let pod = self.pod(name).await?;
-        let stays = |pod: &Value| pod["metadata"]["deletionTimestamp"].is_null();
-        if let Some(pod) = pod.filter(stays) {
+        let is_asked = |pod: &Value| {
+            let stays = pod["metadata"]["deletionTimestamp"].is_null();
+            stays && sidecar::has_restarted(pod, run)
+        };
+        if let Some(pod) = pod.filter(is_asked) {
             let own = pod["spec"]["terminationGracePeriodSeconds"].as_u64();
             let own = own.and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
             let grace = Some(own.max(GRACE_SECONDS));
@@ -135,8 +145,7 @@ impl Kubernetes {
                 .delete(Kind::Pods, &name.namespace, &name.pod(), grace)
                 .await?;
         }
-        self.scale(name, 0).await?;
-        self.gone(&name.namespace, &name.pod(), "its grace").await
+        self.stop(name).await
     }
 
     /// Waits until a pod is not there any more.

@@ -1,5 +1,5 @@
 //! Gives the StatefulSet no pod. Its programs were stopped by their supervisor before, in order and with their own grace. A pod that was made anew
-//! in between runs them again: it gets as long for them, not the chart's 30 seconds.
+//! in between, or started again, runs them once more: it gets as long for them, not the chart's 30 seconds.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Work for StopServer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let server = Name::parse(&self.1.container_id)?;
         cx.keep(&true)?;
-        self.0.stop(&server).await?;
+        self.0.stop_stopped(&server, &cx.run).await?;
         self.0.note_down(&server, &cx.run, true).await?;
         Ok(done("no pod"))
     }
