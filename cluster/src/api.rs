@@ -14,6 +14,12 @@ type Result<T> = std::result::Result<T, ClusterError>;
 /// No answer of the API server takes longer; what takes longer is asked for again and again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often an API server is asked that answers with an error of its own, as when its own store is late, where it makes no difference that it is
+/// asked again. One that says itself that it is busy or away is waited for, by whoever asked for the step.
+const TRIES: usize = 3;
+/// The time between two of them.
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+
 /// A connection to a cluster.
 pub(crate) struct Api {
     client: Client,
@@ -247,9 +253,24 @@ impl Api {
         body: Option<&Value>,
         action: &str,
     ) -> Result<Value> {
-        let request = request(method, path, body, action)?;
-        let answer = tokio::time::timeout(PATIENCE, self.client.request::<Value>(request)).await;
-        settle(action, answer)
+        let once = async || {
+            let request = request(method.clone(), path, body, action)?;
+            let answer = self.client.request::<Value>(request);
+            settle(action, tokio::time::timeout(PATIENCE, answer).await)
+        };
+        // It comes to the same when it is asked twice: it only looks, or sets what may be set. What is removed by its name could be somebody else's
+        // by then.
+        let may_be_repeated = [Method::GET, Method::PATCH].contains(&method);
+        let tries = if may_be_repeated { TRIES } else { 1 };
+        for _ in 1..tries {
+            match once().await {
+                Err(ClusterError::Refused { status: 500, .. }) => {
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                }
+                other => return other,
+            }
+        }
+        once().await
     }
 }
 

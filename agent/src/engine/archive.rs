@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 
 use super::{
-    client::{Engine, encode},
+    client::{Engine, encode, repeated},
     error::EngineError,
 };
 
@@ -82,7 +82,7 @@ impl Engine {
     ) -> Result<Option<Vec<u8>>, EngineError> {
         let mut path = path.to_owned();
         for _ in 0..3 {
-            match settled(|| self.read_entry(container, &path)).await? {
+            match settled(|| repeated(|| self.read_entry(container, &path))).await? {
                 Entry::Missing => return Ok(None),
                 Entry::File(content) => return Ok(Some(content)),
                 Entry::Link(target) => path = resolve(&path, &target),

@@ -215,16 +215,11 @@ impl Engine {
 
     /// Asks and returns the answer's body; an empty one for "nothing to do" (304). Where that is safe, an engine that fails is asked again.
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> Result<Bytes, EngineError> {
-        let tries = if ask.may_be_repeated() { TRIES } else { 1 };
-        for _ in 1..tries {
-            match self.ask_once(&ask).await {
-                Err(EngineError::Refused { status: 500.., .. }) => {
-                    tokio::time::sleep(BETWEEN_TRIES).await;
-                }
-                other => return other,
-            }
+        if ask.may_be_repeated() {
+            repeated(|| self.ask_once(&ask)).await
+        } else {
+            self.ask_once(&ask).await
         }
-        self.ask_once(&ask).await
     }
 
     async fn ask_once(&self, ask: &Ask<'_>) -> Result<Bytes, EngineError> {
@@ -329,6 +324,24 @@ impl Engine {
             },
         }
     }
+}
+
+/// Asks for what comes to the same when it is asked twice, until the engine does not answer with an error of its own.
+pub(super) async fn repeated<T, F>(ask: impl Fn() -> F) -> Result<T, EngineError>
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    for _ in 1..TRIES {
+        match ask().await {
+            // 501 says that it never will.
+            Err(EngineError::Refused {
+                status: 500 | 502..,
+                ..
+            }) => tokio::time::sleep(BETWEEN_TRIES).await,
+            other => return other,
+        }
+    }
+    ask().await
 }
 
 /// bollard, speaking through our client and in the agreed version.

@@ -15,7 +15,12 @@ use std::io::Read as _;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
-use super::{archive::settled, client::Engine, error::EngineError, inspect::ContainerInspect};
+use super::{
+    archive::settled,
+    client::{Engine, repeated},
+    error::EngineError,
+    inspect::ContainerInspect,
+};
 
 /// A first program is a script or a small binary.
 const LARGEST: usize = 4 << 20;
@@ -149,7 +154,7 @@ impl Engine {
     }
 
     async fn tell(&self, container: &str, door: &Door<'_>) -> Result<(Bytes, Told), EngineError> {
-        settled(|| self.tell_once(container, door)).await
+        settled(|| repeated(|| self.tell_once(container, door))).await
     }
 
     async fn tell_once(

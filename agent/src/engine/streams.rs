@@ -10,7 +10,7 @@ use bollard::{
 use futures_util::{Stream, StreamExt as _};
 
 use super::{
-    client::{Engine, encode},
+    client::{Engine, encode, repeated},
     error::EngineError,
 };
 
@@ -47,6 +47,10 @@ impl Engine {
     /// # Errors
     /// No such container, or a log driver that cannot be read (status 501).
     pub async fn logs(&self, container: &str, range: LogRange) -> Result<String, EngineError> {
+        repeated(|| self.logs_once(container, range)).await
+    }
+
+    async fn logs_once(&self, container: &str, range: LogRange) -> Result<String, EngineError> {
         let options = LogsOptions {
             stdout: true,
             stderr: true,
