@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 pub use chart::Chart;
 
+use crate::answers::Answers;
 use crate::command::docker;
 use crate::server::Container;
 use crate::{Error, Result};
@@ -165,6 +166,12 @@ impl Cluster {
         let (api, _) = serving(self.port, &self.store, &self.id)?;
         *self.api.lock().unwrap_or_else(PoisonError::into_inner) = Some(api);
         Ok(())
+    }
+
+    /// What the API server answers by rules of a test.
+    #[must_use]
+    pub fn answers(&self) -> Answers {
+        self.store.answers.clone()
     }
 
     /// From here this user may not do something, `update statefulsets`.

@@ -21,8 +21,8 @@ use serde_json::Value;
 use crate::command::{docker, of_engine};
 use crate::{Error, Result};
 
-/// Longer than the tool itself waits for anything before it says so: two minutes for an agent, five for a server to be as it was.
-const SILENCE: Duration = Duration::from_secs(400);
+/// Longer than the tool itself waits for anything before it says so: two minutes for an agent, five for a server to be as it was, ten for a pod.
+const SILENCE: Duration = Duration::from_secs(700);
 
 /// How often it is looked at something else than what a process says.
 const GLANCE: Duration = Duration::from_millis(5);

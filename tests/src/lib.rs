@@ -9,6 +9,7 @@
 )]
 
 pub mod agent;
+pub mod answers;
 pub mod appliance;
 pub mod client_host;
 pub mod cluster;

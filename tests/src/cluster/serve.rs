@@ -1,6 +1,5 @@
 //! The API server: addresses and verbs to the store.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Full};
@@ -12,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::store::{Answer, Store, status};
 use super::{exec, kubelet};
+use crate::answers;
 
 pub(super) type Body = Full<Bytes>;
 
@@ -21,7 +21,15 @@ pub(super) async fn serve(listener: TcpListener, store: Arc<Store>, id: String) 
         tokio::spawn(async move {
             let service = hyper::service::service_fn(move |request| {
                 let (store, id) = (Arc::clone(&store), id.clone());
-                async move { Ok::<_, Infallible>(answer(request, &store, &id).await) }
+                async move {
+                    tokio::time::sleep(store.answers.came()).await;
+                    let line = format!("{} {} HTTP/1.1", request.method(), request.uri());
+                    match store.answers.to(&line) {
+                        None => Ok(answer(request, &store, &id).await),
+                        Some(answers::Answer::Error) => Ok(told(500, &ill())),
+                        Some(answers::Answer::Nothing) => Err(std::io::Error::other("none")),
+                    }
+                }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -30,6 +38,10 @@ pub(super) async fn serve(listener: TcpListener, store: Arc<Store>, id: String) 
             let _ = connection.await;
         });
     }
+}
+
+fn ill() -> Value {
+    status(500, "InternalError", "the test's API server is ill")
 }
 
 /// Where a request leads.

@@ -5,11 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
+use crate::answers::Answers;
+
 type Key = (String, String, String);
 
 /// All objects of a cluster.
 #[derive(Debug, Default)]
-pub(super) struct Store(Mutex<Objects>);
+pub(super) struct Store {
+    objects: Mutex<Objects>,
+    /// What the API server answers instead, where a test says so.
+    pub(super) answers: Answers,
+}
 
 #[derive(Debug, Default)]
 struct Objects {
@@ -42,7 +48,7 @@ const CHANGEABLE: [&str; 7] = [
 
 impl Store {
     fn objects(&self) -> MutexGuard<'_, Objects> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn forbid(&self, what: &str) {

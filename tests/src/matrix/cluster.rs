@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::observed::{Observed, forget_kills};
 use super::server::{ledgers_in, weaken_roles};
 use super::{AWAY, Scene, Victim};
+use crate::answers::Answers;
 use crate::cluster::{Chart, Cluster, agent_image};
 use crate::kill::{Call, Tool, kill_container};
 use crate::server::{Container, Options, Seed};
@@ -87,6 +88,10 @@ impl Scene for ClusterScene {
         self.cluster.wait_ready(&self.server)?;
         let seen = seen.among(beside, run);
         Ok(seen.described_by(vec![("settings".to_owned(), settings)], run))
+    }
+
+    fn answers(&self) -> Option<Answers> {
+        Some(self.cluster.answers())
     }
 
     fn has(&self) -> &'static [Victim] {

@@ -76,7 +76,7 @@ pub fn work<S: Scene>(
     // A private engine is asked itself: it dies, and its answers are another part's.
     let stage_on = |scene| match engine {
         Some(_) => Stage::on(scene),
-        None => Stage::through_proxy(scene),
+        None => Stage::with_answers(scene),
     };
     let mut stage = stage_on(make()?)?;
     let mut undisturbed = stage.undisturbed()?;

@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::sealed::{Sealed, Unsealed};
 use super::stage::told;
 use super::{AWAY, Case, Event, Leg, Observed, RUN, Scene, Stage, Undisturbed, Victim, Way, turn};
+use crate::answers::{Answer, Rule};
 use crate::engine::{Containers, PrivateEngine};
 use crate::kill::{Call, Ended};
-use crate::proxy::{Answer, Rule};
 use crate::{Error, Result};
 
 /// How often a held run is gone on with. Once must do; the second time tells a run that is stuck from one that was unlucky twice.
@@ -77,8 +77,8 @@ pub fn play<S: Scene>(
     case: &Case,
 ) -> Result<Course> {
     let fails = |run: &str| Fails::prepare(&stage.scene, run, case);
-    if let (true, Some(proxy)) = (case.is_refused(), &stage.proxy) {
-        proxy.wait(BEFORE_REQUEST);
+    if let (true, Some(answers)) = (case.is_refused(), &stage.answers) {
+        answers.wait(BEFORE_REQUEST);
     }
     let (call, run, fails) = match case.leg {
         Leg::There => {
@@ -105,12 +105,16 @@ pub fn play<S: Scene>(
         failed: Cell::new(false),
         holds: Cell::new(0),
         gave_up: Cell::new(false),
+        was_taken_back: Cell::new(false),
     };
     let (struck, blow) = played.strike(call, fails)?;
     if case.leg.undoes() {
         played.back(struck)?;
     } else {
         played.forward(struck)?;
+    }
+    if blow == Blow::Hit {
+        played.was_asked_again()?;
     }
     Ok(Course {
         blow,
@@ -176,6 +180,8 @@ struct Played<'a, S> {
     failed: Cell<bool>,
     holds: Cell<usize>,
     gave_up: Cell<bool>,
+    /// By itself, for an answer.
+    was_taken_back: Cell<bool>,
 }
 
 impl<S: Scene> Played<'_, S> {
@@ -270,21 +276,42 @@ impl<S: Scene> Played<'_, S> {
         Ok(!is_over(&line))
     }
 
-    /// Lets the engine answer a request of the step with an error, and says whether it did. Behind the step it is well again.
+    /// Lets a request of the step be answered with an error, and says whether it was. Behind the step all is well again.
     fn is_refused(&self, call: &mut Call, number: usize) -> Result<bool> {
-        let proxy = self.stage.proxy.as_ref();
-        let proxy = proxy.ok_or_else(|| Error::of("a proxy is needed".to_owned()))?;
-        let before = proxy.hits();
+        let answers = self.stage.answers.as_ref();
+        let answers = answers.ok_or_else(|| Error::of("nobody's answers are errors".to_owned()))?;
+        let before = answers.hits();
         let rule = Rule::on(&["HTTP/"], Answer::Error);
-        proxy.add(rule.after(number).times(1));
+        answers.add(rule.after(number).times(1));
         let is_over = |line: &Value| line["event"] == "ended";
         let ended = call.wait_for(&self.case.to_string(), |line| {
             let word = line["event"].as_str().unwrap_or_default();
             self.is_of_step(line) && ["failed", "finished"].contains(&word) || is_over(line)
         });
-        proxy.heal();
+        answers.heal();
         ended?;
-        Ok(proxy.hits() > before)
+        Ok(answers.hits() > before)
+    }
+
+    /// That no run was held or taken back because a question was answered with an error once: it is asked again. A question that becomes a stream is
+    /// not, nor is the first, by which an engine is found.
+    fn was_asked_again(&self) -> Result<()> {
+        const OTHERS: [&str; 4] = ["/exec", "/attach", "/events", "/version"];
+        let Some(answers) = self
+            .stage
+            .answers
+            .as_ref()
+            .filter(|_| self.case.is_refused())
+        else {
+            return Ok(());
+        };
+        let line = answers.last();
+        let is_other = OTHERS.iter().any(|it| line.contains(it));
+        let is_question = line.starts_with("GET ") && !is_other;
+        if is_question && (self.was_taken_back.get() || self.holds.get() > 0) {
+            return Err(Error::of(format!("it did not ask again: {line}")));
+        }
+        Ok(())
     }
 
     /// Those that an undisturbed run had when the step was intended.
@@ -390,11 +417,11 @@ impl<S: Scene> Played<'_, S> {
         let may_fail = failed || self.case.is_refused();
         if rolled_back && (may_fail || self.case.may_give_up()) {
             self.gave_up.set(!may_fail);
+            self.was_taken_back.set(!failed);
             self.stage.expect(&ended, 1)?;
             return self.as_before();
         }
-        // What was held is gone on with by a person.
-        if must_go_back && self.holds.get() == 0 {
+        if must_go_back {
             let report = ended.report();
             return Err(Error::of(format!("it failed and went on: {report}")));
         }

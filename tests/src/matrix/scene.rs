@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::{Observed, Victim};
+use crate::answers::Answers;
 use crate::kill::{Call, Tool, kill_container, pid_of};
 use crate::{Error, Result};
 
@@ -52,6 +53,11 @@ pub trait Scene {
             Some(container) => kill_container(&container),
             None => Err(Error::of(format!("{victim:?} is no container"))),
         }
+    }
+
+    /// What whoever is asked answers, where that is not the engine.
+    fn answers(&self) -> Option<Answers> {
+        None
     }
 
     /// The folders in which agents have the ledgers of a run's steps; empty where nobody makes steps fail.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::{Event, Journey, Leg, Moment, Observed, RUN, Scene, ServerScene, Victim, turn};
+use crate::answers::Answers;
 use crate::command::Elsewhere;
 use crate::kill::{Call, Ended};
 use crate::proxy::EngineProxy;
@@ -16,8 +17,10 @@ pub struct Stage<S = ServerScene> {
     pub scene: S,
     /// The scene as it is at the begin and the end of each case.
     pub before: Observed,
-    /// What the tool asks in the place of the engine, where its answers are counted and may be errors.
-    pub(super) proxy: Option<EngineProxy>,
+    /// Of who answers the tool, where that is counted and may be errors.
+    pub(super) answers: Option<Answers>,
+    /// What the tool asks in the place of the engine, where that is who answers.
+    proxy: Option<EngineProxy>,
 }
 
 /// What a run does when nobody dies.
@@ -58,18 +61,28 @@ impl<S: Scene> Stage<S> {
         Ok(Self {
             before: scene.observed(None)?,
             scene,
+            answers: None,
             proxy: None,
         })
     }
 
-    /// As [`Stage::on`], with a proxy between the tool and the machine's own engine.
+    /// As [`Stage::on`], where whoever the tool asks may answer with errors: the machine's own engine by a proxy, or an API server by itself.
     ///
     /// # Errors
     /// As [`Stage::on`].
-    pub(super) fn through_proxy(scene: S) -> Result<Self> {
+    pub(super) fn with_answers(scene: S) -> Result<Self> {
+        let stage = Self::on(scene)?;
+        let (answers, proxy) = match stage.scene.answers() {
+            Some(own) => (own, None),
+            None => {
+                let proxy = EngineProxy::start()?;
+                (proxy.answers.clone(), Some(proxy))
+            }
+        };
         Ok(Self {
-            proxy: Some(EngineProxy::start()?),
-            ..Self::on(scene)?
+            answers: Some(answers),
+            proxy,
+            ..stage
         })
     }
 
@@ -207,7 +220,7 @@ impl<S: Scene> Stage<S> {
             event,
             agents: agents.filter(|it| self.scene.lives(*it)).collect(),
             at: heard.saturating_duration_since(began),
-            requests: self.proxy.as_ref().map_or(0, |it| it.requests(heard)),
+            requests: self.answers.as_ref().map_or(0, |it| it.requests(heard)),
         }
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ferry_tests::answers::{Answer, Rule};
 use ferry_tests::kill::is;
 use ferry_tests::matrix::Stage;
-use ferry_tests::proxy::{Answer, EngineProxy, Rule};
+use ferry_tests::proxy::EngineProxy;
 use ferry_tests::{Result, docker};
 
 use crate::scene::{Planned, Told, and_back, goes_on_back, goes_on_to_the_end, held, rolled_back};
@@ -32,14 +33,14 @@ pub(crate) fn the_engine_fails_for_a_moment() -> Result<()> {
         &["DELETE", "/containers/"],
     ];
     for words in words {
-        proxy.add(Rule::on(words, Answer::Error).times(2));
+        proxy.answers.add(Rule::on(words, Answer::Error).times(2));
     }
     let ended = call.end()?;
     assert_eq!(ended.code, 0, "{ended:#?}");
-    assert_eq!(proxy.hits(), 2 * words.len(), "{ended:#?}");
+    assert_eq!(proxy.answers.hits(), 2 * words.len(), "{ended:#?}");
     let warnings = ended.report()["warnings"].to_string();
     assert!(!warnings.contains("the test's engine is ill"), "{warnings}");
-    proxy.heal();
+    proxy.answers.heal();
     and_back(&stage, &run)
 }
 
@@ -62,9 +63,9 @@ pub(crate) fn the_engine_fails_once() -> Result<()> {
         // The look before the run launches an agent of its own.
         let mut call = stage.begin()?;
         call.run_name()?;
-        proxy.add(Rule::on(words, Answer::Error).times(1));
+        proxy.answers.add(Rule::on(words, Answer::Error).times(1));
         let ended = call.end()?;
-        assert_eq!(proxy.hits(), 1, "{words:?}: {ended:#?}");
+        assert_eq!(proxy.answers.hits(), 1, "{words:?}: {ended:#?}");
         rolled_back(&stage, &ended, REFUSED)?;
     }
     the_start_fails_once(&stage)
@@ -81,9 +82,11 @@ fn the_start_fails_once(stage: &Stage) -> Result<()> {
     )?;
     let id = stage.scene.server.inspect()?["Id"].to_string();
     let id = id.trim_matches('"');
-    proxy.add(Rule::on(&["POST", id, "/start"], Answer::Error).times(1));
+    proxy
+        .answers
+        .add(Rule::on(&["POST", id, "/start"], Answer::Error).times(1));
     let ended = call.end()?;
-    assert_eq!(proxy.hits(), 1, "{ended:#?}");
+    assert_eq!(proxy.answers.hits(), 1, "{ended:#?}");
     rolled_back(stage, &ended, REFUSED)
 }
 
@@ -95,17 +98,17 @@ pub(crate) fn the_engine_fails_for_good() -> Result<()> {
     let mut call = stage.begin()?;
     let run = call.run_name()?;
     call.wait_for("the fence", is("finished", "fence-server", false))?;
-    proxy.add(Rule::on(
+    proxy.answers.add(Rule::on(
         &["POST", "/containers/", "/rename"],
         Answer::Error,
     ));
-    proxy.add(Rule::on(
+    proxy.answers.add(Rule::on(
         &["POST", "/containers/", "/update"],
         Answer::Error,
     ));
     let ended = call.end()?;
     held(&ended, &run, REFUSED);
-    proxy.heal();
+    proxy.answers.heal();
     goes_on_back(&stage, &run)
 }
 
@@ -117,14 +120,14 @@ pub(crate) fn the_engine_is_gone_for_good() -> Result<()> {
     let mut call = stage.begin()?;
     let run = call.run_name()?;
     call.wait_for("the stop", is("finished", "stop-services", false))?;
-    proxy.add(Rule::on(&["/"], Answer::Nothing));
+    proxy.answers.add(Rule::on(&["/"], Answer::Nothing));
     let ended = call.end()?;
     let told = Told {
         code: "connection-lost",
         says: &["the container engine or cluster was not found again"],
     };
     held(&ended, &run, told);
-    proxy.heal();
+    proxy.answers.heal();
     goes_on_to_the_end(&stage, &run)
 }
 
@@ -169,7 +172,7 @@ fn is_cut_for_ever(stage: &Stage, step: &'static str) -> Result<()> {
     let mut call = stage.begin()?;
     let run = call.run_name()?;
     call.wait_for("the copy", is("intended", step, false))?;
-    proxy.add(Rule::on(
+    proxy.answers.add(Rule::on(
         &["POST", "/containers/", "/attach"],
         Answer::Nothing,
     ));
@@ -183,7 +186,7 @@ fn is_cut_for_ever(stage: &Stage, step: &'static str) -> Result<()> {
             says: &["agent was not found again", &run],
         },
     );
-    proxy.heal();
+    proxy.answers.heal();
     goes_on_to_the_end(stage, &run)
 }
 

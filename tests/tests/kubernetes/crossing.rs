@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use ferry_tests::answers::{Answer, Rule};
 use ferry_tests::cluster::{Chart, Cluster};
 use ferry_tests::kill::is;
 use ferry_tests::server::{Fault, Options};
@@ -235,6 +236,26 @@ fn a_server_that_somebody_scales_up_in_its_downtime_is_left_alone() -> Result<()
     Ok(())
 }
 
+/// Its own store is late, say. What comes to the same when it is asked twice is asked again.
+#[test]
+fn an_api_server_that_fails_for_a_moment_is_asked_again() -> Result<()> {
+    let cluster = Cluster::start()?;
+    Chart::default().install(&cluster)?;
+    let tool = killable(&cluster)?;
+    let mut call = begin(&tool)?;
+    call.run_name()?;
+    let answers = cluster.answers();
+    let methods = ["GET ", "PATCH "];
+    for method in methods {
+        let rule = Rule::on(&[method, "/statefulsets/"], Answer::Error);
+        answers.add(rule.times(2));
+    }
+    let done = call.end()?;
+    assert_eq!(done.code, 0, "{done:#?}");
+    assert_eq!(answers.hits(), 2 * methods.len(), "{done:#?}");
+    Ok(())
+}
+
 /// Its pod made anew between the stop of the programs and the stop of the pod runs them again.
 #[test]
 fn a_pod_that_is_made_anew_in_the_middle_has_the_time_to_end() -> Result<()> {
@@ -250,8 +271,12 @@ fn a_pod_that_is_made_anew_in_the_middle_has_the_time_to_end() -> Result<()> {
     let tool = killable(&cluster)?;
     let mut call = begin(&tool)?;
     let run = call.run_name()?;
+    // Slowly, so that it is dead before the next step has asked for anything.
+    call.wait_for("the stop", is("intended", "stop-services", false))?;
+    cluster.answers().wait(2000);
     call.wait_for("the stop", is("finished", "stop-services", false))?;
     call.kill()?;
+    cluster.answers().heal();
     scale(&cluster, &server, 0)?;
     wait_until_gone(&cluster);
     scale(&cluster, &server, 1)?;
