@@ -2,13 +2,12 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::sealed::{Sealed, Unsealed};
+use super::sealed::{Fails, Sealed};
 use super::stage::told;
 use super::{AWAY, Case, Event, Leg, Observed, RUN, Scene, Stage, Undisturbed, Victim, Way, turn};
 use crate::answers::{Answer, Rule};
@@ -121,40 +120,6 @@ pub fn play<S: Scene>(
         holds: played.holds.get(),
         gave_up: played.gave_up.get(),
     })
-}
-
-/// What makes the step of a case fail.
-enum Fails {
-    Not,
-    /// From before it is asked for.
-    Sealed(Sealed),
-    /// From when it has begun.
-    Unsealed(Unsealed),
-}
-
-impl Fails {
-    fn prepare<S: Scene>(scene: &S, run: &str, case: &Case) -> Result<Self> {
-        if !case.event.fails() {
-            return Ok(Self::Not);
-        }
-        let folders = scene.ledgers(run)?;
-        Ok(match case.event {
-            Event::Failed => Self::Sealed(Sealed::of(&folders, &case.step)?),
-            _ => Self::Unsealed(Unsealed::of(&folders, &case.step)),
-        })
-    }
-
-    /// As much for a volume that the run has made meanwhile.
-    fn add(&mut self, folder: &Path, step: &str) -> Result<()> {
-        match self {
-            Self::Not => Ok(()),
-            Self::Sealed(sealed) => sealed.add(folder, step),
-            Self::Unsealed(unsealed) => {
-                unsealed.add(folder, step);
-                Ok(())
-            }
-        }
-    }
 }
 
 /// A run that is over, or cut off at its turn, to be taken back.

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::{Case, Event, Scene};
 use crate::Result;
 use crate::disk::set_immutable;
 
@@ -12,6 +13,48 @@ use crate::disk::set_immutable;
 const BEGINS: Duration = Duration::from_secs(20);
 /// How often it is looked whether it has. A step is sealed behind its begin only where it takes much longer.
 const GLANCE: Duration = Duration::from_millis(2);
+
+/// What makes the step of a case fail.
+pub(super) enum Fails {
+    /// Nothing does.
+    Not,
+    /// From before it is asked for.
+    Sealed(Sealed),
+    /// From when it has begun.
+    Unsealed(Unsealed),
+}
+
+impl Fails {
+    /// Before the step is asked for.
+    ///
+    /// # Errors
+    /// When its ledgers are not found, or cannot be sealed.
+    pub(super) fn prepare<S: Scene>(scene: &S, run: &str, case: &Case) -> Result<Self> {
+        if !case.event.fails() {
+            return Ok(Self::Not);
+        }
+        let folders = scene.ledgers(run)?;
+        Ok(match case.event {
+            Event::Failed => Self::Sealed(Sealed::of(&folders, &case.step)?),
+            _ => Self::Unsealed(Unsealed::of(&folders, &case.step)),
+        })
+    }
+
+    /// As much for a volume that the run has made meanwhile.
+    ///
+    /// # Errors
+    /// As [`Fails::prepare`].
+    pub(super) fn add(&mut self, folder: &Path, step: &str) -> Result<()> {
+        match self {
+            Self::Not => Ok(()),
+            Self::Sealed(sealed) => sealed.add(folder, step),
+            Self::Unsealed(unsealed) => {
+                unsealed.add(folder, step);
+                Ok(())
+            }
+        }
+    }
+}
 
 /// The ledgers of a step, wherever its agent may be, while nobody can write to them.
 #[derive(Debug)]
