@@ -21,6 +21,7 @@ mod tls;
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -104,51 +105,93 @@ async fn an_engine_that_breaks_off_is_not_taken_for_an_absent_one() {
     assert_eq!(error.code(), "engine-unreachable");
 }
 
-/// A question is asked again, and what would be done twice is not.
-#[tokio::test]
-async fn an_engine_that_fails_for_a_moment_is_asked_again_where_that_is_safe() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("ill.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    let ill = tokio::spawn(async move {
-        let version = r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
-        let ill = r#"{"message":"ill"}"#;
+/// An engine that gives these answers, one after the other, and tells by which methods it was asked.
+fn answering(path: &Path, answers: &[(u16, &str)]) -> tokio::task::JoinHandle<Vec<String>> {
+    let listener = UnixListener::bind(path).unwrap();
+    let version = r#"{"ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
+    let answers: Vec<String> = [(200, version)]
+        .iter()
+        .chain(answers)
+        .map(|(status, body)| {
+            let length = body.len();
+            format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+        })
+        .collect();
+    tokio::spawn(async move {
         let mut asked = Vec::new();
-        for (status, body) in [
-            (200, version),
-            (500, ill),
-            (503, ill),
-            (200, "[]"),
-            (500, ill),
-            (500, ill),
-            (500, ill),
-            (500, ill),
-        ] {
+        for answer in answers {
             let (mut connection, _) = listener.accept().await.unwrap();
             let mut request = [0; 1024];
             let read = connection.read(&mut request).await.unwrap();
             let line = String::from_utf8_lossy(&request[..read]);
             asked.push(line.split(' ').next().unwrap().to_owned());
-            let reply = format!(
-                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            connection.write_all(reply.as_bytes()).await.unwrap();
+            connection.write_all(answer.as_bytes()).await.unwrap();
         }
         asked
-    });
+    })
+}
+
+/// A question is asked again, and what would be done twice is not.
+#[tokio::test]
+async fn an_engine_that_fails_for_a_moment_is_asked_again_where_that_is_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ill.sock");
+    let ill = r#"{"message":"ill"}"#;
+    let none = (200, "[]");
+    let answers = [(500, ill), (503, ill), none, (500, ill), (500, ill)];
+    let answers = [&answers[..], &[(500, ill), (500, ill), (501, ill)]].concat();
+    let asked = answering(&path, &answers);
     let engine = Engine::connect_to(Endpoint::Unix { path }).await.unwrap();
-    let none = engine.list_containers(&[]).await.unwrap();
-    assert!(none.is_empty());
+    assert!(engine.list_containers(&[]).await.unwrap().is_empty());
     let refused = engine.remove_container("a").await.unwrap_err();
     assert_eq!(refused.code(), "engine-refused");
     let refused = engine.rename("a", "b").await.unwrap_err();
     assert_eq!(refused.code(), "engine-refused");
-    let asked = ill.await.unwrap();
+    // It never will.
+    let refused = engine.list_containers(&[]).await.unwrap_err();
+    assert_eq!(refused.code(), "engine-refused");
     let expected = [
-        "GET", "GET", "GET", "GET", "DELETE", "DELETE", "DELETE", "POST",
+        "GET", "GET", "GET", "GET", "DELETE", "DELETE", "DELETE", "POST", "GET",
     ];
-    assert_eq!(asked, expected);
+    assert_eq!(asked.await.unwrap(), expected);
+}
+
+/// Docker says 409 to the signal then, and Podman 500.
+#[tokio::test]
+async fn a_container_that_ends_before_the_signal_comes_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("late.sock");
+    let runs = r#"{"Id":"a1","State":{"Status":"running","Running":true}}"#;
+    let ended = r#"{"Id":"a1","State":{"Status":"exited","Running":false,"ExitCode":0}}"#;
+    let late = r#"{"message":"can only kill running containers"}"#;
+    let asked = answering(
+        &path,
+        &[
+            (200, runs),
+            (500, late),
+            (200, ended),
+            (200, ended),
+            (200, runs),
+            (500, late),
+            (200, runs),
+        ],
+    );
+    let engine = Engine::connect_to(Endpoint::Unix { path }).await.unwrap();
+    let grace = Duration::from_secs(5);
+    let stopped = engine.stop("a1", grace).await.unwrap();
+    assert_eq!(
+        stopped,
+        StopOutcome::Stopped {
+            exit_code: 0,
+            already: false
+        }
+    );
+    // It does run.
+    let refused = engine.stop("a1", grace).await.unwrap_err();
+    assert_eq!(refused.code(), "engine-refused");
+    asked.await.unwrap();
 }
 
 #[tokio::test]

@@ -412,6 +412,13 @@ impl Engine {
         match self.of_container(container.id(), ask).await {
             // 409: it ended between the question and the signal.
             Ok(_) | Err(EngineError::Refused { status: 409, .. }) => Ok(()),
+            // Podman says 500 to that (seen on 4.3.1).
+            Err(refusal @ EngineError::Refused { status: 500.., .. }) => {
+                match self.find_container(container.id()).await? {
+                    Some(now) if now.running() => Err(refusal),
+                    _ => Ok(()),
+                }
+            }
             Err(error) => Err(error),
         }
     }
