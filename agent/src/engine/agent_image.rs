@@ -12,10 +12,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{
-    client::{Ask, Engine},
-    endpoint::sha256_hex,
-    error::EngineError,
-    labels::BINARY_LABEL,
+    ask::Ask, client::Engine, endpoint::sha256_hex, error::EngineError, labels::BINARY_LABEL,
 };
 
 /// How long an engine may take over its slowest line to load some megabytes.

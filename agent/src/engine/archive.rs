@@ -13,7 +13,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 
 use super::{
-    client::{Engine, encode, repeated},
+    ask::repeated,
+    client::{Engine, encode},
     error::EngineError,
 };
 

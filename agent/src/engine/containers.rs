@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    client::{Ask, Engine, encode},
+    ask::Ask,
+    client::{Engine, encode},
     error::{EngineError, close_names},
     ids,
     inspect::{ContainerInspect, RestartPolicy},

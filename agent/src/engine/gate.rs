@@ -16,10 +16,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
 use super::{
-    archive::settled,
-    client::{Engine, repeated},
-    error::EngineError,
-    inspect::ContainerInspect,
+    archive::settled, ask::repeated, client::Engine, error::EngineError, inspect::ContainerInspect,
 };
 
 /// A first program is a script or a small binary.

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{
     agents::{AgentMount, TREE_CAPABILITIES, mount_json},
-    client::{Ask, Engine},
+    ask::Ask,
+    client::Engine,
     error::EngineError,
     labels::{BINARY_LABEL, ROLE_LABEL, role_filter},
     streams::LogRange,

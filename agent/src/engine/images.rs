@@ -12,7 +12,8 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::{
-    client::{Ask, Engine, encode},
+    ask::Ask,
+    client::{Engine, encode},
     error::{EngineError, close_names},
     inspect::ImageInspect,
     kind::EngineKind,

@@ -6,11 +6,7 @@
 use hyper::Method;
 use serde_json::Value;
 
-use super::{
-    client::{Ask, Engine},
-    error::EngineError,
-    kind::EngineKind,
-};
+use super::{ask::Ask, client::Engine, error::EngineError, kind::EngineKind};
 
 /// The engine's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,11 +6,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::{
-    client::{Ask, Engine},
-    error::EngineError,
-    podman,
-};
+use super::{ask::Ask, client::Engine, error::EngineError, podman};
 
 /// Which engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

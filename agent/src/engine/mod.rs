@@ -15,6 +15,7 @@
 pub mod agent_image;
 pub mod agents;
 pub mod archive;
+mod ask;
 pub mod carry_over;
 mod client;
 mod connector;

@@ -8,7 +8,8 @@ use hyper::Method;
 use serde_json::json;
 
 use super::{
-    client::{Ask, Engine, encode},
+    ask::Ask,
+    client::{Engine, encode},
     error::EngineError,
 };
 

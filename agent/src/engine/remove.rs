@@ -8,12 +8,7 @@ use std::time::Duration;
 use hyper::Method;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    client::{Ask, Engine},
-    containers,
-    error::EngineError,
-    volumes,
-};
+use super::{ask::Ask, client::Engine, containers, error::EngineError, volumes};
 
 /// How long the engine may take for removals that others asked it for. Podman starts a program of its own for each, which takes seconds on a
 /// busy machine.

@@ -10,7 +10,8 @@ use bollard::{
 use futures_util::{Stream, StreamExt as _};
 
 use super::{
-    client::{Engine, encode, repeated},
+    ask::repeated,
+    client::{Engine, encode},
     error::EngineError,
 };
 

@@ -8,7 +8,8 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{
-    client::{Ask, Engine, encode},
+    ask::Ask,
+    client::{Engine, encode},
     containers::ContainerEntry,
     error::EngineError,
     inspect::Mount,
