@@ -220,8 +220,20 @@ const KILLED: &[Row] = &[
         operator: "nothing",
     },
     Row {
+        fault: "`ferryctl` killed twice: when it has taken up again what the first one had begun",
+        place: "every step, there and back",
+        happens: "as when it is killed once",
+        operator: "`ferryctl resume RUN` or `ferryctl rollback RUN`",
+    },
+    Row {
+        fault: "the engine, or a cluster's API server, answers 500 once",
+        place: "every step that asks it, at the first request and at two behind it, there and back",
+        happens: "a question is asked again; where something was to be done the run goes on, is rolled back or is held",
+        operator: "`ferryctl resume RUN` when held",
+    },
+    Row {
         fault: "a step's ledger cannot be written, so that it fails before it acts, and `ferryctl`, an agent or the engine's daemon is killed when that is told",
-        place: "every step of a server's run in a container or a cluster, and of a rehearsal, there and back",
+        place: "every step, there and back; in a rehearsal, on a client's host, in a cluster, on an appliance, and when a crossing is ended or its backup is proven or restored",
         happens: "the run is taken back, and where `ferryctl` died the step is tried again; a way back is held, and goes on when the ledger can be written",
         operator: "`ferryctl resume RUN`, or `ferryctl rollback RUN`",
     },
