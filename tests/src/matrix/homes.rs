@@ -6,7 +6,7 @@ use ferry_proto::v1::action::Kind;
 use super::{Scene, Undisturbed};
 use crate::{Error, Result};
 
-/// Kinds, the name of a step of each in the plan, and the scene ([`Scene::name`](super::Scene::name)) that has it.
+/// Kinds, the name of a step of each in the plan, and the scene ([`Scene::name`]) that has it.
 macro_rules! homes {
     ($($kind:ident: $step:literal in $scene:literal,)*) => {
         const HOMES: &[(&str, &str)] = &[$(($step, $scene)),*];
