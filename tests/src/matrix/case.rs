@@ -14,7 +14,7 @@ pub enum Event {
     Finished,
     /// So many milliseconds after it was intended.
     Within(u64),
-    /// When so many requests to the engine were answered since it was intended.
+    /// When so many requests were answered since it was intended, by the engine or by a cluster's API server.
     Request(usize),
     /// The journal has a note of it.
     Noted,
@@ -127,7 +127,7 @@ impl Case {
         Victim::ENGINES.contains(&self.victim) || self.victim == Victim::ApiServer
     }
 
-    /// Whether an answer of the engine is an error. What becomes of the step is for the step to say: it may ask again, do without, or fail.
+    /// Whether an answer to the tool is an error. What becomes of the step is for the step to say: it may ask again, do without, or fail.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.victim == Victim::Answer

@@ -31,7 +31,7 @@ pub struct Moment {
     pub agents: Vec<Victim>,
     /// Since the start of the run.
     pub at: Duration,
-    /// How often the engine had been asked for something by then.
+    /// How often the engine, or a cluster's API server, had been asked for something by then.
     pub requests: usize,
 }
 

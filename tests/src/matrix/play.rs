@@ -217,7 +217,7 @@ impl<S: Scene> Played<'_, S> {
             line["event"] == word && (of_run || of_step(line))
         })?;
         match self.case.event {
-            Event::Request(number) => return self.is_refused(call, number),
+            Event::Request(number) => return self.refuse(call, number),
             Event::Within(milliseconds) => std::thread::sleep(Duration::from_millis(milliseconds)),
             // Whoever is asked next is looked for, by this step or by one behind it.
             Event::Reconnecting => {
@@ -242,7 +242,7 @@ impl<S: Scene> Played<'_, S> {
     }
 
     /// Lets a request of the step be answered with an error, and says whether it was. Behind the step all is well again.
-    fn is_refused(&self, call: &mut Call, number: usize) -> Result<bool> {
+    fn refuse(&self, call: &mut Call, number: usize) -> Result<bool> {
         let answers = self.stage.answers.as_ref();
         let answers = answers.ok_or_else(|| Error::of("nobody's answers are errors".to_owned()))?;
         let before = answers.hits();

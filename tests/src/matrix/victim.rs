@@ -23,12 +23,12 @@ pub enum Victim {
     Engine(Containers),
     /// All there is, as when a host is switched off: the controller, the engine, its containers.
     Machine,
-    /// What the engine answers, which is an error once; the engine itself lives.
+    /// What the engine, or a cluster's API server, answers, which is an error once; itself it lives.
     Answer,
 }
 
 impl Victim {
-    /// Those that are hit on the machine's own engine, which itself must not be killed.
+    /// Those that are hit where no private engine is: the machine's own must not be killed.
     pub const ON_OWN_ENGINE: [Self; 8] = [
         Self::Controller,
         Self::Sidecar,
