@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::command::{docker, of_engine};
+use crate::looks::inspect;
 use crate::{Error, Result};
 
 /// Longer than the tool itself waits for anything before it says so: two minutes for an agent, five for a server to be as it was, ten for a pod.
@@ -231,16 +232,34 @@ impl Call {
         &mut self,
         what: &str,
         is_it: impl Fn(&Value) -> bool,
-        or: impl Fn() -> bool,
+        or: impl FnMut() -> bool,
     ) -> Result<Option<Value>> {
         self.wait_for_either(what, is_it, or, GLANCE)
+    }
+
+    /// As [`Call::wait_for`]; `meanwhile` is called all the while.
+    ///
+    /// # Errors
+    /// As [`Call::wait_for`].
+    pub fn wait_for_watching(
+        &mut self,
+        what: &str,
+        is_it: impl Fn(&Value) -> bool,
+        mut meanwhile: impl FnMut(),
+    ) -> Result<Value> {
+        let look = || {
+            meanwhile();
+            false
+        };
+        let line = self.wait_for_either(what, is_it, look, GLANCE)?;
+        Ok(line.unwrap_or_default())
     }
 
     fn wait_for_either(
         &mut self,
         what: &str,
         is_it: impl Fn(&Value) -> bool,
-        or: impl Fn() -> bool,
+        mut or: impl FnMut() -> bool,
         glance: Duration,
     ) -> Result<Option<Value>> {
         let mut silent_since = Instant::now();
@@ -403,10 +422,10 @@ pub fn send(pid: u32, signal: Signal) -> Result<()> {
 /// # Errors
 /// When it does not run.
 pub fn pid_of(container: &str) -> Result<u32> {
-    let text = docker(&["inspect", "--format", "{{.State.Pid}}", container])?;
-    match text.parse() {
-        Ok(pid) if pid > 0 => Ok(pid),
-        _ => Err(std::io::Error::other(format!("`{container}` does not run: {text}")).into()),
+    let pid = inspect(container)?["State"]["Pid"].as_u64();
+    match pid.and_then(|pid| u32::try_from(pid).ok()) {
+        Some(pid) if pid > 0 => Ok(pid),
+        _ => Err(Error::of(format!("`{container}` does not run"))),
     }
 }
 

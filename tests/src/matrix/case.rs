@@ -18,6 +18,8 @@ pub enum Event {
     Request(usize),
     /// The journal has a note of it.
     Noted,
+    /// Its victim is there, who was not when it was intended.
+    Appeared,
     /// The controller was killed when it was intended, and its successor's journal says something of it.
     Again,
     /// The journal says that it has failed: its ledger cannot be written, so that it has done nothing.
@@ -35,7 +37,9 @@ impl Event {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            Self::Intended | Self::Within(_) | Self::Request(_) | Self::Again => "intended",
+            Self::Intended | Self::Within(_) | Self::Request(_) | Self::Appeared | Self::Again => {
+                "intended"
+            }
             Self::Noted => "note",
             Self::Finished => "finished",
             Self::Failed => "failed",
@@ -161,6 +165,7 @@ impl fmt::Display for Case {
             Event::Finished => f.write_str("finished")?,
             Event::Within(ms) => write!(f, "within-{ms}ms")?,
             Event::Request(number) => write!(f, "request-{number}")?,
+            Event::Appeared => f.write_str("appeared")?,
             Event::Again => f.write_str("again")?,
             Event::Failed
             | Event::Unrecorded
@@ -205,6 +210,7 @@ impl FromStr for Case {
                 "unrecorded" => Event::Unrecorded,
                 "reconnecting" => Event::Reconnecting,
                 "note" => Event::Noted,
+                "appeared" => Event::Appeared,
                 "again" => Event::Again,
                 other => within(other)
                     .or_else(|| request(other))

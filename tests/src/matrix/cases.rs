@@ -29,10 +29,19 @@ pub struct Moment {
     pub event: Event,
     /// Those of [`Victim::PASSING`] that lived then.
     pub agents: Vec<Victim>,
+    /// Those of them that did not, and were seen to live between this moment and the next.
+    pub appeared: Vec<Victim>,
     /// Since the start of the run.
     pub at: Duration,
     /// How often the engine, or a cluster's API server, had been asked for something by then.
     pub requests: usize,
+}
+
+impl Moment {
+    /// Who was seen then and until the next.
+    pub(super) fn saw(&self) -> impl Iterator<Item = Victim> {
+        self.agents.iter().chain(&self.appeared).copied()
+    }
 }
 
 /// A moment at which everybody is hit, or a time in which each is, somewhere.
@@ -52,8 +61,8 @@ pub struct Kinds {
 }
 
 /// All cases: each step of the plan, there and, where a run goes back, back from its end and from before the target could write, at each of its
-/// moments, and somewhere within it when it is long (elsewhere for each victim), when it has failed, when its agents are looked for, when it is
-/// taken up again, and at some of what it asks the engine for; and each word about the run as a whole.
+/// moments, and somewhere within it when it is long (elsewhere for each victim), when an agent is there that it starts, when it has failed, when
+/// its agents are looked for, when it is taken up again, and at some of what it asks the engine for; and each word about the run as a whole.
 ///
 /// # Errors
 /// When the undisturbed run said nothing of a step: it would be missing in the matrix.
@@ -103,6 +112,8 @@ pub fn cases(
             let took = finished.at.saturating_sub(intended.at);
             let is_long = took >= LONG;
             let mut hits = vec![(Hit::At(Event::Intended), intended)];
+            let visited = visited(moments, intended);
+            hits.push((Hit::At(Event::Appeared), &visited));
             hits.extend(is_long.then_some((Hit::Within(took), intended)));
             hits.extend(of(Event::Noted).ok().map(|it| (Hit::At(Event::Noted), it)));
             hits.push((Hit::At(Event::Finished), finished));
@@ -129,11 +140,24 @@ pub fn cases(
     Ok(all)
 }
 
+/// The begin of a step, with all who came to live until its end. An agent that a step starts and ends may be there at none of its words.
+fn visited(moments: &[Moment], intended: &Moment) -> Moment {
+    let of_step = moments.iter().filter(|it| {
+        it.step == intended.step && it.leg == intended.leg && it.event != Event::Finished
+    });
+    let mut visited = intended.clone();
+    visited.appeared = of_step.flat_map(|it| it.appeared.clone()).collect();
+    visited.appeared.sort_unstable();
+    visited.appeared.dedup();
+    visited
+}
+
 /// Whether somebody is hit at a moment.
 fn is_hit(victim: Victim, event: Event, moment: &Moment) -> bool {
     match event {
         Event::Request(_) => victim == Victim::Answer,
         _ if victim == Victim::Answer => false,
+        Event::Appeared => moment.appeared.contains(&victim),
         // It is the second time, and it is about the run's own memory.
         Event::Again => victim == Victim::Controller,
         // They are dead already.

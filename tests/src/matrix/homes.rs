@@ -3,7 +3,7 @@
 
 use ferry_proto::v1::action::Kind;
 
-use super::{Scene, Undisturbed};
+use super::{Scene, Undisturbed, Victim};
 use crate::{Error, Result};
 
 /// Kinds, the name of a step of each in the plan, and the scene ([`Scene::name`]) that has it.
@@ -79,9 +79,9 @@ pub(super) fn check(scene: &impl Scene, undisturbed: &Undisturbed) -> Result<()>
             "no plan of `{name}` has {missing:?}, which are played nowhere else"
         )));
     }
-    let seen = |victim| {
+    let seen = |victim: &Victim| {
         let mut moments = undisturbed.moments.iter();
-        moments.any(|it| it.agents.contains(victim))
+        moments.any(|it| it.saw().any(|seen| seen == *victim))
     };
     match scene.has().iter().find(|victim| !seen(victim)) {
         Some(unseen) => Err(Error::of(format!(

@@ -219,6 +219,14 @@ impl<S: Scene> Played<'_, S> {
         match self.case.event {
             Event::Request(number) => return self.refuse(call, number),
             Event::Within(milliseconds) => std::thread::sleep(Duration::from_millis(milliseconds)),
+            Event::Appeared => {
+                let is_past = |line: &Value| {
+                    let word = line["event"].as_str().unwrap_or_default();
+                    of_step(line) && ["failed", "finished"].contains(&word) || is_over(line)
+                };
+                let lives = || self.stage.scene.lives(self.case.victim);
+                return Ok(call.wait_for_or(&name, is_past, lives)?.is_none());
+            }
             // Whoever is asked next is looked for, by this step or by one behind it.
             Event::Reconnecting => {
                 for agent in self.agents() {

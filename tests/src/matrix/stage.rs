@@ -1,6 +1,8 @@
 //! What case after case is played on, and the undisturbed run that the cases are measured against.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::{Event, Journey, Leg, Moment, Observed, RUN, Scene, ServerScene, Victim, turn};
 use crate::answers::Answers;
@@ -129,7 +131,7 @@ impl<S: Scene> Stage<S> {
         let run = call.run_name()?;
         let started = Event::OfRun("started");
         let began = call.heard();
-        moments.push(self.moment(RUN, Leg::There, started, (began, began)));
+        moments.push(self.moment(RUN, Leg::There, started, (began, began), None));
         self.watch(&mut call, Leg::There, &mut moments)?;
         self.expect(&call.end()?, 0)?;
         let steps = self.steps(&run)?;
@@ -191,7 +193,9 @@ impl<S: Scene> Stage<S> {
     fn watch(&self, call: &mut Call, leg: Leg, moments: &mut Vec<Moment>) -> Result<()> {
         let mut began = None;
         loop {
-            let line = call.wait_for("the end of the run", |line| event_of(line).is_some())?;
+            let mut look = Sightings::of(&self.scene, moments.last_mut());
+            let is_moment = |line: &Value| event_of(line).is_some();
+            let line = call.wait_for_watching("the end of the run", is_moment, || look.look())?;
             let Some(event) = event_of(&line) else {
                 return Ok(());
             };
@@ -199,26 +203,36 @@ impl<S: Scene> Stage<S> {
             // Looking at who lives takes longer than many a step.
             let heard = call.heard();
             let began = *began.get_or_insert(heard);
-            moments.push(self.moment(step, leg, event, (began, heard)));
+            moments.push(self.moment(step, leg, event, (began, heard), moments.last()));
             if event.word() == "ended" {
                 return Ok(());
             }
         }
     }
 
+    /// What is so at a word of the journal, behind the moment `last`.
     fn moment(
         &self,
         step: &str,
         leg: Leg,
         event: Event,
         (began, heard): (Instant, Instant),
+        last: Option<&Moment>,
     ) -> Moment {
-        let agents = Victim::PASSING.into_iter();
+        let alive = Victim::PASSING
+            .into_iter()
+            .filter(|it| self.scene.lives(*it));
+        // Whoever looks is behind the word. What a step's begin finds for the first time was started by the step; what its end does, before it.
+        let was_there = |victim: &Victim| {
+            event == Event::Finished || last.is_none_or(|last| last.saw().any(|it| it == *victim))
+        };
+        let (agents, appeared) = alive.partition(was_there);
         Moment {
             step: step.to_owned(),
             leg,
             event,
-            agents: agents.filter(|it| self.scene.lives(*it)).collect(),
+            agents,
+            appeared,
             at: heard.saturating_duration_since(began),
             requests: self.answers.as_ref().map_or(0, |it| it.requests(heard)),
         }
@@ -286,11 +300,47 @@ pub(super) fn told(what: &str, changes: &[String]) -> Result<()> {
 }
 
 /// What the line says of a step or of the run, when that is a moment.
-fn event_of(line: &serde_json::Value) -> Option<Event> {
+fn event_of(line: &Value) -> Option<Event> {
     match line["event"].as_str()? {
         "intended" => Some(Event::Intended),
         "finished" => Some(Event::Finished),
         "note" => Some(Event::Noted),
         word => Event::of_run(word),
+    }
+}
+
+/// How often it is looked who lives. A look asks the engine, and an agent that is to be seen lives as long as some questions take.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(80);
+
+/// Who comes to live between a moment and the next.
+struct Sightings<'a, S> {
+    scene: &'a S,
+    moment: Option<&'a mut Moment>,
+    looked: Instant,
+}
+
+impl<'a, S: Scene> Sightings<'a, S> {
+    fn of(scene: &'a S, moment: Option<&'a mut Moment>) -> Self {
+        Self {
+            scene,
+            moment,
+            looked: Instant::now(),
+        }
+    }
+
+    fn look(&mut self) {
+        let Some(moment) = self.moment.as_mut() else {
+            return;
+        };
+        if self.looked.elapsed() < BETWEEN_LOOKS {
+            return;
+        }
+        for victim in self.scene.has() {
+            let is_known = moment.saw().any(|it| it == *victim);
+            if !is_known && self.scene.lives(*victim) {
+                moment.appeared.push(*victim);
+            }
+        }
+        self.looked = Instant::now();
     }
 }

@@ -13,6 +13,7 @@ fn seen(step: &str, leg: Leg, event: Event, agents: &[Victim], ms: u64) -> Momen
         leg,
         event,
         agents: agents.to_vec(),
+        appeared: Vec::new(),
         at: Duration::from_millis(ms),
         requests: 0,
     }
@@ -188,6 +189,31 @@ fn a_note_is_a_moment_and_a_controller_dies_twice() {
     assert!(again.clone().all(|it| it.victim == Victim::Controller));
     assert_eq!(again.clone().count(), 3 * 2 * 2);
     for case in noted.chain(again) {
+        assert_eq!(case.to_string().parse().as_ref(), Ok(case));
+    }
+}
+
+#[test]
+fn an_agent_that_a_step_starts_is_hit_when_it_is_there() {
+    let (steps, mut moments) = three_steps();
+    moments[0].appeared = vec![Victim::Sidecar];
+    // Twice in a step, it is hit once.
+    let mut noted = seen("look", Leg::There, Event::Noted, &[], 5);
+    noted.appeared = vec![Victim::Sidecar, Victim::SecondAgent];
+    moments.push(noted);
+    // Behind the end of a step it is none of its own.
+    moments[1].appeared = vec![Victim::ClientAgent];
+    let all = cases(&steps, &moments, BACK, &mut Random::seeded(1)).unwrap();
+    let appeared = all.iter().filter(|it| it.event == Event::Appeared);
+    let names: Vec<String> = appeared.clone().map(Case::to_string).collect();
+    let expected = [
+        "look:appeared:sidecar:resume",
+        "look:appeared:sidecar:rollback",
+        "look:appeared:second-agent:resume",
+        "look:appeared:second-agent:rollback",
+    ];
+    assert_eq!(names, expected);
+    for case in appeared {
         assert_eq!(case.to_string().parse().as_ref(), Ok(case));
     }
 }
