@@ -8,7 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use crate::command::docker;
 use crate::host_agent::{certificates, fenced};
 use crate::kill::programs;
-use crate::server::{Container, Options, Seed, TestServer, free_port};
+use crate::port::free_port;
+use crate::server::{Container, Options, Seed, TestServer};
 use crate::{Error, Result};
 
 /// The page with the policy.

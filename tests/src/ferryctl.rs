@@ -18,7 +18,7 @@ use crate::podman::{PrivatePodman, UID};
 use crate::{Error, Result};
 
 /// No call takes longer and still ends well; a tool that hangs must fail a test, not stop the suite.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The tool with its own state.
 #[derive(Debug)]

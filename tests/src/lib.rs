@@ -28,6 +28,7 @@ mod looks;
 pub mod matrix;
 pub mod own_images;
 pub mod podman;
+mod port;
 pub mod proxy;
 pub mod random;
 pub mod server;

@@ -3,7 +3,6 @@
 mod container;
 mod options;
 
-use std::net::TcpListener;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,6 +11,7 @@ pub use container::Container;
 pub use options::{Data, Fault, Image, Options, Seed, seeded_key};
 
 use crate::command::{docker, podman};
+use crate::port::free_port;
 use crate::snapshot::{self, Entry};
 use crate::{Result, images};
 
@@ -322,9 +322,4 @@ impl Drop for TestServer {
 /// Whether the engine gave this name to a volume.
 fn is_made_up(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// A port that nobody uses right now. Fixed rather than left to Docker, because it must be the same after the server was replaced.
-pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -5,6 +5,7 @@ mod filters;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ferry_tests::disk::{Disk, flip_bit, free_bytes};
 use ferry_tests::ferryctl::{Asking, Ferryctl, Finished};
@@ -346,16 +347,18 @@ fn dumps_are_proven_where_nobody_else_reaches() -> Result<()> {
     let outside = server
         .mountpoint()?
         .join(format!(".ferry/runs/{run}/proof"));
-    let mut scratch = None;
-    server.wait_until("the scratch cluster", 60, || {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // It serves for a second. It is looked at while it stands still.
+    let pid = loop {
+        assert!(Instant::now() < deadline, "no scratch cluster was seen");
         // It makes its socket behind all ports that it would listen on.
         let listens = outside.join(".s.PGSQL.5432").exists();
-        scratch = serving(&folder).filter(|_| listens);
-        scratch.is_some()
-    })?;
-    // It is looked at while it stands still.
-    let pid = scratch.unwrap_or_default();
-    send(pid, Signal::STOP)?;
+        let found = serving(&folder).filter(|_| listens);
+        // It may be over between the look and the signal.
+        if let Some(pid) = found.filter(|pid| send(*pid, Signal::STOP).is_ok()) {
+            break pid;
+        }
+    };
     let seen = Scratch::of(pid, &outside);
     send(pid, Signal::CONT)?;
     let seen = seen?;

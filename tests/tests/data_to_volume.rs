@@ -245,7 +245,7 @@ fn what_fails_behind_the_move_leaves_pmm_2_on_the_volume() -> Result<()> {
     let (tool, image) = (Ferryctl::new()?, FailingImage::of(&scene.server.name)?);
     let address = scene.server.address();
     let words = ["migrate", &address, "--to", &image.name, "--data-to-volume"];
-    let failed = tool.run(&[&words[..], &["--ready-timeout", "60", "--yes"]].concat())?;
+    let failed = tool.run(&[&words[..], &["--ready-timeout", "180", "--yes"]].concat())?;
     assert_eq!(failed.code, 1, "{}", failed.shown());
     assert!(failed.shown().contains("FATAL"), "{}", failed.shown());
     scene.assert_on_volume("2.44.1")

@@ -6,6 +6,8 @@ use ferry_tests::server::{Fault, Options, TestServer};
 use ferry_tests::witness::{self, Seen};
 
 const TO: &str = "ferry-test/pmm-server:3.8.1";
+/// What a server gets that becomes ready, in seconds: more than any machine takes.
+const PATIENCE: u32 = 180;
 
 /// Migrates a server whose PMM 3 has this fault and so many seconds to be ready, and proves that all is as it was.
 fn rolled_back(fault: Fault, ready_seconds: u32) -> Result<Finished> {
@@ -73,13 +75,13 @@ fn it_exits_in_a_loop() -> Result<()> {
 #[test]
 #[ignore = "as one with half the inventory, which is in every run"]
 fn it_is_ready_but_empty() -> Result<()> {
-    assert_says(&rolled_back(Fault::Empty, 30)?, &["services"]);
+    assert_says(&rolled_back(Fault::Empty, PATIENCE)?, &["services"]);
     Ok(())
 }
 
 #[test]
 fn it_is_ready_with_half_the_inventory() -> Result<()> {
-    assert_says(&rolled_back(Fault::Half, 30)?, &["services"]);
+    assert_says(&rolled_back(Fault::Half, PATIENCE)?, &["services"]);
     Ok(())
 }
 
@@ -91,7 +93,7 @@ fn it_stays_on_its_maintenance_page() -> Result<()> {
 
 #[test]
 fn it_is_ready_and_scrapes_nothing() -> Result<()> {
-    assert_says(&rolled_back(Fault::NoUp, 30)?, &["targets up in job"]);
+    assert_says(&rolled_back(Fault::NoUp, PATIENCE)?, &["targets up in job"]);
     Ok(())
 }
 

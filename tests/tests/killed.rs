@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use ferry_tests::kill::{
     self, BULK_OWNER, Bulk, Call, Ended, Tool, agents_of, is, kill_container, owners, pid_of, send,
+    stop_within,
 };
 use ferry_tests::random::Random;
 use ferry_tests::server::{Fault, Options, Seed, TestServer};
@@ -130,8 +131,7 @@ impl Scene {
     fn stop_in_transfer(&self, call: &mut Call) -> Result<u32> {
         let agent = pid_of(&self.volume_agent())?;
         call.wait_for("the transfer", is("intended", "transfer-ownership", false))?;
-        self.bulk().wait_changing()?;
-        send(agent, Signal::STOP)?;
+        stop_within(agent, || self.bulk().is_changing())?;
         let (changed, of) = self.bulk().changed()?;
         assert!(0 < changed && changed < of, "{changed} of {of}: not within");
         Ok(agent)
@@ -410,8 +410,7 @@ fn agents_that_are_killed_are_started_again_and_the_run_goes_on() -> Result<()> 
     call.wait_for("the baseline", is("intended", "capture-baseline", false))?;
     kill_container(&scene.sidecar())?;
     call.wait_for("the copy", is("intended", "copy-volume", false))?;
-    call.wait_for("the stop", is("progress", "stop-services", false))?;
-    kill_container(&scene.sidecar())?;
+    kill_in_stop(&scene, &mut call)?;
     scene.stop_in_transfer(&mut call)?;
     kill_container(&scene.volume_agent())?;
     let ended = call.end()?;
@@ -440,14 +439,21 @@ fn a_controller_killed_when_a_step_has_failed_goes_on_back() -> Result<()> {
     Ok(())
 }
 
+/// Kills the agent while it stops the services, by its process: to ask the engine may take longer than they do.
+fn kill_in_stop(scene: &Scene, call: &mut Call) -> Result<()> {
+    call.wait_for("the stop", is("intended", "stop-services", false))?;
+    let agent = pid_of(&scene.sidecar())?;
+    call.wait_for("the first of it", is("progress", "stop-services", false))?;
+    send(agent, Signal::KILL)
+}
+
 /// An agent is lost, and the controller too while it looks for it.
 #[test]
 fn a_controller_killed_while_it_looks_for_an_agent_is_resumed() -> Result<()> {
     let scene = Scene::new(None)?;
     let mut call = scene.migrate()?;
     let run = call.run_name()?;
-    call.wait_for("the stop", is("progress", "stop-services", false))?;
-    kill_container(&scene.sidecar())?;
+    kill_in_stop(&scene, &mut call)?;
     call.wait_for("the loss", |line| line["event"] == "reconnecting")?;
     call.kill()?;
     let ended = scene.tool.run(&["resume", &run])?;

@@ -172,7 +172,7 @@ fn a_later_pmm_3_that_does_not_start_leaves_the_one_before() -> Result<()> {
     let (tool, image) = (Ferryctl::new()?, FailingImage::of(&server.name)?);
     let (address, first) = (server.address(), "ferry-test/pmm-server:3.0.0");
     let words = ["migrate", &address, "--via", first, "--to", &image.name];
-    let patience = ["--ready-timeout", "60", "--yes"];
+    let patience = ["--ready-timeout", "180", "--yes"];
     let failed = tool.run(&[&words[..], &patience].concat())?;
     assert_eq!(failed.code, 1, "{}", failed.shown());
     assert!(failed.shown().contains("FATAL"), "{}", failed.shown());

@@ -2,10 +2,11 @@
 //! where an undisturbed one ends. Until then a half of a backup is never shown as one, and the way back of a server stays.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use ferry_tests::disk::set_immutable;
-use ferry_tests::kill::{Bulk, Ended, Tool, agents_of, is, kill_container, process_of, send};
+use ferry_tests::kill::{
+    Bulk, Ended, Tool, agents_of, is, kill_container, process_of, send, stop_within,
+};
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::snapshot;
 use ferry_tests::witness::{self, Seen};
@@ -101,9 +102,7 @@ impl Scene {
         let many = own.join("data/dump/many");
         let before = entries(&many);
         let remover = process_of(&["folder", "remove", &name])?;
-        let began = Instant::now();
-        while entries(&many) >= before && began.elapsed() < Duration::from_secs(30) {}
-        send(remover, Signal::STOP)?;
+        stop_within(remover, || Ok(entries(&many) < before))?;
         let left = entries(&many);
         assert!(0 < left && left < before, "{left} of {before}: not within");
         Ok(remover)

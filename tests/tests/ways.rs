@@ -69,7 +69,7 @@ impl Way {
     fn migrate(&self, tool: &Ferryctl, to: &str) -> Result<Finished> {
         let address = self.server.address();
         let words = ["migrate", &address, "--to", to, "--yes"];
-        let how = ["--recipe", self.recipe, "--ready-timeout", "60"];
+        let how = ["--recipe", self.recipe, "--ready-timeout", "180"];
         tool.run(&[&words[..], &how].concat())
     }
 

@@ -6,6 +6,17 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::Cluster;
 use super::postgres::proof;
 
+/// Waits until a table has more rows than these, or for so long that they are not coming.
+async fn grown(postgres: &Postgres, rows: u64) {
+    for _ in 0..300 {
+        let now = postgres.table_rows("grafana").await.unwrap_or_default();
+        if now.get("t").is_some_and(|now| *now > rows) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}
+
 /// The server goes on writing, and has roles, owners, members, settings: what was dumped is what is found.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_of_a_busy_database_is_proven_to_the_row() {
@@ -44,11 +55,14 @@ async fn a_dump_of_a_busy_database_is_proven_to_the_row() {
         });
         let dump = tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
-                tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+                grown(&postgres, 0).await;
                 postgres.dump(&request, &mut |_| {}, &cancel).await
             })
         });
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        if let Ok(dump) = &dump {
+            let runtime = tokio::runtime::Handle::current();
+            tokio::task::block_in_place(|| runtime.block_on(grown(&postgres, dump.rows["t"])));
+        }
         busy.store(false, std::sync::atomic::Ordering::Relaxed);
         dump.unwrap()
     });

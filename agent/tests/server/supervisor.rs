@@ -63,12 +63,9 @@ impl Fixture {
             .unwrap();
         let fixture = Self { dir, child };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !fixture
-            .dir
-            .path()
-            .join("run/supervisor/supervisor.sock")
-            .exists()
-        {
+        // It is there a moment before anybody listens on it.
+        let socket = fixture.dir.path().join("run/supervisor/supervisor.sock");
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < deadline, "supervisord does not come up");
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -22,8 +22,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a container that has ended waits to be started again; the real one begins with ten seconds.
 const BACK_OFF: Duration = Duration::from_secs(2);
 const READINESS: Duration = Duration::from_millis(500);
-/// How long a probe waits for an answer.
-const PROBE: Duration = Duration::from_secs(1);
+/// How long a probe waits for an answer. One that does not run refuses at once; one that runs may be slow on a busy machine.
+const PROBE: Duration = Duration::from_secs(10);
 
 pub(super) struct Kubelet {
     id: String,

@@ -142,7 +142,10 @@ where
     }
 }
 
-/// One call to a program on loopback, within two seconds: status and body.
+/// How long a program on loopback gets for an answer: on a busy machine it may be seconds. One that does not run refuses at once.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// One call to a program on loopback: status and body.
 pub(crate) async fn call(
     method: &str,
     port: u16,
@@ -167,7 +170,7 @@ pub(crate) async fn call(
         let status = response.status().as_u16();
         Ok((status, response.into_body().collect().await?.to_bytes()))
     };
-    tokio::time::timeout(Duration::from_secs(2), exchange).await?
+    tokio::time::timeout(PATIENCE, exchange).await?
 }
 
 /// Whether a program answers 200 there.

@@ -2,16 +2,15 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ferry_tests::disk::{Disk, free_bytes, keeping_time, set_immutable};
-use ferry_tests::kill::{Call, is};
+use ferry_tests::kill::{Call, is, stop_behind};
 use ferry_tests::matrix::Stage;
 use ferry_tests::server::{Options, TestServer};
 use ferry_tests::{Result, docker};
 use rustix::process::Signal;
 
-use crate::programs::find;
 use crate::scene::{
     Planned, Told, goes_on_back, goes_on_back_but_killed, held, is_rolled_back, rolled_back, until,
 };
@@ -286,25 +285,7 @@ pub(crate) fn no_space_in_the_middle_of_the_restore() -> Result<()> {
 /// disk here meets the beginning of the next step, and nothing before.
 fn between(stage: &Stage, step: &'static str) -> Result<(Call, String)> {
     let (call, run) = until(stage, "intended", step)?;
-    let state = stage.scene.server.mountpoint()?.join(".ferry");
-    let ledger = |record: &str| -> Result<bool> {
-        let Some(file) = find(&state, &format!("{step}.ledger"))? else {
-            return Ok(false);
-        };
-        let record = format!("\"record\":\"{record}\"");
-        Ok(fs_err::read_to_string(file)?.contains(&record))
-    };
-    let wait_for = |record| {
-        let deadline = Instant::now() + Duration::from_secs(120);
-        // What comes and goes while it is looked for is looked for again.
-        while !ledger(record).unwrap_or(false) {
-            assert!(Instant::now() < deadline, "{step}: no {record}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    };
-    wait_for("begin");
-    call.signal(Signal::STOP)?;
-    wait_for("done");
+    stop_behind(&call, &stage.scene.server.mountpoint()?, step)?;
     Ok((call, run))
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ferry_tests::Result;
-use ferry_tests::kill::{is, pid_of, send};
+use ferry_tests::kill::{find, is, pid_of, send};
 use ferry_tests::matrix::Stage;
 use ferry_tests::random::Random;
 use ferry_tests::server::{Options, TestServer};
@@ -257,19 +257,4 @@ pub(crate) fn the_clock_jumps() -> Result<()> {
         and_back(&stage, &run)?;
     }
     Ok(())
-}
-
-pub(crate) fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
-    for entry in fs_err::read_dir(folder)? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|it| it == name) {
-            return Ok(Some(path));
-        }
-        if path.is_dir()
-            && let Some(found) = find(&path, name)?
-        {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
 }

@@ -29,7 +29,10 @@ const ALWAYS: &[(&str, &str)] = &[
         "[size], left to others [size]), [size] are free where the engine keeps volumes",
     ),
     (r"\b\d[\d,]*\s+(entries|files|inodes)\b", "[number] $1"),
-    (r"\b\d+(\.\d+)?\s+(ms|s|min|h)\b", "[time]"),
+    (
+        r"\b(\d+\s+(h|min)\s+)?\d+(\.\d+)?\s+(ms|s|min|h)\b",
+        "[time]",
+    ),
     // Whether there is one yet depends on the moment.
     (r",\s+last metric \[time\] ago", ""),
     (

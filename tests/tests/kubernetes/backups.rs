@@ -62,10 +62,14 @@ impl Crossed {
 
     /// Starts a verb and kills it when it has said that it begins a step; gives the verb's own run.
     fn cut_off(&self, words: &[&str], step: &'static str) -> Result<String> {
+        // Slowly: it is a handful of questions to an API server that is near.
+        let answers = self.cluster.answers();
+        answers.wait(300);
         let mut call = self.tool.start(words)?;
         let run = call.run_name()?;
         call.wait_for(step, is("intended", step, false))?;
         call.kill()?;
+        answers.heal();
         Ok(run)
     }
 
@@ -197,7 +201,7 @@ fn a_backup_on_a_claim_is_proven_restored_and_given_up() -> Result<()> {
     let failure = &stopped.last("upkeep")["failure"];
     assert_eq!(failure["code"], "server-not-running", "{stopped:?}");
     scale(cluster, server, 1)?;
-    server.wait_until("the pod is ready", 60, || it.is_ready())?;
+    server.wait_until("the pod is ready", 180, || it.is_ready())?;
     it.assert_left(&[&backup, into], &record);
     let finishing = it.cut_off(&finish, "finish-run")?;
     let rollback = ["rollback", run, "--yes"];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ferry_tests::answers::{Answer, Rule};
 use ferry_tests::cluster::{Chart, Cluster};
-use ferry_tests::kill::is;
+use ferry_tests::kill::{is, stop_behind};
 use ferry_tests::server::{Fault, Options};
 use ferry_tests::witness::{self, Seen};
 use ferry_tests::{Result, docker, snapshot};
@@ -210,7 +210,9 @@ fn a_server_that_somebody_scales_up_in_its_downtime_is_left_alone() -> Result<()
     let tool = killable(&cluster)?;
     let mut call = begin(&tool)?;
     let run = call.run_name()?;
-    call.wait_for("the copy", is("finished", "copy-changes", false))?;
+    // It stands still before it has heard of the end of the step, so that it has not asked for the next.
+    call.wait_for("the copy", is("intended", "copy-changes", false))?;
+    stop_behind(&call, &cluster.mountpoint(CLAIM)?, "copy-changes")?;
     call.kill()?;
     scale(&cluster, &server, 1)?;
     cluster.wait_ready(&server)?;

@@ -324,9 +324,8 @@ fn a_bound_on_bytes_a_second_is_kept() {
         let start = std::time::Instant::now();
         copy(&src, &dst, &limited, &Watch::default()).unwrap();
         let took = start.elapsed().as_secs_f64();
-        // Less a tenth of a second that may be caught up with; more, on a machine that is busy.
-        assert!(took > 1.8, "{files} files: {took} s");
-        assert!(took < 2.4 || is_busy(), "{files} files: {took} s");
+        // Less a tenth of a second that may be caught up with. More, on a machine that is busy, but no multiple for many files.
+        assert!(took > 1.8 && took < 20.0, "{files} files: {took} s");
     }
 }
 
@@ -361,14 +360,6 @@ fn a_bound_on_bytes_a_second_is_kept_by_the_proof() {
     let took = start.elapsed().as_secs_f64();
     assert!(report.differences.is_empty(), "{report:?}");
     assert!(took > 1.8, "{took} s");
-}
-
-/// Others have more to do than there are processors: times say nothing then.
-fn is_busy() -> bool {
-    let load = fs::read_to_string("/proc/loadavg").unwrap();
-    let load: f64 = load.split(' ').next().unwrap().parse().unwrap();
-    let cores = thread::available_parallelism().map_or(1, |n| n.get());
-    load > u32::try_from(cores).map_or(1.0, f64::from)
 }
 
 #[test]

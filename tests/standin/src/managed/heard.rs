@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::inventory::{Inventory, text};
 
-/// Who is silent for so long is not connected; they speak several times a second.
-const SILENCE: Duration = Duration::from_secs(2);
+/// Who is silent for so long is not connected. They speak several times a second, and on a busy machine a word takes seconds.
+const SILENCE: Duration = Duration::from_secs(15);
 
 /// By agent id.
 #[derive(Default)]
