@@ -215,7 +215,7 @@ const KILLED: &[Row] = &[
     },
     Row {
         fault: "an agent killed",
-        place: "every step, at each word of the journal and somewhere within the long ones, there and back; in a rehearsal; on a client's host; in a cluster",
+        place: "every step, at each word of the journal, when a step has just started it, and somewhere within the long ones, there and back; in a rehearsal; on a client's host; in a cluster",
         happens: "it is started again and the run goes on",
         operator: "nothing",
     },
