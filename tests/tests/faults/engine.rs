@@ -10,6 +10,7 @@ use ferry_tests::matrix::Stage;
 use ferry_tests::proxy::EngineProxy;
 use ferry_tests::server::{Fault, Options};
 use ferry_tests::{Result, docker};
+use serde_json::Value;
 
 use crate::scene::{Planned, Told, and_back, goes_on_back, goes_on_to_the_end, held, rolled_back};
 
@@ -146,7 +147,7 @@ pub(crate) fn the_tunnel_is_cut_for_a_moment() -> Result<()> {
     let mut felt_in = Vec::new();
     for step in CUT {
         let (at_work, over) = (is("progress", step, false), is("finished", step, false));
-        let felt = is("reconnecting", step, false);
+        let felt = |line: &Value| line["event"] == "reconnecting" && line["step_id"] == step;
         let line = call.wait_for(step, |line| at_work(line) || over(line))?;
         // Where launching the agent took long, the server was ready at the first look: there was nothing to cut.
         if line["event"] == "progress" {
