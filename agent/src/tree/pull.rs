@@ -15,6 +15,7 @@
 mod confirm;
 mod dir;
 mod file;
+mod read_back;
 mod told;
 
 use std::{
@@ -39,6 +40,7 @@ use super::{
     space::{self, Room},
     temporary::Temporary,
 };
+use read_back::Written;
 
 /// Where a tree is pulled from. Calls wait for the other side.
 pub trait Source {
@@ -174,6 +176,8 @@ struct Pull<'a> {
     meter: Meter<'a>,
     live: bool,
     read_back: bool,
+    /// What is to be read back.
+    written: Vec<Written>,
     limiter: Option<Limiter>,
     keeper: Keeper<'a>,
     room: Room,
@@ -250,6 +254,7 @@ impl Pull<'_> {
             }
             .into());
         }
+        self.read_back()?;
         self.keeper.hand_on(&mut self.tally, false)?;
         self.report.manifest = self.keeper.finish()?;
         Ok(self.report)
@@ -285,6 +290,7 @@ pub fn pull(
         meter: Meter::new(watch),
         live: options.pass == Pass::Live,
         read_back: options.read_back,
+        written: Vec::new(),
         limiter: options.bytes_per_second.map(Limiter::new),
         keeper: Keeper::begin(options.manifest, options.pass)?,
         room: Room::of(dst)?,

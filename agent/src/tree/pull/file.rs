@@ -25,6 +25,7 @@ use super::{
     },
     Pull, PullError, Source,
     dir::Open,
+    read_back::Written,
     told::Told,
     unsound,
 };
@@ -306,7 +307,12 @@ impl Pull<'_> {
         let mtime = if stale { STALE } else { head.meta.mtime };
         set_times(to.fd.as_fd(), head.meta.atime, mtime)?;
         if self.read_back {
-            self.reads_as(dir, want, (to, head.meta.size), digest)?;
+            self.written.push(Written {
+                dir: dir.path.clone(),
+                name: want.name.as_c_str().into(),
+                size: head.meta.size,
+                digest,
+            });
         }
         if to.name != want.name {
             renameat(&dir.fd, &to.name, &dir.fd, &want.name)?;
@@ -318,28 +324,6 @@ impl Pull<'_> {
         } else {
             Came::Written(digest)
         })
-    }
-
-    /// A disk that does not give back what was written ends the pull.
-    fn reads_as(
-        &mut self,
-        dir: &Open,
-        want: &Want,
-        (to, size): (&Target, u64),
-        digest: Digest,
-    ) -> Result<(), Ended> {
-        let cancel = self.meter.cancel().clone();
-        let mut due = |_| cancel.check();
-        match hash_of(to.fd.as_fd(), size, &mut self.buffer, &mut due) {
-            Ok(found) if found == digest => Ok(()),
-            Ok(_) => {
-                let path = super::show_in(&dir.path, want.name.to_bytes());
-                let what = "content";
-                Err(TreeError::CopyDiffers { path, what }.into())
-            }
-            Err(Stop::Entry(e)) => Err(e.into()),
-            Err(Stop::Work(error)) => Err(error.into()),
-        }
     }
 
     fn kept(
