@@ -69,6 +69,10 @@ pub(crate) struct State {
     pub(crate) facts: (Facts, Facts),
     /// `GetFacts` beside the server fails.
     pub(crate) blind: bool,
+    /// Of each pull that was asked for, whether it was to bring nothing.
+    pub(crate) pulls: Vec<bool>,
+    /// What pulls end with that are in no plan.
+    pub(crate) no_pull: Option<&'static str>,
     works: HashMap<(String, String, bool), Work>,
 }
 
@@ -209,10 +213,17 @@ impl Double {
             if let Some(Action::ProveCopy(prove)) = &kind {
                 state.proven_by.push(prove.digest.clone());
             }
+            let pull = match &kind {
+                Some(Action::PullData(pull)) => {
+                    state.pulls.push(pull.look_only);
+                    state.no_pull.filter(|_| step.starts_with("pull-again"))
+                }
+                _ => None,
+            };
             let unproven = state
                 .unproven
                 .filter(|_| matches!(kind, Some(Action::ProveCopy(_))));
-            if let Some(code) = unproven {
+            if let Some(code) = unproven.or(pull) {
                 end(&mut work, &step, undo, Err(code));
             } else if !undo && state.origin_away.contains(&step) {
                 end(&mut work, &step, undo, Err("origin-lost"));

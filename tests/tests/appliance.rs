@@ -190,6 +190,38 @@ fn what_fails_behind_the_stop_goes_back_and_what_is_killed_goes_on() -> Result<(
     Ok(())
 }
 
+/// The old machine is switched on again while the run lies there, and gathers what has not come: the run does not go on without it.
+#[test]
+fn a_run_that_lay_while_the_old_machine_served_is_taken_back() -> Result<()> {
+    let old = Appliance::start(|_| {})?;
+    let (seen, new, tool) = (Seen::of(&old.server)?, old.new_server(), Tool::new()?);
+    let (tls, mut migrate) = (old.tls(), old.words("migrate", TO));
+    migrate.extend(["--yes", "--on-failure", "hold"].map(str::to_owned));
+    // Somebody has the port, so that the new container does not start.
+    let taken = TcpListener::bind(("127.0.0.1", new.port))?;
+    let mut call = tool.start(&words(&migrate))?;
+    let run = call.run_name()?;
+    let held = call.end()?;
+    assert_eq!(held.code, 4, "{held:?}");
+    drop(taken);
+    let later = "CREATE TABLE zz_later (number int)";
+    old.server.exec(&["supervisorctl", "start", "all"])?;
+    old.server.wait_ready()?;
+    old.server.psql("pmm-managed", later)?;
+    let resume = ["resume", &run, "--tls", &tls];
+    let again = tool.run(&resume)?;
+    assert_eq!(again.code, 4, "{again:?}");
+    let failure = &again.last("summary")["failure"];
+    assert_eq!(failure["code"], "programs-run-again", "{again:?}");
+    let back = tool.run(&[&resume[..], &["--on-failure", "rollback"]].concat())?;
+    assert_eq!(back.last("summary")["state"], "rolled-back", "{back:?}");
+    assert!(!new.is_there()? && new.data()?.is_none());
+    assert_serves(&old.server, &seen)?;
+    old.server
+        .psql("pmm-managed", "SELECT * FROM zz_later")
+        .map(drop)
+}
+
 /// What has come is kept while the old machine is away.
 #[test]
 #[ignore = "waits until the pull gives up on the old machine; the driver's own test has the rest of it in every run"]

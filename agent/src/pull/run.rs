@@ -166,6 +166,22 @@ pub(crate) async fn refusal(from: &str, tls: &Path) -> String {
         .unwrap_or_default()
 }
 
+/// That no program of the server runs there. Nothing is received but the first names.
+///
+/// # Errors
+/// `programs-run-again`, or `origin-lost`.
+pub(crate) async fn at_rest(from: &str, tls: &Path) -> Result<(), StepError> {
+    let from = from.parse();
+    let from = from.map_err(|why: String| StepError::new("bad-parameter", why))?;
+    let connection = connected(&from, tls).await?;
+    let mut remote = Remote::over(&connection, true);
+    let looked = crate::blocking::run(move || {
+        use crate::tree::Source as _;
+        Ok::<_, StepError>(remote.list().and_then(|()| remote.next_part().map(drop)))
+    });
+    looked.await?.map_err(|error| told(Ended::Pull(error)))
+}
+
 /// Whether the agent there answers a caller with these certificates. Nothing is asked of it.
 ///
 /// # Errors

@@ -26,6 +26,9 @@ pub struct Resume {
     /// What a failed step leads to; without it, what the run was told when it was begun
     #[arg(long, value_enum, value_name = "WHAT")]
     pub on_failure: Option<OnFailure>,
+    /// The old machine that the data was pulled from is gone for good: go on without asking whether it has served since
+    #[arg(long)]
+    pub origin_gone: bool,
     /// A key to try.
     #[command(flatten)]
     pub own_key: OwnKey,

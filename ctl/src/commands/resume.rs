@@ -18,7 +18,10 @@ pub(super) async fn run(arguments: &Resume, session: &Session) -> End {
             &row.run,
             &row.plan,
             arguments.on_failure,
-            &Way::Onward,
+            &match arguments.origin_gone {
+                true => Way::OnwardAlone,
+                false => Way::Onward,
+            },
         )
         .await
 }

@@ -43,6 +43,8 @@ pub(super) struct Session {
 /// Which way a run is driven.
 pub(super) enum Way {
     Onward,
+    /// The machine that the data was pulled from is not asked any more.
+    OnwardAlone,
     Back {
         /// The copy is restored as it is, whatever its manifest says.
         accept_damaged_copy: bool,
@@ -275,6 +277,7 @@ impl Session {
                     accept_damaged_copy: true
                 }
             ),
+            origin_gone: matches!(way, Way::OnwardAlone),
             ..driver::Options::default()
         };
         let report = Box::new(move |plan: &Plan, event: &_| reporter.event(plan, event));
@@ -287,7 +290,7 @@ impl Session {
         )
         .with_api_key(self.api_key.clone());
         let result = match way {
-            Way::Onward => driver.apply(run).await?,
+            Way::Onward | Way::OnwardAlone => driver.apply(run).await?,
             Way::Back { .. } => driver.rollback(run).await?,
         };
         drop(driver);

@@ -8,6 +8,7 @@
 mod backward;
 mod call;
 mod forward;
+mod origin;
 mod session;
 mod way_back;
 
@@ -40,6 +41,8 @@ pub struct Options {
     pub longest_pause: Duration,
     /// Restores from a copy that is not what its manifest says.
     pub accept_damaged_copy: bool,
+    /// Goes on with what was pulled from a machine that cannot be asked any more.
+    pub origin_gone: bool,
 }
 
 impl Default for Options {
@@ -50,6 +53,7 @@ impl Default for Options {
             first_pause: Duration::from_millis(200),
             longest_pause: Duration::from_secs(5),
             accept_damaged_copy: false,
+            origin_gone: false,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     context::Context,
     error::StepError,
     pull::{
-        Renumber,
+        self, Renumber,
         run::{Passing, Turn, Wanted},
     },
     steps::{Work, count, done, volume::watched},
@@ -23,6 +23,10 @@ pub(in crate::steps) struct PullData(pub(in crate::steps) v1::PullData);
 impl Work for PullData {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let host = cx.surroundings.host()?;
+        if self.0.look_only {
+            pull::run::at_rest(&self.0.origin, &host.tls).await?;
+            return Ok(done("its programs are stopped"));
+        }
         let limit = self.0.bytes_per_second;
         let wanted = Wanted {
             from: self.0.origin.clone(),

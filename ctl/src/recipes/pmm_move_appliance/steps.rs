@@ -38,6 +38,7 @@ fn pull(facts: &Facts, wishes: &MoveWishes, final_pass: bool) -> Kind {
         bytes_per_second: limit.unwrap_or_default(),
         users: numbers.users,
         groups: numbers.groups,
+        look_only: false,
     })
 }
 

@@ -96,12 +96,13 @@ impl<A: Agents> Session<'_, '_, A> {
         self.follow(&mut call).await
     }
 
-    /// Has a step performed that is in no plan, because the way back needs it at step `index`.
+    /// Has a step performed that is in no plan, because the run needs it at step `index`; `back` says on which way.
     pub(super) async fn call_beside(
         &mut self,
         index: usize,
         attempt: u32,
         step: Step,
+        back: bool,
     ) -> Result<CallEnd, DriverError> {
         let mut call = Call {
             index,
@@ -113,7 +114,7 @@ impl<A: Agents> Session<'_, '_, A> {
                 ..RunStepRequest::default()
             },
             undo: false,
-            back: true,
+            back,
             settle: false,
             told: HashMap::new(),
             silent: None,

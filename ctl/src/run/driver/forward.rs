@@ -13,7 +13,11 @@ impl<A: Agents> Session<'_, '_, A> {
                 if self.driver.shutdown.is_cancelled() {
                     return Ok(self.interrupted());
                 }
-                match self.perform(index, false).await? {
+                let end = match self.pull_again_before(index).await? {
+                    Some(end) => end,
+                    None => self.perform(index, false).await?,
+                };
+                match end {
                     CallEnd::Finished(_) => {}
                     CallEnd::Interrupted => return Ok(self.interrupted()),
                     CallEnd::GaveUp(failure) => {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ferry_proto::v1::{Failure, Outcome, Place, Progress, Step, StepStatus, action::Kind};
 
-use super::{CallEnd, Driver, DriverError, RunResult};
+use super::{CallEnd, Driver, DriverError, RunResult, origin::final_pull};
 use crate::{
     connect::Agents,
     run::{
@@ -22,7 +22,9 @@ pub(super) struct Session<'d, 'a, A> {
     lock: DriverLock,
     pub(super) record: RunRecord,
     /// Something of the run is in the journal already.
-    resumed: bool,
+    pub(super) resumed: bool,
+    /// This session has brought what changed on another machine, or has looked that nothing did.
+    pub(super) pulled: bool,
     progress_noted: Option<Instant>,
     /// The copy that the data is restored from was proven, since this session began.
     pub(super) way_back_proven: bool,
@@ -50,6 +52,7 @@ impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
             lock,
             record,
             resumed,
+            pulled: false,
             progress_noted: None,
             way_back_proven: false,
         })
@@ -164,6 +167,7 @@ impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
         match &end {
             CallEnd::Finished(outcome) => {
                 let outcome = outcome.clone();
+                self.pulled |= !undo && final_pull(&step).is_some();
                 self.log(RunEvent::Finished {
                     step: index,
                     outcome,

@@ -2,6 +2,7 @@
 //! plan: cut, kill or fail there, and the end must be the one of an undisturbed run.
 
 mod bench;
+mod origin;
 mod way_back;
 
 use std::time::Duration;

@@ -25,7 +25,7 @@ impl<A: Agents> Session<'_, '_, A> {
             return Ok(None);
         }
         let proof = self.proof(&format!("{PROOF}-{index}-{attempt}"));
-        let end = self.call_beside(index, attempt, proof).await?;
+        let end = self.call_beside(index, attempt, proof, true).await?;
         Ok(Some(match end {
             CallEnd::Finished(outcome) => {
                 let text = format!("the copy is what its manifest says: {}", outcome.summary);

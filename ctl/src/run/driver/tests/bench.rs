@@ -8,7 +8,7 @@ use std::{
 
 use ferry_proto::v1::{
     Action, CaptureBaseline, CompareBaseline, CopyVolume, HandOverVolume, LaunchAgents, Place,
-    Plan, RetireAgents, StartServer, Step, StopServer, action::Kind,
+    Plan, PullData, RetireAgents, StartServer, Step, StopServer, action::Kind,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -129,6 +129,26 @@ impl Bench {
         let hand_over = HandOverVolume::default();
         plan.steps
             .insert(7, step("hand-over-volume", Kind::HandOverVolume(hand_over)));
+        Self::of(&ferry_proto::seal(plan).unwrap())
+    }
+
+    /// A plan whose data comes from another machine.
+    pub(super) fn with_pull() -> Self {
+        let mut plan = plan();
+        let step = |id: &str, kind: Option<Kind>| Step {
+            id: id.into(),
+            place: Place::Host.into(),
+            title: id.replace('-', " "),
+            action: Some(Action { kind }),
+            downtime: true,
+            ..Step::default()
+        };
+        let pull = PullData {
+            final_pass: true,
+            ..PullData::default()
+        };
+        plan.steps[5] = step("pull-changes", Some(Kind::PullData(pull)));
+        plan.steps.insert(6, step("create-server", None));
         Self::of(&ferry_proto::seal(plan).unwrap())
     }
 
