@@ -13,7 +13,8 @@ use crate::{
     api::{Kind, text},
     claims, look,
     record::record_name,
-    workload::Name,
+    volume::data_claim,
+    workload::{Name, RUN_MARK},
 };
 
 pub(crate) async fn observe(
@@ -40,13 +41,14 @@ pub(crate) async fn observe(
     })
 }
 
-/// Says what the crossing keeps for the way back: a ConfigMap, which both `finish` and a rollback take away, and nobody else.
+/// Says what the crossing keeps for the way back: a ConfigMap, which both `finish` and a rollback take away, and nobody else. Which of the two
+/// has taken it the StatefulSet tells: what a rollback leaves a backup for is that the data could not be compared with it.
 async fn look_at_crossing(cluster: &Kubernetes, backup: &mut BackupFacts) -> Result<(), StepError> {
     let server = Name::parse(&backup.server)?;
     let name = record_name(&server, &backup.run);
     let maps = Kind::ConfigMaps;
     match cluster.api.find(maps, &server.namespace, &name).await {
-        Ok(None) => backup.crossing_over = true,
+        Ok(None) => backup.crossing_over = is_over(cluster, &server, backup).await?,
         Ok(Some(_)) => {
             backup.kept = Some(KeptFacts {
                 run: backup.run.clone(),
@@ -58,6 +60,32 @@ async fn look_at_crossing(cluster: &Kubernetes, backup: &mut BackupFacts) -> Res
         Err(error) => return Err(error.into()),
     }
     Ok(())
+}
+
+/// Whether the server is what the crossing has made of it, or it and its data are gone.
+async fn is_over(
+    cluster: &Kubernetes,
+    server: &Name,
+    backup: &BackupFacts,
+) -> Result<bool, StepError> {
+    let find = async |kind, name: &str| match cluster.api.find(kind, &server.namespace, name).await
+    {
+        // Who may not look does not know.
+        Err(error) if error.is_forbidden() => Ok(Some(Value::Null)),
+        found => found,
+    };
+    if let Some(set) = find(Kind::StatefulSets, &server.name).await? {
+        return Ok(was_made_by(&set, &backup.run));
+    }
+    let copy = backup.claim.rsplit('/').next().unwrap_or_default();
+    match data_claim(copy, &backup.run) {
+        Some(data) => Ok(find(Kind::Claims, data).await?.is_none()),
+        None => Ok(false),
+    }
+}
+
+fn was_made_by(set: &Value, run: &str) -> bool {
+    set["spec"]["template"]["metadata"]["annotations"][RUN_MARK] == run
 }
 
 fn backups(namespace: &str, found: &[Value], pods: &[Value]) -> Vec<BackupFacts> {

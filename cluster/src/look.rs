@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     Kubernetes,
     api::{Kind, entries, text},
+    claims,
     error::ClusterError,
     image, permissions,
     pod::{self, State},
@@ -186,6 +187,7 @@ async fn cluster_facts(
         container: text(&server["name"]).to_owned(),
         ready: pod.is_some_and(pod::is_ready),
         claim: workload::claim(set).unwrap_or_default(),
+        claim_goes_with_pod: workload::claim_goes_with_pod(set),
         sub_path: pod::data_mount(server)
             .is_some_and(|it| it["subPath"].is_string() || it["subPathExpr"].is_string()),
         fs_group: spec["securityContext"]["fsGroup"].as_i64(),
@@ -204,6 +206,7 @@ async fn cluster_facts(
         facts.access_modes = entries(&claim["spec"]["accessModes"])
             .map(|it| text(it).to_owned())
             .collect();
+        facts.claim_leaving = claims::is_leaving(&claim);
         facts.claim_bytes = quantity(text(&claim["status"]["capacity"]["storage"]));
     }
     let account = text(&spec["serviceAccountName"]);

@@ -48,6 +48,11 @@ pub(crate) fn backup_claim(claim: &str, run: &str) -> String {
     format!("{claim}-ferry-{run}")
 }
 
+/// The claim that such a one has the copy of.
+pub(crate) fn data_claim<'a>(backup: &'a str, run: &str) -> Option<&'a str> {
+    backup.strip_suffix(run)?.strip_suffix("-ferry-")
+}
+
 /// What an agent's pod has.
 #[derive(Debug, PartialEq, Eq)]
 struct Post {

@@ -74,6 +74,17 @@ pub(crate) fn claim(set: &Value) -> Option<String> {
     claim.as_str().map(str::to_owned)
 }
 
+/// Whether the cluster deletes the claim with the data when the set is given no pod. Only a claim of its own templates is the set's to delete.
+pub(crate) fn claim_goes_with_pod(set: &Value) -> bool {
+    let spec = &set["spec"];
+    let of_template = claim(set).is_some_and(|claim| {
+        let name = text(&set["metadata"]["name"]);
+        crate::api::entries(&spec["volumeClaimTemplates"])
+            .any(|it| format!("{}-{name}-0", text(&it["metadata"]["name"])) == claim)
+    });
+    of_template && spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete"
+}
+
 /// BLAKE3 over what a person sets of it. How many pods it has is none of it: a run changes that.
 pub(crate) fn digest(set: &Value) -> String {
     let spec = &set["spec"];

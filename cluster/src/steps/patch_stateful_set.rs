@@ -32,6 +32,8 @@ const VALUES: &str = "values.yaml";
 impl Work for PatchStatefulSet {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let (cluster, server) = (&self.0, Name::parse(&self.1.stateful_set)?);
+        // A pod that somebody has made would become the target's, or the old version's, in the middle of what it does.
+        cluster.check_down(&server, &cx.run).await?;
         cx.keep(&true)?;
         let mut record = cluster
             .record(&server, &cx.run)
@@ -102,6 +104,7 @@ impl Work for PatchStatefulSet {
         let Some(before) = record.before else {
             return Ok(done("the StatefulSet was not changed"));
         };
+        cluster.check_down(&server, &cx.run).await?;
         for (name, data) in &before.config_maps {
             self.set_data(&server, name, data).await?;
         }

@@ -19,6 +19,7 @@ const POLL: Duration = Duration::from_millis(200);
 impl Work for StartServer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let (cluster, server) = (&self.0, Name::parse(&self.1.name)?);
+        cluster.check_down(&server, &cx.run).await?;
         cx.keep(&true)?;
         if cluster.pod(&server).await?.is_none() {
             // On whichever node it is placed, the data must be free for it.

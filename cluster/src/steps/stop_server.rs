@@ -9,7 +9,10 @@ use ferry_proto::v1::{self, Outcome};
 use serde_json::Value;
 
 use super::done;
-use crate::{Kubernetes, volume, workload::Name};
+use crate::{
+    Kubernetes, volume,
+    workload::{Name, claim_goes_with_pod},
+};
 
 pub(crate) struct StopServer(pub(crate) Arc<Kubernetes>, pub(crate) v1::StopServer);
 
@@ -17,6 +20,10 @@ pub(crate) struct StopServer(pub(crate) Arc<Kubernetes>, pub(crate) v1::StopServ
 impl Work for StopServer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let server = Name::parse(&self.1.container_id)?;
+        // It was asked for before, and may have been changed since.
+        if claim_goes_with_pod(&self.0.set(&server).await?) {
+            return Err(goes(&server));
+        }
         cx.keep(&true)?;
         self.0.stop_stopped(&server, &cx.run).await?;
         self.0.note_down(&server, &cx.run, true).await?;
@@ -48,12 +55,20 @@ impl Work for StopServer {
             None => volume::retire(cluster, &server, &cx.run).await?,
             // It is on its way down, or about to be: started again it must be whole.
             Some(pod) if replicas == 0 || is_going(&pod) => cluster.stop(&server).await?,
-            // An earlier try has started it, and was cut off before it could say so.
-            Some(_) => {}
+            // An earlier try has started it, and was cut off before it could say so; or somebody else has.
+            Some(_) => cluster.check_down(&server, &cx.run).await?,
         }
         cluster.note_down(&server, &cx.run, false).await?;
         cluster.scale(&server, 1).await?;
         cluster.started(&server).await?;
         Ok(done(format!("pod `{}` runs again", server.pod())))
     }
+}
+
+fn goes(server: &Name) -> StepError {
+    StepError::new(
+        "claim-goes",
+        format!("the cluster would delete the claim with the data if {server} were given no pod (`whenScaled: Delete`)"),
+    )
+    .hint("set `persistentVolumeClaimRetentionPolicy.whenScaled` to `Retain`, then `ferryctl migrate` again")
 }

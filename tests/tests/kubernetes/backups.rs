@@ -250,3 +250,35 @@ fn a_finish_in_a_cluster_that_removes_the_backup_is_cut_off_and_resumed() -> Res
     assert!(it.server.is_v3()?);
     Ok(())
 }
+
+/// What a rollback leaves a backup for is that the data could not be compared with it. Nothing but the claim is left of such a run.
+#[test]
+fn the_copy_of_a_run_that_was_taken_back_is_nobodys_to_prune() -> Result<()> {
+    let cluster = Cluster::start()?;
+    Chart::default().install(&cluster)?;
+    let namespace = Chart::namespace();
+    let claim = cluster.get("persistentvolumeclaims", namespace, CLAIM);
+    let (old, new) = ("11111111", "22222222");
+    for (run, made) in [(old, "2026-11-20T19:02:11Z"), (new, "2026-11-21T19:02:11Z")] {
+        cluster.create(
+            "persistentvolumeclaims",
+            namespace,
+            json!({
+                "metadata": {
+                    "name": format!("{CLAIM}-ferry-{run}"),
+                    "creationTimestamp": made,
+                    "labels": { "ferry.run": run, "ferry.server": "pmm", "ferry.role": "backup" },
+                },
+                "spec": claim["spec"],
+            }),
+        )?;
+    }
+    let stranger = killable(&cluster)?;
+    let prune = ["backup", "--engine", "kubernetes:monitoring", "prune"];
+    let pruned = stranger.run(&[&prune[..], &["--orphans", "--yes"]].concat())?;
+    assert_eq!(pruned.code, 0, "{pruned:#?}");
+    let left = cluster.names("persistentvolumeclaims", namespace);
+    // The older of the two is no way back of anybody's.
+    assert_eq!(left, [CLAIM.to_owned(), format!("{CLAIM}-ferry-{new}")]);
+    Ok(())
+}

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use ferry_tests::answers::{Answer, Rule};
 use ferry_tests::cluster::{Chart, Cluster};
-use ferry_tests::kill::{is, stop_behind};
+use ferry_tests::kill::{Ended, is, stop_behind};
 use ferry_tests::server::{Fault, Options};
 use ferry_tests::witness::{self, Seen};
 use ferry_tests::{Result, docker, snapshot};
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::{CLAIM, TO, assert_left, at_rest, begin, killable, migrate, scale, tool};
@@ -210,22 +211,22 @@ fn a_server_that_somebody_scales_up_in_its_downtime_is_left_alone() -> Result<()
     let tool = killable(&cluster)?;
     let mut call = begin(&tool)?;
     let run = call.run_name()?;
-    // It stands still before it has heard of the end of the step, so that it has not asked for the next.
+    // It stands still before it has heard of the end of the step, so that it has not asked for the next; and goes on with the agent that it knows.
     call.wait_for("the copy", is("intended", "copy-changes", false))?;
     stop_behind(&call, &cluster.mountpoint(CLAIM)?, "copy-changes")?;
-    call.kill()?;
     scale(&cluster, &server, 1)?;
     cluster.wait_ready(&server)?;
     let table = "CREATE TABLE zz_later (number int)";
     server.psql("pmm-managed", table)?;
+    call.signal(Signal::CONT)?;
+    let held = call.end()?;
+    assert_eq!(held.code, 4, "{held:#?}");
+    assert_eq!(held.count("finished", "transfer-ownership"), 0, "{held:#?}");
+    assert!(is_in_use(&held), "{held:#?}");
     for verb in [&["resume", &run][..], &["rollback", &run, "--yes"]] {
         let held = tool.run(verb)?;
         assert_eq!(held.code, 4, "{verb:?}: {held:#?}");
-        let told = format!("{:?}", held.lines);
-        assert!(
-            told.contains("data-in-use") && told.contains("pmm-0"),
-            "{held:#?}"
-        );
+        assert!(is_in_use(&held), "{held:#?}");
         server.psql("pmm-managed", "SELECT * FROM zz_later")?;
     }
     // Who says that it may go stops it.
@@ -235,6 +236,77 @@ fn a_server_that_somebody_scales_up_in_its_downtime_is_left_alone() -> Result<()
     assert_eq!(back.last("summary")["state"], "rolled-back", "{back:#?}");
     cluster.wait_ready(&server)?;
     assert!(!server.is_v3()?);
+    Ok(())
+}
+
+/// And so does whoever scales it up between two steps of a way back, where the agent on the data is known already.
+#[test]
+fn a_server_that_somebody_scales_up_while_it_is_taken_back_is_left_alone() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let server = Chart::default().install(&cluster)?;
+    let before = Seen::of(&server)?;
+    let tool = killable(&cluster)?;
+    let mut call = begin(&tool)?;
+    let run = call.run_name()?;
+    let done = call.end()?;
+    assert_eq!(done.code, 0, "{done:#?}");
+    let mut call = tool.start(&["rollback", &run, "--yes"])?;
+    call.wait_for("the restore", is("intended", "hand-over-volume", true))?;
+    // Slowly, so that the pod is there before the next step has looked for one.
+    cluster.answers().wait(1500);
+    call.wait_for("the end of it", is("finished", "hand-over-volume", true))?;
+    scale(&cluster, &server, 1)?;
+    let held = call.end()?;
+    cluster.answers().heal();
+    assert_eq!(held.code, 4, "{held:#?}");
+    assert!(is_in_use(&held), "{held:#?}");
+    scale(&cluster, &server, 0)?;
+    wait_until_gone(&cluster);
+    let back = tool.run(&["resume", &run])?;
+    assert_eq!(back.last("summary")["state"], "rolled-back", "{back:#?}");
+    cluster.wait_ready(&server)?;
+    assert!(!server.is_v3()?);
+    assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    Ok(())
+}
+
+fn is_in_use(held: &Ended) -> bool {
+    let told = format!("{:?}", held.lines);
+    told.contains("data-in-use") && told.contains("pmm-0")
+}
+
+/// The claim with the data would be deleted in the downtime, and the disk with it.
+#[test]
+fn a_claim_that_goes_with_its_pod_is_no_place_for_a_crossing() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let policy = |when: &str| json!({ "spec": { "persistentVolumeClaimRetentionPolicy": { "whenScaled": when } } });
+    let chart = Chart {
+        patch: policy("Delete"),
+        ..Chart::default()
+    };
+    let server = chart.install(&cluster)?;
+    let refused = migrate(&tool(&cluster)?)?;
+    assert_eq!(refused.code, 3, "{}", refused.shown());
+    assert!(
+        refused.shown().contains("cluster-claim-goes"),
+        "{}",
+        refused.shown()
+    );
+    // And so where somebody sets it behind the plan.
+    let set = |when| cluster.merge("statefulsets", Chart::namespace(), "pmm", &policy(when));
+    set("Retain")?;
+    let killed = killable(&cluster)?;
+    let mut call = begin(&killed)?;
+    call.run_name()?;
+    call.wait_for("the agents", is("finished", "launch-agents", false))?;
+    set("Delete")?;
+    let back = call.end()?;
+    assert_eq!(back.code, 1, "{back:#?}");
+    let summary = back.last("summary");
+    assert_eq!(summary["state"], "rolled-back", "{back:#?}");
+    assert_eq!(summary["failure"]["code"], "claim-goes", "{back:#?}");
+    cluster.wait_ready(&server)?;
+    assert_eq!(server.unclean()?, [""; 0]);
     Ok(())
 }
 

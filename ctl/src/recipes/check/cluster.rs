@@ -19,6 +19,7 @@ pub(super) fn check(
     check_rights(cluster, notebook);
     check_pod(facts, cluster, notebook);
     check_claim(cluster, notebook);
+    check_claim_stays(cluster, notebook);
     check_template(cluster, notebook);
     check_helm(cluster, notebook);
 }
@@ -127,6 +128,32 @@ fn check_claim(cluster: &ClusterFacts, notebook: &mut Notebook) {
         why,
         "have the data on a claim of its own with the access mode ReadWriteOnce, then check again",
     );
+}
+
+fn check_claim_stays(cluster: &ClusterFacts, notebook: &mut Notebook) {
+    if cluster.claim_leaving {
+        notebook.blocker(
+            cluster::CLUSTER_CLAIM_GOES,
+            format!(
+                "somebody has deleted claim `{}`, which has the data: it goes, and the data with it, when no pod has it any more",
+                cluster.claim
+            ),
+            "nothing takes that back: leave the pod running, copy the data to another claim, give the server that, then check again",
+        );
+    }
+    if cluster.claim_goes_with_pod {
+        notebook.blocker(
+            cluster::CLUSTER_CLAIM_GOES,
+            format!(
+                "the cluster deletes claim `{}`, which has the data, when the StatefulSet is given no pod (`whenScaled: Delete`)",
+                cluster.claim
+            ),
+            &format!(
+                "`kubectl patch statefulset {} --namespace {} --patch '{{\"spec\":{{\"persistentVolumeClaimRetentionPolicy\":{{\"whenScaled\":\"Retain\"}}}}}}'`, then check again",
+                cluster.stateful_set, cluster.namespace
+            ),
+        );
+    }
 }
 
 fn check_template(cluster: &ClusterFacts, notebook: &mut Notebook) {

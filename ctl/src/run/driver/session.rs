@@ -8,6 +8,7 @@ use ferry_proto::v1::{Failure, Outcome, Place, Progress, Step, StepStatus, actio
 use super::{CallEnd, Driver, DriverError, RunResult, origin::final_pull};
 use crate::{
     connect::Agents,
+    recipes::pmm_kubernetes,
     run::{
         events::{RunEvent, RunState},
         journal::{self, Journal, JournalError, StepProgress},
@@ -190,6 +191,9 @@ impl<'d, 'a, A: Agents> Session<'d, 'a, A> {
             self.driver.agents.forget(Place::Container).await;
             self.driver.agents.forget(Place::Volume).await;
             self.driver.agents.forget(Place::Copy).await;
+        } else if self.record.plan.recipe == pmm_kubernetes::NAME {
+            // A cluster looks who uses the data when its agent is dialled, and anybody may scale the server up between two steps.
+            self.driver.agents.forget(Place::Volume).await;
         }
         Ok(end)
     }

@@ -22,6 +22,9 @@ super::codes! { "Kubernetes"
     CLUSTER_CLAIM "cluster-claim" [Blocker] "8.2":
         "the data is on no claim, on a folder of one, or on one that a single pod alone may use: then no second pod and no ephemeral container can have it"
         => "have the data on a claim of its own with the access mode ReadWriteOnce";
+    CLUSTER_CLAIM_GOES "cluster-claim-goes" [Blocker] "6":
+        "the cluster deletes the data's claim when the StatefulSet is given no pod, as a crossing does, or somebody has deleted it: then it goes with its last pod, and the data with it"
+        => "set `persistentVolumeClaimRetentionPolicy.whenScaled` to `Retain`; of a claim that is deleted already, copy the data to another";
     CLUSTER_SERVICE_ACCOUNT "cluster-service-account" [Blocker] "6":
         "the service account that the StatefulSet names is not there: no new pod would be made of it"
         => "make it, or set `serviceAccount.create` for the chart";

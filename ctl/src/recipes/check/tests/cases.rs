@@ -44,6 +44,12 @@ pub(super) const CASES: &[Case] = {
         ("cluster-claim", Blocker, |f| {
             in_a_cluster(f, |it| it.access_modes = vec!["ReadWriteOncePod".into()]);
         }),
+        ("cluster-claim-goes", Blocker, |f| {
+            in_a_cluster(f, |it| it.claim_goes_with_pod = true);
+        }),
+        ("cluster-claim-goes", Blocker, |f| {
+            in_a_cluster(f, |it| it.claim_leaving = true)
+        }),
         ("cluster-service-account", Blocker, |f| {
             in_a_cluster(f, |it| {
                 it.missing_service_account = "pmm-service-account".into()
