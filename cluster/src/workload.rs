@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     Kubernetes,
-    api::{Kind, text},
+    api::{Kind, entries, text},
+    claims,
     error::ClusterError,
     pod::{self, State},
     sidecar,
@@ -66,7 +67,7 @@ pub(crate) fn claim(set: &Value) -> Option<String> {
     let spec = &set["spec"]["template"]["spec"];
     let mount = pod::data_mount(pod::server_container(spec))?;
     let volume = text(&mount["name"]);
-    let mut templates = crate::api::entries(&set["spec"]["volumeClaimTemplates"]);
+    let mut templates = entries(&set["spec"]["volumeClaimTemplates"]);
     if templates.any(|it| it["metadata"]["name"] == volume) {
         return Some(format!("{volume}-{}-0", text(&set["metadata"]["name"])));
     }
@@ -79,7 +80,7 @@ pub(crate) fn claim_goes_with_pod(set: &Value) -> bool {
     let spec = &set["spec"];
     let of_template = claim(set).is_some_and(|claim| {
         let name = text(&set["metadata"]["name"]);
-        crate::api::entries(&spec["volumeClaimTemplates"])
+        entries(&spec["volumeClaimTemplates"])
             .any(|it| format!("{}-{name}-0", text(&it["metadata"]["name"])) == claim)
     });
     of_template && spec["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete"
@@ -134,8 +135,38 @@ impl Kubernetes {
 
     /// Gives the StatefulSet no pod, and is sure of it: what follows relies on nobody using the data.
     pub(crate) async fn stop(&self, name: &Name) -> Result<(), StepError> {
+        self.check_claim_stays(name).await?;
         self.scale(name, 0).await?;
         self.gone(&name.namespace, &name.pod(), "its grace").await
+    }
+
+    /// Asked for by a check too, and somebody may have changed it since; between a crossing and its rollback there are days.
+    async fn check_claim_stays(&self, name: &Name) -> Result<(), StepError> {
+        let set = self.set(name).await?;
+        let Some(claim) = claim(&set) else {
+            return Ok(());
+        };
+        let there = self.api.find(Kind::Claims, &name.namespace, &claim).await?;
+        let (why, hint) = if there.is_some_and(|it| claims::is_leaving(&it)) {
+            (
+                "somebody has deleted it",
+                "nothing takes that back: leave the pod running, and copy the data to another claim",
+            )
+        } else if claim_goes_with_pod(&set) {
+            (
+                "the StatefulSet has `whenScaled: Delete`",
+                "set `persistentVolumeClaimRetentionPolicy.whenScaled` to `Retain`, then try again",
+            )
+        } else {
+            return Ok(());
+        };
+        Err(StepError::new(
+            "claim-goes",
+            format!(
+                "claim `{claim}`, which has the data of {name}, would be gone with its pod: {why}"
+            ),
+        )
+        .hint(hint))
     }
 
     /// As [`Self::stop`], of a server whose programs this run has stopped. Where they may run again, the pod gets the time that they need.

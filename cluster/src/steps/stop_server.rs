@@ -9,10 +9,7 @@ use ferry_proto::v1::{self, Outcome};
 use serde_json::Value;
 
 use super::done;
-use crate::{
-    Kubernetes, volume,
-    workload::{Name, claim_goes_with_pod},
-};
+use crate::{Kubernetes, volume, workload::Name};
 
 pub(crate) struct StopServer(pub(crate) Arc<Kubernetes>, pub(crate) v1::StopServer);
 
@@ -20,10 +17,6 @@ pub(crate) struct StopServer(pub(crate) Arc<Kubernetes>, pub(crate) v1::StopServ
 impl Work for StopServer {
     async fn apply(&self, cx: &Context) -> Result<Outcome, StepError> {
         let server = Name::parse(&self.1.container_id)?;
-        // It was asked for before, and may have been changed since.
-        if claim_goes_with_pod(&self.0.set(&server).await?) {
-            return Err(goes(&server));
-        }
         cx.keep(&true)?;
         self.0.stop_stopped(&server, &cx.run).await?;
         self.0.note_down(&server, &cx.run, true).await?;
@@ -63,12 +56,4 @@ impl Work for StopServer {
         cluster.started(&server).await?;
         Ok(done(format!("pod `{}` runs again", server.pod())))
     }
-}
-
-fn goes(server: &Name) -> StepError {
-    StepError::new(
-        "claim-goes",
-        format!("the cluster would delete the claim with the data if {server} were given no pod (`whenScaled: Delete`)"),
-    )
-    .hint("set `persistentVolumeClaimRetentionPolicy.whenScaled` to `Retain`, then `ferryctl migrate` again")
 }
