@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use self::bench::{Bench, done, ids, quick, undone};
 use super::*;
+use crate::recipes::pmm_kubernetes;
 
 fn position(events: &[RunEvent], wanted: impl Fn(&RunEvent) -> bool) -> usize {
     events.iter().position(wanted).unwrap()
@@ -548,6 +549,17 @@ async fn connections_beside_the_server_are_made_anew_after_it_was_stopped() {
     bench.apply().await;
     // The host once; the container before the stop and after the start; the volume once.
     assert_eq!(bench.double.state().dials, 4);
+}
+
+/// A cluster looks who uses the data when somebody dials.
+#[tokio::test]
+async fn in_a_cluster_the_agent_on_the_data_is_dialled_for_each_step() {
+    for (recipe, more) in [("pmm-in-place", 0), (pmm_kubernetes::NAME, 2)] {
+        let bench = Bench::by_recipe(recipe);
+        bench.apply().await;
+        // As above; the last pass, the owners and the hand-over are on the volume.
+        assert_eq!(bench.double.state().dials, 4 + more, "{recipe}");
+    }
 }
 
 #[tokio::test]

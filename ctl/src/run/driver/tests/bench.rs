@@ -108,7 +108,13 @@ impl Bench {
 
     /// A plan whose way back restores data from a copy.
     pub(super) fn with_hand_over() -> Self {
+        Self::by_recipe("")
+    }
+
+    /// The same by a recipe of this name.
+    pub(super) fn by_recipe(name: &str) -> Self {
         let mut plan = plan();
+        plan.recipe = name.to_owned();
         for step in &mut plan.steps {
             step.point_of_no_return = step.id == "start-server";
         }
