@@ -269,7 +269,7 @@ const KILLED: &[Row] = &[
     },
 ];
 
-/// What the other tests of `tests/tests` do (`upkeep`, `rehearse`, `dump_restore`, `kubernetes`, `locked`), and `tree::tests::clock` and
+/// What the other tests of `tests/tests` do (`upkeep`, `rehearse`, `dump_restore`, `kubernetes`, `appliance`, `locked`), and `tree::tests::clock` and
 /// `runner::tests` of the agent.
 const BESIDE: &[Row] = &[
     Row {
@@ -298,9 +298,21 @@ const BESIDE: &[Row] = &[
     },
     Row {
         fault: "somebody scales the server up",
-        place: "in the downtime, in a cluster",
+        place: "in the downtime, in a cluster, there and back, between two steps of one call and between two calls",
         happens: "held before anything more is changed or restored; the pod is named",
         operator: "look at what it has written, scale it down, `ferryctl resume RUN`",
+    },
+    Row {
+        fault: "the StatefulSet is told to delete the claim with its pod",
+        place: "before the check, and behind the plan",
+        happens: "refused; behind the plan rolled back before the pod goes",
+        operator: "set `whenScaled` to `Retain`, migrate again",
+    },
+    Row {
+        fault: "the old machine serves again",
+        place: "an appliance's move that stands still behind the last pull; then `resume`",
+        happens: "rolled back, or held where the run was told to: what it gathers has not come",
+        operator: "see who starts PMM there, migrate again",
     },
     Row {
         fault: "the same plan is applied from another state folder",
