@@ -152,7 +152,7 @@ fn what_fails_behind_the_stop_goes_back_and_what_is_killed_goes_on() -> Result<(
     let mut migrate = old.words("migrate", TO);
     migrate.push("--yes".to_owned());
     let mut call = tool.start(&words(&migrate))?;
-    call.wait_for("the stop", is("finished", "stop-services", false))?;
+    call.wait_for("the stop", is("intended", "stop-services", false))?;
     // Somebody takes the port, so that the new container does not start.
     let taken = TcpListener::bind(("127.0.0.1", new.port))?;
     let failed = call.end()?;
@@ -199,7 +199,7 @@ fn a_run_that_lay_while_the_old_machine_served_is_taken_back() -> Result<()> {
     migrate.extend(["--yes", "--on-failure", "hold"].map(str::to_owned));
     let mut call = tool.start(&words(&migrate))?;
     let run = call.run_name()?;
-    call.wait_for("the stop", is("finished", "stop-services", false))?;
+    call.wait_for("the stop", is("intended", "stop-services", false))?;
     // Somebody takes the port, so that the new container does not start.
     let taken = TcpListener::bind(("127.0.0.1", new.port))?;
     let held = call.end()?;
