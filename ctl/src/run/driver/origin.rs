@@ -6,7 +6,7 @@
 
 use ferry_proto::v1::{self, Failure, Place, Step, action::Kind};
 
-use super::{CallEnd, DriverError, Session, forward::join_hints};
+use super::{CallEnd, DriverError, Session, forward::join_hints, session::kind};
 use crate::{
     connect::Agents,
     run::{events::RunEvent, journal},
@@ -88,8 +88,4 @@ pub(super) fn final_pull(step: &Step) -> Option<&v1::PullData> {
         Some(Kind::PullData(pull)) if pull.final_pass => Some(pull),
         _ => None,
     }
-}
-
-fn kind(step: &Step) -> Option<&Kind> {
-    step.action.as_ref().and_then(|action| action.kind.as_ref())
 }

@@ -276,10 +276,14 @@ async fn blocking<T: Send + 'static>(
         .map_err(|_| JournalError::Closed)
 }
 
+pub(super) fn kind(step: &Step) -> Option<&Kind> {
+    step.action.as_ref().and_then(|action| action.kind.as_ref())
+}
+
 /// After such a step the agents beside the server are other ones, or none.
 fn moves_agents(step: &Step) -> bool {
     matches!(
-        step.action.as_ref().and_then(|action| action.kind.as_ref()),
+        kind(step),
         Some(
             Kind::LaunchAgents(_)
                 | Kind::StopServer(_)

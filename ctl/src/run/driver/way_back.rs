@@ -5,7 +5,7 @@
 
 use ferry_proto::v1::{self, Failure, Place, Step, action::Kind};
 
-use super::{CallEnd, DriverError, Session};
+use super::{CallEnd, DriverError, Session, session::kind};
 use crate::{connect::Agents, run::events::RunEvent};
 
 /// The step that does it is in no plan. For each try it has a name of its own in the agent's ledger, which would answer with what was found
@@ -95,8 +95,4 @@ impl<A: Agents> Session<'_, '_, A> {
 
 fn is_hand_over(step: &Step) -> bool {
     matches!(kind(step), Some(Kind::HandOverVolume(_)))
-}
-
-fn kind(step: &Step) -> Option<&Kind> {
-    step.action.as_ref().and_then(|action| action.kind.as_ref())
 }
