@@ -169,7 +169,7 @@ pub(crate) async fn refusal(from: &str, tls: &Path) -> String {
 /// That no program of the server runs there. Nothing is received but the first names.
 ///
 /// # Errors
-/// `programs-run-again`, or `origin-lost`.
+/// `pull-source`, which names `programs-run-again`; or `origin-lost`.
 pub(crate) async fn at_rest(from: &str, tls: &Path) -> Result<(), StepError> {
     let from = from.parse();
     let from = from.map_err(|why: String| StepError::new("bad-parameter", why))?;

@@ -1,5 +1,5 @@
-//! What is looked at before a server whose data has come from another machine is started here, when the run was left alone behind the last
-//! pull: whether the old one has served meanwhile.
+//! What is looked at before a run goes on whose server's data has come from another machine, when it was left alone behind the last pull:
+//! whether the old one has served meanwhile.
 //!
 //! Why: a run that is held, or whose host is switched off, may lie for hours, and the old machine is whole: a person, or its own boot, starts
 //! it. What it gathers then would be on it alone, while this run says that all has come.
