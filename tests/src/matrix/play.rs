@@ -154,6 +154,13 @@ impl<S: Scene> Played<'_, S> {
         line["step_id"] == self.case.step && line["undo"] == self.case.leg.undoes()
     }
 
+    /// The step is over, or the run is.
+    fn is_past(&self, line: &Value) -> bool {
+        let word = line["event"].as_str().unwrap_or_default();
+        let is_end = ["failed", "finished"].contains(&word);
+        self.is_of_step(line) && is_end || word == "ended"
+    }
+
     /// Waits until the step has been made to fail, and gives what makes it; `None` where the run went on without.
     fn fails(&self, call: &mut Call, mut fails: Fails) -> Result<Option<Sealed>> {
         let name = self.case.to_string();
@@ -220,10 +227,7 @@ impl<S: Scene> Played<'_, S> {
             Event::Request(number) => return self.refuse(call, number),
             Event::Within(milliseconds) => std::thread::sleep(Duration::from_millis(milliseconds)),
             Event::Appeared => {
-                let is_past = |line: &Value| {
-                    let word = line["event"].as_str().unwrap_or_default();
-                    of_step(line) && ["failed", "finished"].contains(&word) || is_over(line)
-                };
+                let is_past = |line: &Value| self.is_past(line);
                 let lives = || self.stage.scene.lives(self.case.victim);
                 return Ok(call.wait_for_or(&name, is_past, lives)?.is_none());
             }
@@ -256,11 +260,7 @@ impl<S: Scene> Played<'_, S> {
         let before = answers.hits();
         let rule = Rule::on(&["HTTP/"], Answer::Error);
         answers.add(rule.after(number).times(1));
-        let is_over = |line: &Value| line["event"] == "ended";
-        let ended = call.wait_for(&self.case.to_string(), |line| {
-            let word = line["event"].as_str().unwrap_or_default();
-            self.is_of_step(line) && ["failed", "finished"].contains(&word) || is_over(line)
-        });
+        let ended = call.wait_for(&self.case.to_string(), |line| self.is_past(line));
         answers.heal();
         ended?;
         Ok(answers.hits() > before)

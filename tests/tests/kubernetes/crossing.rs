@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ferry_tests::answers::{Answer, Rule};
 use ferry_tests::cluster::{Chart, Cluster};
-use ferry_tests::kill::{Ended, is, stop_behind};
-use ferry_tests::server::{Fault, Options};
+use ferry_tests::kill::{Ended, Tool, is, stop_behind};
+use ferry_tests::server::{Container, Fault, Options};
 use ferry_tests::witness::{self, Seen};
 use ferry_tests::{Result, docker, snapshot};
 use rustix::process::Signal;
@@ -230,13 +230,7 @@ fn a_server_that_somebody_scales_up_in_its_downtime_is_left_alone() -> Result<()
         server.psql("pmm-managed", "SELECT * FROM zz_later")?;
     }
     // Who says that it may go stops it.
-    scale(&cluster, &server, 0)?;
-    wait_until_gone(&cluster);
-    let back = tool.run(&["resume", &run])?;
-    assert_eq!(back.last("summary")["state"], "rolled-back", "{back:#?}");
-    cluster.wait_ready(&server)?;
-    assert!(!server.is_v3()?);
-    Ok(())
+    scaled_down_it_is_taken_back(&cluster, &server, &tool, &run)
 }
 
 /// And so does whoever scales it up between two steps of a way back, where the agent on the data is known already.
@@ -260,13 +254,23 @@ fn a_server_that_somebody_scales_up_while_it_is_taken_back_is_left_alone() -> Re
     cluster.answers().heal();
     assert_eq!(held.code, 4, "{held:#?}");
     assert!(is_in_use(&held), "{held:#?}");
-    scale(&cluster, &server, 0)?;
-    wait_until_gone(&cluster);
-    let back = tool.run(&["resume", &run])?;
-    assert_eq!(back.last("summary")["state"], "rolled-back", "{back:#?}");
-    cluster.wait_ready(&server)?;
-    assert!(!server.is_v3()?);
+    scaled_down_it_is_taken_back(&cluster, &server, &tool, &run)?;
     assert_eq!(before.lost(&Seen::of(&server)?), [""; 0]);
+    Ok(())
+}
+
+fn scaled_down_it_is_taken_back(
+    cluster: &Cluster,
+    server: &Container,
+    tool: &Tool,
+    run: &str,
+) -> Result<()> {
+    scale(cluster, server, 0)?;
+    wait_until_gone(cluster);
+    let back = tool.run(&["resume", run])?;
+    assert_eq!(back.last("summary")["state"], "rolled-back", "{back:#?}");
+    cluster.wait_ready(server)?;
+    assert!(!server.is_v3()?);
     Ok(())
 }
 
